@@ -27,6 +27,7 @@ const ranks: Record<string, number> = {
 /** Folders inside src/proxy in order; the same rule. `extensions.ts` and `server` may import all. */
 const proxyRanks: Record<string, number> = {
   'registry.ts': 1,
+  'factory_context.ts': 5.5,
   network: 2,
   stream_info: 3,
   http: 4,

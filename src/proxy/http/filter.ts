@@ -1,0 +1,84 @@
+/**
+ * HTTP filters (envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter): interfaces in Envoy's terms.
+ * A factory is made once per filter chain from typed_config; it makes one filter per request, or gives the same object
+ * when the filter keeps no state of a request.
+ */
+import type { StreamInfo } from '../stream_info/stream_info.ts';
+import type { ResponseFlags } from '../stream_info/response_flags.ts';
+import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from './header_map.ts';
+
+/** What a filter tells the chain. Numbers: asked for each event of each request. */
+export const FilterStatus = {
+  /** Go on to the next filter. */
+  continue: 0,
+  /** Stop here until `continueDecoding`/`continueEncoding`; body is buffered (bounded) or held back. */
+  stopIteration: 1,
+} as const;
+export type FilterStatus = (typeof FilterStatus)[keyof typeof FilterStatus];
+
+/** A route as filters see it. */
+export interface FilterRoute {
+  readonly name: string;
+  readonly clusterName: string;
+  readonly metadata: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined;
+  /**
+   * Most specific `typed_per_filter_config` of a filter (route, then virtual host, then route configuration), already
+   * turned into what the filter's factory returned from `routeConfig`.
+   */
+  perFilterConfig(filterName: string): unknown;
+}
+
+/** A reply made by the proxy itself. */
+export interface LocalReply {
+  readonly status: number;
+  readonly body: string;
+  /** `%RESPONSE_CODE_DETAILS%`. */
+  readonly details: string;
+  readonly flags: ResponseFlags;
+  /** Extra response headers, names in lower case. */
+  readonly headers?: readonly (readonly [name: string, value: string])[];
+  /** For gRPC requests; default follows the status (Envoy's mapping). */
+  readonly grpcStatus?: number;
+}
+
+/** What a filter may do with its request. One object per request, shared by all its filters. */
+export interface FilterCallbacks {
+  readonly streamInfo: StreamInfo;
+  /** Undefined when nothing matched; computed once and cached until `clearRouteCache`. */
+  route(): FilterRoute | undefined;
+  clearRouteCache(): void;
+  requestHeaders(): RequestHeaderMap | undefined;
+  responseHeaders(): ResponseHeaderMap | undefined;
+  /** Resumes after this filter answered `stopIteration` on the way in. */
+  continueDecoding(): void;
+  /** Resumes after this filter answered `stopIteration` on the way out. */
+  continueEncoding(): void;
+  /** Answers in place of the upstream; runs the encoder filters; ends the request. */
+  sendLocalReply(reply: LocalReply): void;
+}
+
+/**
+ * One filter. Every hook is optional: the chain asks only filters that have it (looked at once per chain, on the object
+ * that the factory makes first). `decode*` run in the order of the list, `encode*` in reverse.
+ */
+export interface HttpFilter {
+  decodeHeaders?(headers: RequestHeaderMap, endStream: boolean): FilterStatus;
+  decodeData?(data: Buffer, endStream: boolean): FilterStatus;
+  decodeTrailers?(trailers: HeaderMap): FilterStatus;
+  encodeHeaders?(headers: ResponseHeaderMap, endStream: boolean): FilterStatus;
+  encodeData?(data: Buffer, endStream: boolean): FilterStatus;
+  encodeTrailers?(trailers: HeaderMap): FilterStatus;
+  /** Before access logs are written: the stream has ended, all of StreamInfo is known. */
+  onStreamComplete?(): void;
+  /** The request is over or was reset: cancel timers and calls. Always called once. */
+  onDestroy?(): void;
+}
+
+/** Made once per chain. `Config` is private to the filter. */
+export interface HttpFilterFactory {
+  createFilter(callbacks: FilterCallbacks): HttpFilter;
+  /** Turns a decoded `typed_per_filter_config` into what `perFilterConfig` will give; throws a ConfigError text. */
+  routeConfig?(config: unknown): unknown;
+  /** The chain is dropped. */
+  close?(): void;
+}

@@ -1,0 +1,75 @@
+/** A downstream connection as listener filters, network filters and the request path see it. */
+import type { Socket } from 'node:net';
+import type { Address } from './address.ts';
+
+/** What the handshake of one side learned of its peer (envoy `Ssl::ConnectionInfo`). */
+export interface TlsInfo {
+  /** `TLSv1.3`. */
+  readonly version: string;
+  /** OpenSSL cipher name. */
+  readonly cipher: string;
+  /** True when the peer showed a certificate and it was verified. */
+  readonly peerCertificateValidated: boolean;
+  /** URI SANs of the peer's certificate; SPIFFE ids are here. Empty without a certificate. */
+  readonly peerUriSans: readonly string[];
+  readonly peerDnsSans: readonly string[];
+  /** RFC 2253 subject of the peer, empty without a certificate. */
+  readonly peerSubject: string;
+  /** URI SANs of our own certificate. */
+  readonly localUriSans: readonly string[];
+  readonly localSubject: string;
+  /** Peer certificate, DER; for x-forwarded-client-cert `Hash` and `Cert`. */
+  readonly peerCertificateDer: Buffer | undefined;
+}
+
+/**
+ * One accepted connection. Listener filters fill in the mutable fields before a filter chain is chosen; afterwards
+ * they do not change. The addresses follow Envoy's `ConnectionInfoProvider`.
+ */
+export interface ConnectionInfo {
+  readonly id: number;
+  /** Milliseconds since the epoch. */
+  readonly startTimeMs: number;
+  /** Where the client connected to, after original_dst and proxy_protocol. */
+  localAddress: Address;
+  /** The listening address itself. */
+  readonly directLocalAddress: Address;
+  /** The client, after proxy_protocol. */
+  remoteAddress: Address;
+  readonly directRemoteAddress: Address;
+  /** True when original_dst found another destination than the socket's own. */
+  localAddressRestored: boolean;
+  /** SNI from tls_inspector or the handshake; empty when there is none. */
+  requestedServerName: string;
+  /** ALPN offers (tls_inspector) or the HTTP version seen (http_inspector). */
+  applicationProtocols: readonly string[];
+  /** `raw_buffer`, or `tls` when tls_inspector saw a client hello. */
+  transportProtocol: 'raw_buffer' | 'tls';
+  /** ALPN that the handshake chose; empty without TLS. */
+  negotiatedProtocol: string;
+  /** Present once a TLS transport socket finished its handshake. */
+  tls: TlsInfo | undefined;
+  /** Name of the chosen filter chain, `%FILTER_CHAIN_NAME%`. */
+  filterChainName: string;
+  /** Set by network filters (envoy dynamic metadata), by filter name. */
+  dynamicMetadata: Map<string, Record<string, unknown>> | undefined;
+  /** Set by whoever closes early: `%CONNECTION_TERMINATION_DETAILS%`. */
+  terminationDetails: string;
+  /** `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`. */
+  transportFailureReason: string;
+}
+
+/** What network filters and codecs get: the socket (plain or TLSSocket, not yet flowing) and its record. */
+export interface DownstreamConnection {
+  readonly socket: Socket;
+  readonly info: ConnectionInfo;
+  /** Bytes read by listener filters beyond what they consumed have been put back on the socket (`unshift`). */
+  /** Aborts when the listener drains: codecs answer with `connection: close` or GOAWAY and let streams finish. */
+  readonly drain: DrainSignal;
+}
+
+/** Draining of one listener. `draining` is read on the hot path; `onDrain` fires once. */
+export interface DrainSignal {
+  readonly draining: boolean;
+  onDrain(callback: () => void): () => void;
+}

@@ -1,0 +1,141 @@
+/** Upstream side as the router and tcp_proxy see it: hosts, clusters, pools (envoy/upstream, envoy/http/conn_pool.h). */
+import type { Socket } from 'node:net';
+import type { ClientConnection, RequestEncoder, ResponseDecoder, ResetReason } from '../http/codec.ts';
+import type { RequestHeaderMap } from '../http/header_map.ts';
+import type { Address } from '../network/address.ts';
+import type { ConnectionInfo, TlsInfo } from '../network/connection.ts';
+
+export type MetadataMap = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+/** Where outlier detection and statistics hear how a host did. */
+export type HostResult =
+  | { readonly kind: 'http'; readonly status: number; readonly localOrigin: boolean }
+  | { readonly kind: 'connect_success' }
+  | { readonly kind: 'connect_failure' }
+  | { readonly kind: 'connect_timeout' }
+  | { readonly kind: 'timeout' };
+
+/** One endpoint of a cluster. The same host object survives updates of its cluster as long as its address stays. */
+export interface Host {
+  readonly address: Address;
+  /** `hostname` of the endpoint; empty when none. */
+  readonly hostname: string;
+  readonly metadata: MetadataMap | undefined;
+  readonly locality: { readonly region: string; readonly zone: string; readonly subZone: string };
+  readonly priority: number;
+  weight: number;
+  healthy: boolean;
+  /** Requests in flight, for least request. */
+  activeRequests: number;
+  /** Reports an outcome to outlier detection. */
+  report(result: HostResult): void;
+}
+
+/** What a balancer may look at for one request or connection. */
+export interface LoadBalancerContext {
+  /** Hash of the route's hash policy; undefined without one. 64 bits. */
+  readonly hash: bigint | undefined;
+  /** Wanted subset, from the route's metadata match. */
+  readonly metadataMatch: Readonly<Record<string, unknown>> | undefined;
+  readonly downstream: ConnectionInfo | undefined;
+  readonly requestHeaders: RequestHeaderMap | undefined;
+  /** Retry predicates: true asks the balancer for another host (bounded by `hostSelectionRetryCount`). */
+  shouldSelectAnotherHost(host: Host): boolean;
+  readonly hostSelectionRetryCount: number;
+}
+
+/** Why a pool could not give a stream (envoy ConnectionPool::PoolFailureReason). */
+export type PoolFailure = 'overflow' | 'local_connection_failure' | 'remote_connection_failure' | 'timeout';
+
+/** Answer of an HTTP pool, at once (in the call) or later. Exactly one of the two is called unless cancelled. */
+export interface HttpPoolCallbacks {
+  onPoolReady(
+    encoder: RequestEncoder,
+    host: Host,
+    connection: ClientConnection,
+    tls: TlsInfo | undefined,
+    connectionId: number,
+  ): void;
+  onPoolFailure(reason: PoolFailure, transportFailureReason: string, host: Host): void;
+}
+
+export interface Cancellable {
+  cancel(): void;
+}
+
+/** Connections to one host with one protocol and one set of transport options. */
+export interface HttpConnectionPool {
+  readonly host: Host;
+  /** Starts a stream; the decoder hears the response once ready. Undefined when the answer was given in the call. */
+  newStream(decoder: ResponseDecoder, callbacks: HttpPoolCallbacks): Cancellable | undefined;
+}
+
+export interface TcpPoolCallbacks {
+  /** The socket is connected (and, with TLS, handshaken) and belongs to the caller. */
+  onPoolReady(socket: Socket, host: Host, localAddress: Address, tls: TlsInfo | undefined): void;
+  onPoolFailure(reason: PoolFailure, transportFailureReason: string, host: Host): void;
+}
+
+/** Counts against circuit breaker thresholds (envoy.config.cluster.v3.CircuitBreakers), per priority. */
+export interface ResourceManager {
+  /** True, and counted, when another one fits; pair each with its release. */
+  tryRequest(): boolean;
+  releaseRequest(): void;
+  tryRetry(): boolean;
+  releaseRetry(): void;
+  tryPendingRequest(): boolean;
+  releasePendingRequest(): void;
+  tryConnection(): boolean;
+  releaseConnection(): void;
+}
+
+/** Cluster statistics that Istio's proxies publish when asked (envoy_cluster_*): plain numbers. */
+export interface ClusterStats {
+  upstreamCxTotal: number;
+  upstreamCxActive: number;
+  upstreamCxConnectFail: number;
+  upstreamCxOverflow: number;
+  upstreamRqTotal: number;
+  upstreamRqActive: number;
+  upstreamRqPendingOverflow: number;
+  upstreamRqPendingFailureEject: number;
+  upstreamRqRetry: number;
+  upstreamRqRetrySuccess: number;
+  upstreamRqRetryOverflow: number;
+  upstreamRqRetryLimitExceeded: number;
+  upstreamRqTimeout: number;
+  upstreamRqPerTryTimeout: number;
+  upstreamRqRxReset: number;
+  upstreamRqTxReset: number;
+}
+
+/** A live cluster of this worker. */
+export interface Cluster {
+  readonly name: string;
+  /** `alt_stat_name`, else the name. */
+  readonly statName: string;
+  readonly metadata: MetadataMap | undefined;
+  readonly stats: ClusterStats;
+  readonly maintenanceMode: boolean;
+  /** `upstream_http_protocol_options`/`common_http_protocol_options` that the router reads. */
+  readonly maxResponseHeadersKb: number;
+  readonly idleTimeoutMs: number;
+  resources(priority: 'default' | 'high'): ResourceManager;
+  /** Undefined when there is no healthy host. */
+  chooseHost(context: LoadBalancerContext): Host | undefined;
+  httpPool(
+    host: Host,
+    priority: 'default' | 'high',
+    downstreamProtocol: string,
+    context: LoadBalancerContext,
+  ): HttpConnectionPool;
+  /** Connects to the host, each call a new connection. */
+  tcpConnect(host: Host, context: LoadBalancerContext, callbacks: TcpPoolCallbacks): Cancellable;
+}
+
+/** All clusters of this worker; swapped per cluster by CDS and EDS updates between two requests. */
+export interface ClusterManager {
+  get(name: string): Cluster | undefined;
+}
+
+export type { ResetReason };
