@@ -1,0 +1,60 @@
+/**
+ * The command line: one list of commands, each a file of this folder. Exit codes: 0 done, 1 it ran and found or met a
+ * failure, 2 it was called wrongly.
+ */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+
+/** The environment as commands see it: read here, never in `src/` below. */
+export type Env = Readonly<Record<string, string | undefined>>;
+
+/** An error of use: its message is printed without a stack and the exit code is 2. */
+export class UsageError extends Error {}
+
+/** What a command gets when it is made. */
+type CommandFactory = (env: Env) => Command | Promise<Command>;
+
+/** Name, summary, and where the command lives; a command's file is loaded only when it is called or listed alone. */
+const commands: readonly (readonly [name: string, summary: string, load: CommandFactory])[] = [];
+
+/** Version of the package. */
+export function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** Runs one command line; gives the exit code. Long-running commands resolve when they end. */
+export async function main(args: readonly string[], env: Env): Promise<number> {
+  const program = new Command('trysail')
+    .description("A sidecar service mesh in TypeScript that speaks Istio's API.")
+    .version(version(), '-V, --version', 'print the version')
+    .showSuggestionAfterError()
+    .showHelpAfterError('(trysail --help lists the commands)')
+    .exitOverride();
+  const wanted = args.find((arg) => !arg.startsWith('-'));
+  for (const [name, summary, load] of commands) {
+    if (name === wanted) {
+      const command = await load(env);
+      inheritSettings(command, program);
+      program.addCommand(command);
+    } else program.addCommand(new Command(name).summary(summary).description(summary));
+  }
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof UsageError) {
+      process.stderr.write(`trysail: ${error.message}\n`);
+      return 2;
+    }
+    process.stderr.write(`trysail: ${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+/** Sub-commands answer errors and help in the same way as the root. */
+function inheritSettings(command: Command, parent: Command): void {
+  command.copyInheritedSettings(parent);
+  for (const child of command.commands) inheritSettings(child, command);
+}
