@@ -4,110 +4,33 @@ import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
 import type { UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file google/rpc/code.proto.
- */
 export const file_google_rpc_code: GenFile = /*@__PURE__*/
   fileDesc("ChVnb29nbGUvcnBjL2NvZGUucHJvdG8SCmdvb2dsZS5ycGMqtwIKBENvZGUSBgoCT0sQABINCglDQU5DRUxMRUQQARILCgdVTktOT1dOEAISFAoQSU5WQUxJRF9BUkdVTUVOVBADEhUKEURFQURMSU5FX0VYQ0VFREVEEAQSDQoJTk9UX0ZPVU5EEAUSEgoOQUxSRUFEWV9FWElTVFMQBhIVChFQRVJNSVNTSU9OX0RFTklFRBAHEhMKD1VOQVVUSEVOVElDQVRFRBAQEhYKElJFU09VUkNFX0VYSEFVU1RFRBAIEhcKE0ZBSUxFRF9QUkVDT05ESVRJT04QCRILCgdBQk9SVEVEEAoSEAoMT1VUX09GX1JBTkdFEAsSEQoNVU5JTVBMRU1FTlRFRBAMEgwKCElOVEVSTkFMEA0SDwoLVU5BVkFJTEFCTEUQDhINCglEQVRBX0xPU1MQD2IGcHJvdG8z");
 
-/**
- * @generated from enum google.rpc.Code
- */
+/** enum google.rpc.Code */
 export const Code = {
-  /**
-   * @generated from enum value: OK = 0;
-   */
   OK: 0,
-
-  /**
-   * @generated from enum value: CANCELLED = 1;
-   */
   CANCELLED: 1,
-
-  /**
-   * @generated from enum value: UNKNOWN = 2;
-   */
   UNKNOWN: 2,
-
-  /**
-   * @generated from enum value: INVALID_ARGUMENT = 3;
-   */
   INVALID_ARGUMENT: 3,
-
-  /**
-   * @generated from enum value: DEADLINE_EXCEEDED = 4;
-   */
   DEADLINE_EXCEEDED: 4,
-
-  /**
-   * @generated from enum value: NOT_FOUND = 5;
-   */
   NOT_FOUND: 5,
-
-  /**
-   * @generated from enum value: ALREADY_EXISTS = 6;
-   */
   ALREADY_EXISTS: 6,
-
-  /**
-   * @generated from enum value: PERMISSION_DENIED = 7;
-   */
   PERMISSION_DENIED: 7,
-
-  /**
-   * @generated from enum value: UNAUTHENTICATED = 16;
-   */
   UNAUTHENTICATED: 16,
-
-  /**
-   * @generated from enum value: RESOURCE_EXHAUSTED = 8;
-   */
   RESOURCE_EXHAUSTED: 8,
-
-  /**
-   * @generated from enum value: FAILED_PRECONDITION = 9;
-   */
   FAILED_PRECONDITION: 9,
-
-  /**
-   * @generated from enum value: ABORTED = 10;
-   */
   ABORTED: 10,
-
-  /**
-   * @generated from enum value: OUT_OF_RANGE = 11;
-   */
   OUT_OF_RANGE: 11,
-
-  /**
-   * @generated from enum value: UNIMPLEMENTED = 12;
-   */
   UNIMPLEMENTED: 12,
-
-  /**
-   * @generated from enum value: INTERNAL = 13;
-   */
   INTERNAL: 13,
-
-  /**
-   * @generated from enum value: UNAVAILABLE = 14;
-   */
   UNAVAILABLE: 14,
-
-  /**
-   * @generated from enum value: DATA_LOSS = 15;
-   */
   DATA_LOSS: 15,
 } as const;
 
-/**
- * @generated from enum google.rpc.Code
- */
+/** enum google.rpc.Code */
 export type Code = (typeof Code)[keyof typeof Code] | UnknownEnum;
 
-/**
- * Describes the enum google.rpc.Code.
- */
 export const CodeSchema: GenEnum<Code> = /*@__PURE__*/
   enumDesc(file_google_rpc_code, 0);
 

@@ -6,152 +6,79 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/admin/v3/certs.proto.
- */
 export const file_envoy_admin_v3_certs: GenFile = /*@__PURE__*/
   fileDesc("ChplbnZveS9hZG1pbi92My9jZXJ0cy5wcm90bxIOZW52b3kuYWRtaW4udjMiQQoMQ2VydGlmaWNhdGVzEjEKDGNlcnRpZmljYXRlcxgBIAMoCzIbLmVudm95LmFkbWluLnYzLkNlcnRpZmljYXRlInoKC0NlcnRpZmljYXRlEjMKB2NhX2NlcnQYASADKAsyIi5lbnZveS5hZG1pbi52My5DZXJ0aWZpY2F0ZURldGFpbHMSNgoKY2VydF9jaGFpbhgCIAMoCzIiLmVudm95LmFkbWluLnYzLkNlcnRpZmljYXRlRGV0YWlscyKzAwoSQ2VydGlmaWNhdGVEZXRhaWxzEgwKBHBhdGgYASABKAkSFQoNc2VyaWFsX251bWJlchgCIAEoCRI/ChFzdWJqZWN0X2FsdF9uYW1lcxgDIAMoCzIkLmVudm95LmFkbWluLnYzLlN1YmplY3RBbHRlcm5hdGVOYW1lEh0KFWRheXNfdW50aWxfZXhwaXJhdGlvbhgEIAEoBBIuCgp2YWxpZF9mcm9tGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIzCg9leHBpcmF0aW9uX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEkQKDG9jc3BfZGV0YWlscxgHIAEoCzIuLmVudm95LmFkbWluLnYzLkNlcnRpZmljYXRlRGV0YWlscy5PY3NwRGV0YWlscxptCgtPY3NwRGV0YWlscxIuCgp2YWxpZF9mcm9tGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmF0aW9uGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJSChRTdWJqZWN0QWx0ZXJuYXRlTmFtZRINCgNkbnMYASABKAlIABINCgN1cmkYAiABKAlIABIUCgppcF9hZGRyZXNzGAMgASgJSABCBgoEbmFtZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
-/**
- * @generated from message envoy.admin.v3.Certificates
- */
+/** message envoy.admin.v3.Certificates */
 export type Certificates = Message<"envoy.admin.v3.Certificates"> & {
-  /**
-   * @generated from field: repeated envoy.admin.v3.Certificate certificates = 1;
-   */
+  /** repeated envoy.admin.v3.Certificate certificates = 1 */
   certificates: Certificate[];
 };
 
-/**
- * Describes the message envoy.admin.v3.Certificates.
- * Use `create(CertificatesSchema)` to create a new message.
- */
 export const CertificatesSchema: GenMessage<Certificates> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_certs, 0);
 
-/**
- * @generated from message envoy.admin.v3.Certificate
- */
+/** message envoy.admin.v3.Certificate */
 export type Certificate = Message<"envoy.admin.v3.Certificate"> & {
-  /**
-   * @generated from field: repeated envoy.admin.v3.CertificateDetails ca_cert = 1;
-   */
+  /** repeated envoy.admin.v3.CertificateDetails ca_cert = 1 */
   caCert: CertificateDetails[];
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.CertificateDetails cert_chain = 2;
-   */
+  /** repeated envoy.admin.v3.CertificateDetails cert_chain = 2 */
   certChain: CertificateDetails[];
 };
 
-/**
- * Describes the message envoy.admin.v3.Certificate.
- * Use `create(CertificateSchema)` to create a new message.
- */
 export const CertificateSchema: GenMessage<Certificate> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_certs, 1);
 
-/**
- * @generated from message envoy.admin.v3.CertificateDetails
- */
+/** message envoy.admin.v3.CertificateDetails */
 export type CertificateDetails = Message<"envoy.admin.v3.CertificateDetails"> & {
-  /**
-   * @generated from field: string path = 1;
-   */
+  /** string path = 1 */
   path: string;
-
-  /**
-   * @generated from field: string serial_number = 2;
-   */
+  /** string serial_number = 2 */
   serialNumber: string;
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.SubjectAlternateName subject_alt_names = 3;
-   */
+  /** repeated envoy.admin.v3.SubjectAlternateName subject_alt_names = 3 */
   subjectAltNames: SubjectAlternateName[];
-
-  /**
-   * @generated from field: uint64 days_until_expiration = 4;
-   */
+  /** uint64 days_until_expiration = 4 */
   daysUntilExpiration: bigint;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp valid_from = 5;
-   */
+  /** google.protobuf.Timestamp valid_from = 5 */
   validFrom?: Timestamp | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp expiration_time = 6;
-   */
+  /** google.protobuf.Timestamp expiration_time = 6 */
   expirationTime?: Timestamp | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.CertificateDetails.OcspDetails ocsp_details = 7;
-   */
+  /** envoy.admin.v3.CertificateDetails.OcspDetails ocsp_details = 7 */
   ocspDetails?: CertificateDetails_OcspDetails | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.CertificateDetails.
- * Use `create(CertificateDetailsSchema)` to create a new message.
- */
 export const CertificateDetailsSchema: GenMessage<CertificateDetails> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_certs, 2);
 
-/**
- * @generated from message envoy.admin.v3.CertificateDetails.OcspDetails
- */
+/** message envoy.admin.v3.CertificateDetails.OcspDetails */
 export type CertificateDetails_OcspDetails = Message<"envoy.admin.v3.CertificateDetails.OcspDetails"> & {
-  /**
-   * @generated from field: google.protobuf.Timestamp valid_from = 1;
-   */
+  /** google.protobuf.Timestamp valid_from = 1 */
   validFrom?: Timestamp | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp expiration = 2;
-   */
+  /** google.protobuf.Timestamp expiration = 2 */
   expiration?: Timestamp | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.CertificateDetails.OcspDetails.
- * Use `create(CertificateDetails_OcspDetailsSchema)` to create a new message.
- */
 export const CertificateDetails_OcspDetailsSchema: GenMessage<CertificateDetails_OcspDetails> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_certs, 2, 0);
 
-/**
- * @generated from message envoy.admin.v3.SubjectAlternateName
- */
+/** message envoy.admin.v3.SubjectAlternateName */
 export type SubjectAlternateName = Message<"envoy.admin.v3.SubjectAlternateName"> & {
-  /**
-   * @generated from oneof envoy.admin.v3.SubjectAlternateName.name
-   */
+  /** oneof envoy.admin.v3.SubjectAlternateName.name */
   name: {
-    /**
-     * @generated from field: string dns = 1;
-     */
+    /** string dns = 1 */
     value: string;
     case: "dns";
   } | {
-    /**
-     * @generated from field: string uri = 2;
-     */
+    /** string uri = 2 */
     value: string;
     case: "uri";
   } | {
-    /**
-     * @generated from field: string ip_address = 3;
-     */
+    /** string ip_address = 3 */
     value: string;
     case: "ipAddress";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.admin.v3.SubjectAlternateName.
- * Use `create(SubjectAlternateNameSchema)` to create a new message.
- */
 export const SubjectAlternateNameSchema: GenMessage<SubjectAlternateName> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_certs, 3);
 

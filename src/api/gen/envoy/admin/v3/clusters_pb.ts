@@ -16,192 +16,88 @@ import type { Percent } from "../../type/v3/percent_pb.ts";
 import { file_envoy_type_v3_percent } from "../../type/v3/percent_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/admin/v3/clusters.proto.
- */
 export const file_envoy_admin_v3_clusters: GenFile = /*@__PURE__*/
   fileDesc("Ch1lbnZveS9hZG1pbi92My9jbHVzdGVycy5wcm90bxIOZW52b3kuYWRtaW4udjMiQwoIQ2x1c3RlcnMSNwoQY2x1c3Rlcl9zdGF0dXNlcxgBIAMoCzIdLmVudm95LmFkbWluLnYzLkNsdXN0ZXJTdGF0dXMi8AIKDUNsdXN0ZXJTdGF0dXMSDAoEbmFtZRgBIAEoCRIVCg1hZGRlZF92aWFfYXBpGAIgASgIEj8KH3N1Y2Nlc3NfcmF0ZV9lamVjdGlvbl90aHJlc2hvbGQYAyABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSMQoNaG9zdF9zdGF0dXNlcxgEIAMoCzIaLmVudm95LmFkbWluLnYzLkhvc3RTdGF0dXMSTAosbG9jYWxfb3JpZ2luX3N1Y2Nlc3NfcmF0ZV9lamVjdGlvbl90aHJlc2hvbGQYBSABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSQgoQY2lyY3VpdF9icmVha2VycxgGIAEoCzIoLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkNpcmN1aXRCcmVha2VycxIaChJvYnNlcnZhYmlsaXR5X25hbWUYByABKAkSGAoQZWRzX3NlcnZpY2VfbmFtZRgIIAEoCSLxAgoKSG9zdFN0YXR1cxIuCgdhZGRyZXNzGAEgASgLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzcxIrCgVzdGF0cxgCIAMoCzIcLmVudm95LmFkbWluLnYzLlNpbXBsZU1ldHJpYxI3Cg1oZWFsdGhfc3RhdHVzGAMgASgLMiAuZW52b3kuYWRtaW4udjMuSG9zdEhlYWx0aFN0YXR1cxIsCgxzdWNjZXNzX3JhdGUYBCABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSDgoGd2VpZ2h0GAUgASgNEhAKCGhvc3RuYW1lGAYgASgJEhAKCHByaW9yaXR5GAcgASgNEjkKGWxvY2FsX29yaWdpbl9zdWNjZXNzX3JhdGUYCCABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSMAoIbG9jYWxpdHkYCSABKAsyHi5lbnZveS5jb25maWcuY29yZS52My5Mb2NhbGl0eSLjAgoQSG9zdEhlYWx0aFN0YXR1cxIiChpmYWlsZWRfYWN0aXZlX2hlYWx0aF9jaGVjaxgBIAEoCBIcChRmYWlsZWRfb3V0bGllcl9jaGVjaxgCIAEoCBIkChxmYWlsZWRfYWN0aXZlX2RlZ3JhZGVkX2NoZWNrGAQgASgIEh8KF3BlbmRpbmdfZHluYW1pY19yZW1vdmFsGAUgASgIEhkKEXBlbmRpbmdfYWN0aXZlX2hjGAYgASgIEiYKHmV4Y2x1ZGVkX3ZpYV9pbW1lZGlhdGVfaGNfZmFpbBgHIAEoCBIZChFhY3RpdmVfaGNfdGltZW91dBgIIAEoCBIpCiFmYWlsZWRfZGVncmFkZWRfb3V0bGllcl9kZXRlY3Rpb24YCSABKAgSPQoRZWRzX2hlYWx0aF9zdGF0dXMYAyABKA4yIi5lbnZveS5jb25maWcuY29yZS52My5IZWFsdGhTdGF0dXNiBnByb3RvMw", [file_envoy_admin_v3_metrics, file_envoy_config_cluster_v3_circuit_breaker, file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_envoy_config_core_v3_health_check, file_envoy_type_v3_percent]);
 
-/**
- * @generated from message envoy.admin.v3.Clusters
- */
+/** message envoy.admin.v3.Clusters */
 export type Clusters = Message<"envoy.admin.v3.Clusters"> & {
-  /**
-   * @generated from field: repeated envoy.admin.v3.ClusterStatus cluster_statuses = 1;
-   */
+  /** repeated envoy.admin.v3.ClusterStatus cluster_statuses = 1 */
   clusterStatuses: ClusterStatus[];
 };
 
-/**
- * Describes the message envoy.admin.v3.Clusters.
- * Use `create(ClustersSchema)` to create a new message.
- */
 export const ClustersSchema: GenMessage<Clusters> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_clusters, 0);
 
-/**
- * @generated from message envoy.admin.v3.ClusterStatus
- */
+/** message envoy.admin.v3.ClusterStatus */
 export type ClusterStatus = Message<"envoy.admin.v3.ClusterStatus"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: bool added_via_api = 2;
-   */
+  /** bool added_via_api = 2 */
   addedViaApi: boolean;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent success_rate_ejection_threshold = 3;
-   */
+  /** envoy.type.v3.Percent success_rate_ejection_threshold = 3 */
   successRateEjectionThreshold?: Percent | undefined;
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.HostStatus host_statuses = 4;
-   */
+  /** repeated envoy.admin.v3.HostStatus host_statuses = 4 */
   hostStatuses: HostStatus[];
-
-  /**
-   * @generated from field: envoy.type.v3.Percent local_origin_success_rate_ejection_threshold = 5;
-   */
+  /** envoy.type.v3.Percent local_origin_success_rate_ejection_threshold = 5 */
   localOriginSuccessRateEjectionThreshold?: Percent | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.CircuitBreakers circuit_breakers = 6;
-   */
+  /** envoy.config.cluster.v3.CircuitBreakers circuit_breakers = 6 */
   circuitBreakers?: CircuitBreakers | undefined;
-
-  /**
-   * @generated from field: string observability_name = 7;
-   */
+  /** string observability_name = 7 */
   observabilityName: string;
-
-  /**
-   * @generated from field: string eds_service_name = 8;
-   */
+  /** string eds_service_name = 8 */
   edsServiceName: string;
 };
 
-/**
- * Describes the message envoy.admin.v3.ClusterStatus.
- * Use `create(ClusterStatusSchema)` to create a new message.
- */
 export const ClusterStatusSchema: GenMessage<ClusterStatus> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_clusters, 1);
 
-/**
- * @generated from message envoy.admin.v3.HostStatus
- */
+/** message envoy.admin.v3.HostStatus */
 export type HostStatus = Message<"envoy.admin.v3.HostStatus"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Address address = 1;
-   */
+  /** envoy.config.core.v3.Address address = 1 */
   address?: Address | undefined;
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.SimpleMetric stats = 2;
-   */
+  /** repeated envoy.admin.v3.SimpleMetric stats = 2 */
   stats: SimpleMetric[];
-
-  /**
-   * @generated from field: envoy.admin.v3.HostHealthStatus health_status = 3;
-   */
+  /** envoy.admin.v3.HostHealthStatus health_status = 3 */
   healthStatus?: HostHealthStatus | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent success_rate = 4;
-   */
+  /** envoy.type.v3.Percent success_rate = 4 */
   successRate?: Percent | undefined;
-
-  /**
-   * @generated from field: uint32 weight = 5;
-   */
+  /** uint32 weight = 5 */
   weight: number;
-
-  /**
-   * @generated from field: string hostname = 6;
-   */
+  /** string hostname = 6 */
   hostname: string;
-
-  /**
-   * @generated from field: uint32 priority = 7;
-   */
+  /** uint32 priority = 7 */
   priority: number;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent local_origin_success_rate = 8;
-   */
+  /** envoy.type.v3.Percent local_origin_success_rate = 8 */
   localOriginSuccessRate?: Percent | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Locality locality = 9;
-   */
+  /** envoy.config.core.v3.Locality locality = 9 */
   locality?: Locality | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.HostStatus.
- * Use `create(HostStatusSchema)` to create a new message.
- */
 export const HostStatusSchema: GenMessage<HostStatus> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_clusters, 2);
 
-/**
- * @generated from message envoy.admin.v3.HostHealthStatus
- */
+/** message envoy.admin.v3.HostHealthStatus */
 export type HostHealthStatus = Message<"envoy.admin.v3.HostHealthStatus"> & {
-  /**
-   * @generated from field: bool failed_active_health_check = 1;
-   */
+  /** bool failed_active_health_check = 1 */
   failedActiveHealthCheck: boolean;
-
-  /**
-   * @generated from field: bool failed_outlier_check = 2;
-   */
+  /** bool failed_outlier_check = 2 */
   failedOutlierCheck: boolean;
-
-  /**
-   * @generated from field: bool failed_active_degraded_check = 4;
-   */
+  /** bool failed_active_degraded_check = 4 */
   failedActiveDegradedCheck: boolean;
-
-  /**
-   * @generated from field: bool pending_dynamic_removal = 5;
-   */
+  /** bool pending_dynamic_removal = 5 */
   pendingDynamicRemoval: boolean;
-
-  /**
-   * @generated from field: bool pending_active_hc = 6;
-   */
+  /** bool pending_active_hc = 6 */
   pendingActiveHc: boolean;
-
-  /**
-   * @generated from field: bool excluded_via_immediate_hc_fail = 7;
-   */
+  /** bool excluded_via_immediate_hc_fail = 7 */
   excludedViaImmediateHcFail: boolean;
-
-  /**
-   * @generated from field: bool active_hc_timeout = 8;
-   */
+  /** bool active_hc_timeout = 8 */
   activeHcTimeout: boolean;
-
-  /**
-   * @generated from field: bool failed_degraded_outlier_detection = 9;
-   */
+  /** bool failed_degraded_outlier_detection = 9 */
   failedDegradedOutlierDetection: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HealthStatus eds_health_status = 3;
-   */
+  /** envoy.config.core.v3.HealthStatus eds_health_status = 3 */
   edsHealthStatus: HealthStatus;
 };
 
-/**
- * Describes the message envoy.admin.v3.HostHealthStatus.
- * Use `create(HostHealthStatusSchema)` to create a new message.
- */
 export const HostHealthStatusSchema: GenMessage<HostHealthStatus> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_clusters, 3);
 

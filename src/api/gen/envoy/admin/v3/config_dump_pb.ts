@@ -10,144 +10,71 @@ import type { Any, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/admin/v3/config_dump.proto.
- */
 export const file_envoy_admin_v3_config_dump: GenFile = /*@__PURE__*/
   fileDesc("CiBlbnZveS9hZG1pbi92My9jb25maWdfZHVtcC5wcm90bxIOZW52b3kuYWRtaW4udjMiMwoKQ29uZmlnRHVtcBIlCgdjb25maWdzGAEgAygLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSKAAQoTQm9vdHN0cmFwQ29uZmlnRHVtcBI3Cglib290c3RyYXAYASABKAsyJC5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLkJvb3RzdHJhcBIwCgxsYXN0X3VwZGF0ZWQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvgEChFTZWNyZXRzQ29uZmlnRHVtcBJGCg5zdGF0aWNfc2VjcmV0cxgBIAMoCzIuLmVudm95LmFkbWluLnYzLlNlY3JldHNDb25maWdEdW1wLlN0YXRpY1NlY3JldBJPChZkeW5hbWljX2FjdGl2ZV9zZWNyZXRzGAIgAygLMi8uZW52b3kuYWRtaW4udjMuU2VjcmV0c0NvbmZpZ0R1bXAuRHluYW1pY1NlY3JldBJQChdkeW5hbWljX3dhcm1pbmdfc2VjcmV0cxgDIAMoCzIvLmVudm95LmFkbWluLnYzLlNlY3JldHNDb25maWdEdW1wLkR5bmFtaWNTZWNyZXQagQIKDUR5bmFtaWNTZWNyZXQSDAoEbmFtZRgBIAEoCRIUCgx2ZXJzaW9uX2luZm8YAiABKAkSMAoMbGFzdF91cGRhdGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgZzZWNyZXQYBCABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EjcKC2Vycm9yX3N0YXRlGAUgASgLMiIuZW52b3kuYWRtaW4udjMuVXBkYXRlRmFpbHVyZVN0YXRlEjsKDWNsaWVudF9zdGF0dXMYBiABKA4yJC5lbnZveS5hZG1pbi52My5DbGllbnRSZXNvdXJjZVN0YXR1cxp0CgxTdGF0aWNTZWNyZXQSDAoEbmFtZRgBIAEoCRIwCgxsYXN0X3VwZGF0ZWQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBnNlY3JldBgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnliBnByb3RvMw", [file_envoy_admin_v3_config_dump_shared, file_envoy_config_bootstrap_v3_bootstrap, file_google_protobuf_any, file_google_protobuf_timestamp]);
 
-/**
- * @generated from message envoy.admin.v3.ConfigDump
- */
+/** message envoy.admin.v3.ConfigDump */
 export type ConfigDump = Message<"envoy.admin.v3.ConfigDump"> & {
-  /**
-   * @generated from field: repeated google.protobuf.Any configs = 1;
-   */
+  /** repeated google.protobuf.Any configs = 1 */
   configs: Any[];
 };
 
-/**
- * Describes the message envoy.admin.v3.ConfigDump.
- * Use `create(ConfigDumpSchema)` to create a new message.
- */
 export const ConfigDumpSchema: GenMessage<ConfigDump> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump, 0);
 
-/**
- * @generated from message envoy.admin.v3.BootstrapConfigDump
- */
+/** message envoy.admin.v3.BootstrapConfigDump */
 export type BootstrapConfigDump = Message<"envoy.admin.v3.BootstrapConfigDump"> & {
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Bootstrap bootstrap = 1;
-   */
+  /** envoy.config.bootstrap.v3.Bootstrap bootstrap = 1 */
   bootstrap?: Bootstrap | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 2;
-   */
+  /** google.protobuf.Timestamp last_updated = 2 */
   lastUpdated?: Timestamp | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.BootstrapConfigDump.
- * Use `create(BootstrapConfigDumpSchema)` to create a new message.
- */
 export const BootstrapConfigDumpSchema: GenMessage<BootstrapConfigDump> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump, 1);
 
-/**
- * @generated from message envoy.admin.v3.SecretsConfigDump
- */
+/** message envoy.admin.v3.SecretsConfigDump */
 export type SecretsConfigDump = Message<"envoy.admin.v3.SecretsConfigDump"> & {
-  /**
-   * @generated from field: repeated envoy.admin.v3.SecretsConfigDump.StaticSecret static_secrets = 1;
-   */
+  /** repeated envoy.admin.v3.SecretsConfigDump.StaticSecret static_secrets = 1 */
   staticSecrets: SecretsConfigDump_StaticSecret[];
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.SecretsConfigDump.DynamicSecret dynamic_active_secrets = 2;
-   */
+  /** repeated envoy.admin.v3.SecretsConfigDump.DynamicSecret dynamic_active_secrets = 2 */
   dynamicActiveSecrets: SecretsConfigDump_DynamicSecret[];
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.SecretsConfigDump.DynamicSecret dynamic_warming_secrets = 3;
-   */
+  /** repeated envoy.admin.v3.SecretsConfigDump.DynamicSecret dynamic_warming_secrets = 3 */
   dynamicWarmingSecrets: SecretsConfigDump_DynamicSecret[];
 };
 
-/**
- * Describes the message envoy.admin.v3.SecretsConfigDump.
- * Use `create(SecretsConfigDumpSchema)` to create a new message.
- */
 export const SecretsConfigDumpSchema: GenMessage<SecretsConfigDump> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump, 2);
 
-/**
- * @generated from message envoy.admin.v3.SecretsConfigDump.DynamicSecret
- */
+/** message envoy.admin.v3.SecretsConfigDump.DynamicSecret */
 export type SecretsConfigDump_DynamicSecret = Message<"envoy.admin.v3.SecretsConfigDump.DynamicSecret"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string version_info = 2;
-   */
+  /** string version_info = 2 */
   versionInfo: string;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 3;
-   */
+  /** google.protobuf.Timestamp last_updated = 3 */
   lastUpdated?: Timestamp | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Any secret = 4;
-   */
+  /** google.protobuf.Any secret = 4 */
   secret?: Any | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.UpdateFailureState error_state = 5;
-   */
+  /** envoy.admin.v3.UpdateFailureState error_state = 5 */
   errorState?: UpdateFailureState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.ClientResourceStatus client_status = 6;
-   */
+  /** envoy.admin.v3.ClientResourceStatus client_status = 6 */
   clientStatus: ClientResourceStatus;
 };
 
-/**
- * Describes the message envoy.admin.v3.SecretsConfigDump.DynamicSecret.
- * Use `create(SecretsConfigDump_DynamicSecretSchema)` to create a new message.
- */
 export const SecretsConfigDump_DynamicSecretSchema: GenMessage<SecretsConfigDump_DynamicSecret> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump, 2, 0);
 
-/**
- * @generated from message envoy.admin.v3.SecretsConfigDump.StaticSecret
- */
+/** message envoy.admin.v3.SecretsConfigDump.StaticSecret */
 export type SecretsConfigDump_StaticSecret = Message<"envoy.admin.v3.SecretsConfigDump.StaticSecret"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 2;
-   */
+  /** google.protobuf.Timestamp last_updated = 2 */
   lastUpdated?: Timestamp | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Any secret = 3;
-   */
+  /** google.protobuf.Any secret = 3 */
   secret?: Any | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.SecretsConfigDump.StaticSecret.
- * Use `create(SecretsConfigDump_StaticSecretSchema)` to create a new message.
- */
 export const SecretsConfigDump_StaticSecretSchema: GenMessage<SecretsConfigDump_StaticSecret> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump, 2, 1);
 

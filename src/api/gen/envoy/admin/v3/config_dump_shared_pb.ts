@@ -6,608 +6,284 @@ import type { Any, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/admin/v3/config_dump_shared.proto.
- */
 export const file_envoy_admin_v3_config_dump_shared: GenFile = /*@__PURE__*/
   fileDesc("CidlbnZveS9hZG1pbi92My9jb25maWdfZHVtcF9zaGFyZWQucHJvdG8SDmVudm95LmFkbWluLnYzIqgBChJVcGRhdGVGYWlsdXJlU3RhdGUSMgoUZmFpbGVkX2NvbmZpZ3VyYXRpb24YASABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EjcKE2xhc3RfdXBkYXRlX2F0dGVtcHQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2RldGFpbHMYAyABKAkSFAoMdmVyc2lvbl9pbmZvGAQgASgJIskGChNMaXN0ZW5lcnNDb25maWdEdW1wEhQKDHZlcnNpb25faW5mbxgBIAEoCRJMChBzdGF0aWNfbGlzdGVuZXJzGAIgAygLMjIuZW52b3kuYWRtaW4udjMuTGlzdGVuZXJzQ29uZmlnRHVtcC5TdGF0aWNMaXN0ZW5lchJOChFkeW5hbWljX2xpc3RlbmVycxgDIAMoCzIzLmVudm95LmFkbWluLnYzLkxpc3RlbmVyc0NvbmZpZ0R1bXAuRHluYW1pY0xpc3RlbmVyGmoKDlN0YXRpY0xpc3RlbmVyEiYKCGxpc3RlbmVyGAEgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIwCgxsYXN0X3VwZGF0ZWQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGoYBChREeW5hbWljTGlzdGVuZXJTdGF0ZRIUCgx2ZXJzaW9uX2luZm8YASABKAkSJgoIbGlzdGVuZXIYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EjAKDGxhc3RfdXBkYXRlZBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaiAMKD0R5bmFtaWNMaXN0ZW5lchIMCgRuYW1lGAEgASgJEk4KDGFjdGl2ZV9zdGF0ZRgCIAEoCzI4LmVudm95LmFkbWluLnYzLkxpc3RlbmVyc0NvbmZpZ0R1bXAuRHluYW1pY0xpc3RlbmVyU3RhdGUSTwoNd2FybWluZ19zdGF0ZRgDIAEoCzI4LmVudm95LmFkbWluLnYzLkxpc3RlbmVyc0NvbmZpZ0R1bXAuRHluYW1pY0xpc3RlbmVyU3RhdGUSUAoOZHJhaW5pbmdfc3RhdGUYBCABKAsyOC5lbnZveS5hZG1pbi52My5MaXN0ZW5lcnNDb25maWdEdW1wLkR5bmFtaWNMaXN0ZW5lclN0YXRlEjcKC2Vycm9yX3N0YXRlGAUgASgLMiIuZW52b3kuYWRtaW4udjMuVXBkYXRlRmFpbHVyZVN0YXRlEjsKDWNsaWVudF9zdGF0dXMYBiABKA4yJC5lbnZveS5hZG1pbi52My5DbGllbnRSZXNvdXJjZVN0YXR1cyKABQoSQ2x1c3RlcnNDb25maWdEdW1wEhQKDHZlcnNpb25faW5mbxgBIAEoCRJJCg9zdGF0aWNfY2x1c3RlcnMYAiADKAsyMC5lbnZveS5hZG1pbi52My5DbHVzdGVyc0NvbmZpZ0R1bXAuU3RhdGljQ2x1c3RlchJSChdkeW5hbWljX2FjdGl2ZV9jbHVzdGVycxgDIAMoCzIxLmVudm95LmFkbWluLnYzLkNsdXN0ZXJzQ29uZmlnRHVtcC5EeW5hbWljQ2x1c3RlchJTChhkeW5hbWljX3dhcm1pbmdfY2x1c3RlcnMYBCADKAsyMS5lbnZveS5hZG1pbi52My5DbHVzdGVyc0NvbmZpZ0R1bXAuRHluYW1pY0NsdXN0ZXIaaAoNU3RhdGljQ2x1c3RlchIlCgdjbHVzdGVyGAEgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIwCgxsYXN0X3VwZGF0ZWQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGvUBCg5EeW5hbWljQ2x1c3RlchIUCgx2ZXJzaW9uX2luZm8YASABKAkSJQoHY2x1c3RlchgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSMAoMbGFzdF91cGRhdGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI3CgtlcnJvcl9zdGF0ZRgEIAEoCzIiLmVudm95LmFkbWluLnYzLlVwZGF0ZUZhaWx1cmVTdGF0ZRI7Cg1jbGllbnRfc3RhdHVzGAUgASgOMiQuZW52b3kuYWRtaW4udjMuQ2xpZW50UmVzb3VyY2VTdGF0dXMirAQKEFJvdXRlc0NvbmZpZ0R1bXASUAoUc3RhdGljX3JvdXRlX2NvbmZpZ3MYAiADKAsyMi5lbnZveS5hZG1pbi52My5Sb3V0ZXNDb25maWdEdW1wLlN0YXRpY1JvdXRlQ29uZmlnElIKFWR5bmFtaWNfcm91dGVfY29uZmlncxgDIAMoCzIzLmVudm95LmFkbWluLnYzLlJvdXRlc0NvbmZpZ0R1bXAuRHluYW1pY1JvdXRlQ29uZmlnGnEKEVN0YXRpY1JvdXRlQ29uZmlnEioKDHJvdXRlX2NvbmZpZxgBIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSMAoMbGFzdF91cGRhdGVkGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBr+AQoSRHluYW1pY1JvdXRlQ29uZmlnEhQKDHZlcnNpb25faW5mbxgBIAEoCRIqCgxyb3V0ZV9jb25maWcYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EjAKDGxhc3RfdXBkYXRlZBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNwoLZXJyb3Jfc3RhdGUYBCABKAsyIi5lbnZveS5hZG1pbi52My5VcGRhdGVGYWlsdXJlU3RhdGUSOwoNY2xpZW50X3N0YXR1cxgFIAEoDjIkLmVudm95LmFkbWluLnYzLkNsaWVudFJlc291cmNlU3RhdHVzIpUFChZTY29wZWRSb3V0ZXNDb25maWdEdW1wEmQKG2lubGluZV9zY29wZWRfcm91dGVfY29uZmlncxgBIAMoCzI/LmVudm95LmFkbWluLnYzLlNjb3BlZFJvdXRlc0NvbmZpZ0R1bXAuSW5saW5lU2NvcGVkUm91dGVDb25maWdzEmYKHGR5bmFtaWNfc2NvcGVkX3JvdXRlX2NvbmZpZ3MYAiADKAsyQC5lbnZveS5hZG1pbi52My5TY29wZWRSb3V0ZXNDb25maWdEdW1wLkR5bmFtaWNTY29wZWRSb3V0ZUNvbmZpZ3MajgEKGElubGluZVNjb3BlZFJvdXRlQ29uZmlncxIMCgRuYW1lGAEgASgJEjIKFHNjb3BlZF9yb3V0ZV9jb25maWdzGAIgAygLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIwCgxsYXN0X3VwZGF0ZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGpsCChlEeW5hbWljU2NvcGVkUm91dGVDb25maWdzEgwKBG5hbWUYASABKAkSFAoMdmVyc2lvbl9pbmZvGAIgASgJEjIKFHNjb3BlZF9yb3V0ZV9jb25maWdzGAMgAygLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIwCgxsYXN0X3VwZGF0ZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjcKC2Vycm9yX3N0YXRlGAUgASgLMiIuZW52b3kuYWRtaW4udjMuVXBkYXRlRmFpbHVyZVN0YXRlEjsKDWNsaWVudF9zdGF0dXMYBiABKA4yJC5lbnZveS5hZG1pbi52My5DbGllbnRSZXNvdXJjZVN0YXR1cyLNBAoTRW5kcG9pbnRzQ29uZmlnRHVtcBJZChdzdGF0aWNfZW5kcG9pbnRfY29uZmlncxgCIAMoCzI4LmVudm95LmFkbWluLnYzLkVuZHBvaW50c0NvbmZpZ0R1bXAuU3RhdGljRW5kcG9pbnRDb25maWcSWwoYZHluYW1pY19lbmRwb2ludF9jb25maWdzGAMgAygLMjkuZW52b3kuYWRtaW4udjMuRW5kcG9pbnRzQ29uZmlnRHVtcC5EeW5hbWljRW5kcG9pbnRDb25maWcadwoUU3RhdGljRW5kcG9pbnRDb25maWcSLQoPZW5kcG9pbnRfY29uZmlnGAEgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIwCgxsYXN0X3VwZGF0ZWQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wGoQCChVEeW5hbWljRW5kcG9pbnRDb25maWcSFAoMdmVyc2lvbl9pbmZvGAEgASgJEi0KD2VuZHBvaW50X2NvbmZpZxgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSMAoMbGFzdF91cGRhdGVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI3CgtlcnJvcl9zdGF0ZRgEIAEoCzIiLmVudm95LmFkbWluLnYzLlVwZGF0ZUZhaWx1cmVTdGF0ZRI7Cg1jbGllbnRfc3RhdHVzGAUgASgOMiQuZW52b3kuYWRtaW4udjMuQ2xpZW50UmVzb3VyY2VTdGF0dXMi1QIKDkVjZHNDb25maWdEdW1wEkUKDGVjZHNfZmlsdGVycxgBIAMoCzIvLmVudm95LmFkbWluLnYzLkVjZHNDb25maWdEdW1wLkVjZHNGaWx0ZXJDb25maWca+wEKEEVjZHNGaWx0ZXJDb25maWcSFAoMdmVyc2lvbl9pbmZvGAEgASgJEikKC2VjZHNfZmlsdGVyGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRIwCgxsYXN0X3VwZGF0ZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjcKC2Vycm9yX3N0YXRlGAQgASgLMiIuZW52b3kuYWRtaW4udjMuVXBkYXRlRmFpbHVyZVN0YXRlEjsKDWNsaWVudF9zdGF0dXMYBSABKA4yJC5lbnZveS5hZG1pbi52My5DbGllbnRSZXNvdXJjZVN0YXR1cyp+ChRDbGllbnRSZXNvdXJjZVN0YXR1cxILCgdVTktOT1dOEAASDQoJUkVRVUVTVEVEEAESEgoORE9FU19OT1RfRVhJU1QQAhIJCgVBQ0tFRBADEgoKBk5BQ0tFRBAEEhIKDlJFQ0VJVkVEX0VSUk9SEAUSCwoHVElNRU9VVBAGYgZwcm90bzM", [file_google_protobuf_any, file_google_protobuf_timestamp]);
 
-/**
- * @generated from message envoy.admin.v3.UpdateFailureState
- */
+/** message envoy.admin.v3.UpdateFailureState */
 export type UpdateFailureState = Message<"envoy.admin.v3.UpdateFailureState"> & {
-  /**
-   * @generated from field: google.protobuf.Any failed_configuration = 1;
-   */
+  /** google.protobuf.Any failed_configuration = 1 */
   failedConfiguration?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_update_attempt = 2;
-   */
+  /** google.protobuf.Timestamp last_update_attempt = 2 */
   lastUpdateAttempt?: Timestamp | undefined;
-
-  /**
-   * @generated from field: string details = 3;
-   */
+  /** string details = 3 */
   details: string;
-
-  /**
-   * @generated from field: string version_info = 4;
-   */
+  /** string version_info = 4 */
   versionInfo: string;
 };
 
-/**
- * Describes the message envoy.admin.v3.UpdateFailureState.
- * Use `create(UpdateFailureStateSchema)` to create a new message.
- */
 export const UpdateFailureStateSchema: GenMessage<UpdateFailureState> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 0);
 
-/**
- * @generated from message envoy.admin.v3.ListenersConfigDump
- */
+/** message envoy.admin.v3.ListenersConfigDump */
 export type ListenersConfigDump = Message<"envoy.admin.v3.ListenersConfigDump"> & {
-  /**
-   * @generated from field: string version_info = 1;
-   */
+  /** string version_info = 1 */
   versionInfo: string;
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.ListenersConfigDump.StaticListener static_listeners = 2;
-   */
+  /** repeated envoy.admin.v3.ListenersConfigDump.StaticListener static_listeners = 2 */
   staticListeners: ListenersConfigDump_StaticListener[];
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.ListenersConfigDump.DynamicListener dynamic_listeners = 3;
-   */
+  /** repeated envoy.admin.v3.ListenersConfigDump.DynamicListener dynamic_listeners = 3 */
   dynamicListeners: ListenersConfigDump_DynamicListener[];
 };
 
-/**
- * Describes the message envoy.admin.v3.ListenersConfigDump.
- * Use `create(ListenersConfigDumpSchema)` to create a new message.
- */
 export const ListenersConfigDumpSchema: GenMessage<ListenersConfigDump> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 1);
 
-/**
- * @generated from message envoy.admin.v3.ListenersConfigDump.StaticListener
- */
+/** message envoy.admin.v3.ListenersConfigDump.StaticListener */
 export type ListenersConfigDump_StaticListener = Message<"envoy.admin.v3.ListenersConfigDump.StaticListener"> & {
-  /**
-   * @generated from field: google.protobuf.Any listener = 1;
-   */
+  /** google.protobuf.Any listener = 1 */
   listener?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 2;
-   */
+  /** google.protobuf.Timestamp last_updated = 2 */
   lastUpdated?: Timestamp | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.ListenersConfigDump.StaticListener.
- * Use `create(ListenersConfigDump_StaticListenerSchema)` to create a new message.
- */
 export const ListenersConfigDump_StaticListenerSchema: GenMessage<ListenersConfigDump_StaticListener> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 1, 0);
 
-/**
- * @generated from message envoy.admin.v3.ListenersConfigDump.DynamicListenerState
- */
+/** message envoy.admin.v3.ListenersConfigDump.DynamicListenerState */
 export type ListenersConfigDump_DynamicListenerState = Message<"envoy.admin.v3.ListenersConfigDump.DynamicListenerState"> & {
-  /**
-   * @generated from field: string version_info = 1;
-   */
+  /** string version_info = 1 */
   versionInfo: string;
-
-  /**
-   * @generated from field: google.protobuf.Any listener = 2;
-   */
+  /** google.protobuf.Any listener = 2 */
   listener?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 3;
-   */
+  /** google.protobuf.Timestamp last_updated = 3 */
   lastUpdated?: Timestamp | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.ListenersConfigDump.DynamicListenerState.
- * Use `create(ListenersConfigDump_DynamicListenerStateSchema)` to create a new message.
- */
 export const ListenersConfigDump_DynamicListenerStateSchema: GenMessage<ListenersConfigDump_DynamicListenerState> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 1, 1);
 
-/**
- * @generated from message envoy.admin.v3.ListenersConfigDump.DynamicListener
- */
+/** message envoy.admin.v3.ListenersConfigDump.DynamicListener */
 export type ListenersConfigDump_DynamicListener = Message<"envoy.admin.v3.ListenersConfigDump.DynamicListener"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.admin.v3.ListenersConfigDump.DynamicListenerState active_state = 2;
-   */
+  /** envoy.admin.v3.ListenersConfigDump.DynamicListenerState active_state = 2 */
   activeState?: ListenersConfigDump_DynamicListenerState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.ListenersConfigDump.DynamicListenerState warming_state = 3;
-   */
+  /** envoy.admin.v3.ListenersConfigDump.DynamicListenerState warming_state = 3 */
   warmingState?: ListenersConfigDump_DynamicListenerState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.ListenersConfigDump.DynamicListenerState draining_state = 4;
-   */
+  /** envoy.admin.v3.ListenersConfigDump.DynamicListenerState draining_state = 4 */
   drainingState?: ListenersConfigDump_DynamicListenerState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.UpdateFailureState error_state = 5;
-   */
+  /** envoy.admin.v3.UpdateFailureState error_state = 5 */
   errorState?: UpdateFailureState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.ClientResourceStatus client_status = 6;
-   */
+  /** envoy.admin.v3.ClientResourceStatus client_status = 6 */
   clientStatus: ClientResourceStatus;
 };
 
-/**
- * Describes the message envoy.admin.v3.ListenersConfigDump.DynamicListener.
- * Use `create(ListenersConfigDump_DynamicListenerSchema)` to create a new message.
- */
 export const ListenersConfigDump_DynamicListenerSchema: GenMessage<ListenersConfigDump_DynamicListener> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 1, 2);
 
-/**
- * @generated from message envoy.admin.v3.ClustersConfigDump
- */
+/** message envoy.admin.v3.ClustersConfigDump */
 export type ClustersConfigDump = Message<"envoy.admin.v3.ClustersConfigDump"> & {
-  /**
-   * @generated from field: string version_info = 1;
-   */
+  /** string version_info = 1 */
   versionInfo: string;
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.ClustersConfigDump.StaticCluster static_clusters = 2;
-   */
+  /** repeated envoy.admin.v3.ClustersConfigDump.StaticCluster static_clusters = 2 */
   staticClusters: ClustersConfigDump_StaticCluster[];
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.ClustersConfigDump.DynamicCluster dynamic_active_clusters = 3;
-   */
+  /** repeated envoy.admin.v3.ClustersConfigDump.DynamicCluster dynamic_active_clusters = 3 */
   dynamicActiveClusters: ClustersConfigDump_DynamicCluster[];
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.ClustersConfigDump.DynamicCluster dynamic_warming_clusters = 4;
-   */
+  /** repeated envoy.admin.v3.ClustersConfigDump.DynamicCluster dynamic_warming_clusters = 4 */
   dynamicWarmingClusters: ClustersConfigDump_DynamicCluster[];
 };
 
-/**
- * Describes the message envoy.admin.v3.ClustersConfigDump.
- * Use `create(ClustersConfigDumpSchema)` to create a new message.
- */
 export const ClustersConfigDumpSchema: GenMessage<ClustersConfigDump> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 2);
 
-/**
- * @generated from message envoy.admin.v3.ClustersConfigDump.StaticCluster
- */
+/** message envoy.admin.v3.ClustersConfigDump.StaticCluster */
 export type ClustersConfigDump_StaticCluster = Message<"envoy.admin.v3.ClustersConfigDump.StaticCluster"> & {
-  /**
-   * @generated from field: google.protobuf.Any cluster = 1;
-   */
+  /** google.protobuf.Any cluster = 1 */
   cluster?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 2;
-   */
+  /** google.protobuf.Timestamp last_updated = 2 */
   lastUpdated?: Timestamp | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.ClustersConfigDump.StaticCluster.
- * Use `create(ClustersConfigDump_StaticClusterSchema)` to create a new message.
- */
 export const ClustersConfigDump_StaticClusterSchema: GenMessage<ClustersConfigDump_StaticCluster> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 2, 0);
 
-/**
- * @generated from message envoy.admin.v3.ClustersConfigDump.DynamicCluster
- */
+/** message envoy.admin.v3.ClustersConfigDump.DynamicCluster */
 export type ClustersConfigDump_DynamicCluster = Message<"envoy.admin.v3.ClustersConfigDump.DynamicCluster"> & {
-  /**
-   * @generated from field: string version_info = 1;
-   */
+  /** string version_info = 1 */
   versionInfo: string;
-
-  /**
-   * @generated from field: google.protobuf.Any cluster = 2;
-   */
+  /** google.protobuf.Any cluster = 2 */
   cluster?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 3;
-   */
+  /** google.protobuf.Timestamp last_updated = 3 */
   lastUpdated?: Timestamp | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.UpdateFailureState error_state = 4;
-   */
+  /** envoy.admin.v3.UpdateFailureState error_state = 4 */
   errorState?: UpdateFailureState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.ClientResourceStatus client_status = 5;
-   */
+  /** envoy.admin.v3.ClientResourceStatus client_status = 5 */
   clientStatus: ClientResourceStatus;
 };
 
-/**
- * Describes the message envoy.admin.v3.ClustersConfigDump.DynamicCluster.
- * Use `create(ClustersConfigDump_DynamicClusterSchema)` to create a new message.
- */
 export const ClustersConfigDump_DynamicClusterSchema: GenMessage<ClustersConfigDump_DynamicCluster> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 2, 1);
 
-/**
- * @generated from message envoy.admin.v3.RoutesConfigDump
- */
+/** message envoy.admin.v3.RoutesConfigDump */
 export type RoutesConfigDump = Message<"envoy.admin.v3.RoutesConfigDump"> & {
-  /**
-   * @generated from field: repeated envoy.admin.v3.RoutesConfigDump.StaticRouteConfig static_route_configs = 2;
-   */
+  /** repeated envoy.admin.v3.RoutesConfigDump.StaticRouteConfig static_route_configs = 2 */
   staticRouteConfigs: RoutesConfigDump_StaticRouteConfig[];
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig dynamic_route_configs = 3;
-   */
+  /** repeated envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig dynamic_route_configs = 3 */
   dynamicRouteConfigs: RoutesConfigDump_DynamicRouteConfig[];
 };
 
-/**
- * Describes the message envoy.admin.v3.RoutesConfigDump.
- * Use `create(RoutesConfigDumpSchema)` to create a new message.
- */
 export const RoutesConfigDumpSchema: GenMessage<RoutesConfigDump> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 3);
 
-/**
- * @generated from message envoy.admin.v3.RoutesConfigDump.StaticRouteConfig
- */
+/** message envoy.admin.v3.RoutesConfigDump.StaticRouteConfig */
 export type RoutesConfigDump_StaticRouteConfig = Message<"envoy.admin.v3.RoutesConfigDump.StaticRouteConfig"> & {
-  /**
-   * @generated from field: google.protobuf.Any route_config = 1;
-   */
+  /** google.protobuf.Any route_config = 1 */
   routeConfig?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 2;
-   */
+  /** google.protobuf.Timestamp last_updated = 2 */
   lastUpdated?: Timestamp | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.RoutesConfigDump.StaticRouteConfig.
- * Use `create(RoutesConfigDump_StaticRouteConfigSchema)` to create a new message.
- */
 export const RoutesConfigDump_StaticRouteConfigSchema: GenMessage<RoutesConfigDump_StaticRouteConfig> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 3, 0);
 
-/**
- * @generated from message envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig
- */
+/** message envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig */
 export type RoutesConfigDump_DynamicRouteConfig = Message<"envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig"> & {
-  /**
-   * @generated from field: string version_info = 1;
-   */
+  /** string version_info = 1 */
   versionInfo: string;
-
-  /**
-   * @generated from field: google.protobuf.Any route_config = 2;
-   */
+  /** google.protobuf.Any route_config = 2 */
   routeConfig?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 3;
-   */
+  /** google.protobuf.Timestamp last_updated = 3 */
   lastUpdated?: Timestamp | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.UpdateFailureState error_state = 4;
-   */
+  /** envoy.admin.v3.UpdateFailureState error_state = 4 */
   errorState?: UpdateFailureState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.ClientResourceStatus client_status = 5;
-   */
+  /** envoy.admin.v3.ClientResourceStatus client_status = 5 */
   clientStatus: ClientResourceStatus;
 };
 
-/**
- * Describes the message envoy.admin.v3.RoutesConfigDump.DynamicRouteConfig.
- * Use `create(RoutesConfigDump_DynamicRouteConfigSchema)` to create a new message.
- */
 export const RoutesConfigDump_DynamicRouteConfigSchema: GenMessage<RoutesConfigDump_DynamicRouteConfig> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 3, 1);
 
-/**
- * @generated from message envoy.admin.v3.ScopedRoutesConfigDump
- */
+/** message envoy.admin.v3.ScopedRoutesConfigDump */
 export type ScopedRoutesConfigDump = Message<"envoy.admin.v3.ScopedRoutesConfigDump"> & {
-  /**
-   * @generated from field: repeated envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs inline_scoped_route_configs = 1;
-   */
+  /** repeated envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs inline_scoped_route_configs = 1 */
   inlineScopedRouteConfigs: ScopedRoutesConfigDump_InlineScopedRouteConfigs[];
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.ScopedRoutesConfigDump.DynamicScopedRouteConfigs dynamic_scoped_route_configs = 2;
-   */
+  /** repeated envoy.admin.v3.ScopedRoutesConfigDump.DynamicScopedRouteConfigs dynamic_scoped_route_configs = 2 */
   dynamicScopedRouteConfigs: ScopedRoutesConfigDump_DynamicScopedRouteConfigs[];
 };
 
-/**
- * Describes the message envoy.admin.v3.ScopedRoutesConfigDump.
- * Use `create(ScopedRoutesConfigDumpSchema)` to create a new message.
- */
 export const ScopedRoutesConfigDumpSchema: GenMessage<ScopedRoutesConfigDump> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 4);
 
-/**
- * @generated from message envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs
- */
+/** message envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs */
 export type ScopedRoutesConfigDump_InlineScopedRouteConfigs = Message<"envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: repeated google.protobuf.Any scoped_route_configs = 2;
-   */
+  /** repeated google.protobuf.Any scoped_route_configs = 2 */
   scopedRouteConfigs: Any[];
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 3;
-   */
+  /** google.protobuf.Timestamp last_updated = 3 */
   lastUpdated?: Timestamp | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.ScopedRoutesConfigDump.InlineScopedRouteConfigs.
- * Use `create(ScopedRoutesConfigDump_InlineScopedRouteConfigsSchema)` to create a new message.
- */
 export const ScopedRoutesConfigDump_InlineScopedRouteConfigsSchema: GenMessage<ScopedRoutesConfigDump_InlineScopedRouteConfigs> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 4, 0);
 
-/**
- * @generated from message envoy.admin.v3.ScopedRoutesConfigDump.DynamicScopedRouteConfigs
- */
+/** message envoy.admin.v3.ScopedRoutesConfigDump.DynamicScopedRouteConfigs */
 export type ScopedRoutesConfigDump_DynamicScopedRouteConfigs = Message<"envoy.admin.v3.ScopedRoutesConfigDump.DynamicScopedRouteConfigs"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string version_info = 2;
-   */
+  /** string version_info = 2 */
   versionInfo: string;
-
-  /**
-   * @generated from field: repeated google.protobuf.Any scoped_route_configs = 3;
-   */
+  /** repeated google.protobuf.Any scoped_route_configs = 3 */
   scopedRouteConfigs: Any[];
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 4;
-   */
+  /** google.protobuf.Timestamp last_updated = 4 */
   lastUpdated?: Timestamp | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.UpdateFailureState error_state = 5;
-   */
+  /** envoy.admin.v3.UpdateFailureState error_state = 5 */
   errorState?: UpdateFailureState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.ClientResourceStatus client_status = 6;
-   */
+  /** envoy.admin.v3.ClientResourceStatus client_status = 6 */
   clientStatus: ClientResourceStatus;
 };
 
-/**
- * Describes the message envoy.admin.v3.ScopedRoutesConfigDump.DynamicScopedRouteConfigs.
- * Use `create(ScopedRoutesConfigDump_DynamicScopedRouteConfigsSchema)` to create a new message.
- */
 export const ScopedRoutesConfigDump_DynamicScopedRouteConfigsSchema: GenMessage<ScopedRoutesConfigDump_DynamicScopedRouteConfigs> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 4, 1);
 
-/**
- * @generated from message envoy.admin.v3.EndpointsConfigDump
- */
+/** message envoy.admin.v3.EndpointsConfigDump */
 export type EndpointsConfigDump = Message<"envoy.admin.v3.EndpointsConfigDump"> & {
-  /**
-   * @generated from field: repeated envoy.admin.v3.EndpointsConfigDump.StaticEndpointConfig static_endpoint_configs = 2;
-   */
+  /** repeated envoy.admin.v3.EndpointsConfigDump.StaticEndpointConfig static_endpoint_configs = 2 */
   staticEndpointConfigs: EndpointsConfigDump_StaticEndpointConfig[];
-
-  /**
-   * @generated from field: repeated envoy.admin.v3.EndpointsConfigDump.DynamicEndpointConfig dynamic_endpoint_configs = 3;
-   */
+  /** repeated envoy.admin.v3.EndpointsConfigDump.DynamicEndpointConfig dynamic_endpoint_configs = 3 */
   dynamicEndpointConfigs: EndpointsConfigDump_DynamicEndpointConfig[];
 };
 
-/**
- * Describes the message envoy.admin.v3.EndpointsConfigDump.
- * Use `create(EndpointsConfigDumpSchema)` to create a new message.
- */
 export const EndpointsConfigDumpSchema: GenMessage<EndpointsConfigDump> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 5);
 
-/**
- * @generated from message envoy.admin.v3.EndpointsConfigDump.StaticEndpointConfig
- */
+/** message envoy.admin.v3.EndpointsConfigDump.StaticEndpointConfig */
 export type EndpointsConfigDump_StaticEndpointConfig = Message<"envoy.admin.v3.EndpointsConfigDump.StaticEndpointConfig"> & {
-  /**
-   * @generated from field: google.protobuf.Any endpoint_config = 1;
-   */
+  /** google.protobuf.Any endpoint_config = 1 */
   endpointConfig?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 2;
-   */
+  /** google.protobuf.Timestamp last_updated = 2 */
   lastUpdated?: Timestamp | undefined;
 };
 
-/**
- * Describes the message envoy.admin.v3.EndpointsConfigDump.StaticEndpointConfig.
- * Use `create(EndpointsConfigDump_StaticEndpointConfigSchema)` to create a new message.
- */
 export const EndpointsConfigDump_StaticEndpointConfigSchema: GenMessage<EndpointsConfigDump_StaticEndpointConfig> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 5, 0);
 
-/**
- * @generated from message envoy.admin.v3.EndpointsConfigDump.DynamicEndpointConfig
- */
+/** message envoy.admin.v3.EndpointsConfigDump.DynamicEndpointConfig */
 export type EndpointsConfigDump_DynamicEndpointConfig = Message<"envoy.admin.v3.EndpointsConfigDump.DynamicEndpointConfig"> & {
-  /**
-   * @generated from field: string version_info = 1;
-   */
+  /** string version_info = 1 */
   versionInfo: string;
-
-  /**
-   * @generated from field: google.protobuf.Any endpoint_config = 2;
-   */
+  /** google.protobuf.Any endpoint_config = 2 */
   endpointConfig?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 3;
-   */
+  /** google.protobuf.Timestamp last_updated = 3 */
   lastUpdated?: Timestamp | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.UpdateFailureState error_state = 4;
-   */
+  /** envoy.admin.v3.UpdateFailureState error_state = 4 */
   errorState?: UpdateFailureState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.ClientResourceStatus client_status = 5;
-   */
+  /** envoy.admin.v3.ClientResourceStatus client_status = 5 */
   clientStatus: ClientResourceStatus;
 };
 
-/**
- * Describes the message envoy.admin.v3.EndpointsConfigDump.DynamicEndpointConfig.
- * Use `create(EndpointsConfigDump_DynamicEndpointConfigSchema)` to create a new message.
- */
 export const EndpointsConfigDump_DynamicEndpointConfigSchema: GenMessage<EndpointsConfigDump_DynamicEndpointConfig> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 5, 1);
 
-/**
- * @generated from message envoy.admin.v3.EcdsConfigDump
- */
+/** message envoy.admin.v3.EcdsConfigDump */
 export type EcdsConfigDump = Message<"envoy.admin.v3.EcdsConfigDump"> & {
-  /**
-   * @generated from field: repeated envoy.admin.v3.EcdsConfigDump.EcdsFilterConfig ecds_filters = 1;
-   */
+  /** repeated envoy.admin.v3.EcdsConfigDump.EcdsFilterConfig ecds_filters = 1 */
   ecdsFilters: EcdsConfigDump_EcdsFilterConfig[];
 };
 
-/**
- * Describes the message envoy.admin.v3.EcdsConfigDump.
- * Use `create(EcdsConfigDumpSchema)` to create a new message.
- */
 export const EcdsConfigDumpSchema: GenMessage<EcdsConfigDump> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 6);
 
-/**
- * @generated from message envoy.admin.v3.EcdsConfigDump.EcdsFilterConfig
- */
+/** message envoy.admin.v3.EcdsConfigDump.EcdsFilterConfig */
 export type EcdsConfigDump_EcdsFilterConfig = Message<"envoy.admin.v3.EcdsConfigDump.EcdsFilterConfig"> & {
-  /**
-   * @generated from field: string version_info = 1;
-   */
+  /** string version_info = 1 */
   versionInfo: string;
-
-  /**
-   * @generated from field: google.protobuf.Any ecds_filter = 2;
-   */
+  /** google.protobuf.Any ecds_filter = 2 */
   ecdsFilter?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 3;
-   */
+  /** google.protobuf.Timestamp last_updated = 3 */
   lastUpdated?: Timestamp | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.UpdateFailureState error_state = 4;
-   */
+  /** envoy.admin.v3.UpdateFailureState error_state = 4 */
   errorState?: UpdateFailureState | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.ClientResourceStatus client_status = 5;
-   */
+  /** envoy.admin.v3.ClientResourceStatus client_status = 5 */
   clientStatus: ClientResourceStatus;
 };
 
-/**
- * Describes the message envoy.admin.v3.EcdsConfigDump.EcdsFilterConfig.
- * Use `create(EcdsConfigDump_EcdsFilterConfigSchema)` to create a new message.
- */
 export const EcdsConfigDump_EcdsFilterConfigSchema: GenMessage<EcdsConfigDump_EcdsFilterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_config_dump_shared, 6, 0);
 
-/**
- * @generated from enum envoy.admin.v3.ClientResourceStatus
- */
+/** enum envoy.admin.v3.ClientResourceStatus */
 export const ClientResourceStatus = {
-  /**
-   * @generated from enum value: UNKNOWN = 0;
-   */
   UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: REQUESTED = 1;
-   */
   REQUESTED: 1,
-
-  /**
-   * @generated from enum value: DOES_NOT_EXIST = 2;
-   */
   DOES_NOT_EXIST: 2,
-
-  /**
-   * @generated from enum value: ACKED = 3;
-   */
   ACKED: 3,
-
-  /**
-   * @generated from enum value: NACKED = 4;
-   */
   NACKED: 4,
-
-  /**
-   * @generated from enum value: RECEIVED_ERROR = 5;
-   */
   RECEIVED_ERROR: 5,
-
-  /**
-   * @generated from enum value: TIMEOUT = 6;
-   */
   TIMEOUT: 6,
 } as const;
 
-/**
- * @generated from enum envoy.admin.v3.ClientResourceStatus
- */
+/** enum envoy.admin.v3.ClientResourceStatus */
 export type ClientResourceStatus = (typeof ClientResourceStatus)[keyof typeof ClientResourceStatus] | UnknownEnum;
 
-/**
- * Describes the enum envoy.admin.v3.ClientResourceStatus.
- */
 export const ClientResourceStatusSchema: GenEnum<ClientResourceStatus> = /*@__PURE__*/
   enumDesc(file_envoy_admin_v3_config_dump_shared, 0);
 

@@ -6,53 +6,28 @@ import type { Address } from "../../config/core/v3/address_pb.ts";
 import { file_envoy_config_core_v3_address } from "../../config/core/v3/address_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/admin/v3/listeners.proto.
- */
 export const file_envoy_admin_v3_listeners: GenFile = /*@__PURE__*/
   fileDesc("Ch5lbnZveS9hZG1pbi92My9saXN0ZW5lcnMucHJvdG8SDmVudm95LmFkbWluLnYzIkYKCUxpc3RlbmVycxI5ChFsaXN0ZW5lcl9zdGF0dXNlcxgBIAMoCzIeLmVudm95LmFkbWluLnYzLkxpc3RlbmVyU3RhdHVzIpcBCg5MaXN0ZW5lclN0YXR1cxIMCgRuYW1lGAEgASgJEjQKDWxvY2FsX2FkZHJlc3MYAiABKAsyHS5lbnZveS5jb25maWcuY29yZS52My5BZGRyZXNzEkEKGmFkZGl0aW9uYWxfbG9jYWxfYWRkcmVzc2VzGAMgAygLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzc2IGcHJvdG8z", [file_envoy_config_core_v3_address]);
 
-/**
- * @generated from message envoy.admin.v3.Listeners
- */
+/** message envoy.admin.v3.Listeners */
 export type Listeners = Message<"envoy.admin.v3.Listeners"> & {
-  /**
-   * @generated from field: repeated envoy.admin.v3.ListenerStatus listener_statuses = 1;
-   */
+  /** repeated envoy.admin.v3.ListenerStatus listener_statuses = 1 */
   listenerStatuses: ListenerStatus[];
 };
 
-/**
- * Describes the message envoy.admin.v3.Listeners.
- * Use `create(ListenersSchema)` to create a new message.
- */
 export const ListenersSchema: GenMessage<Listeners> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_listeners, 0);
 
-/**
- * @generated from message envoy.admin.v3.ListenerStatus
- */
+/** message envoy.admin.v3.ListenerStatus */
 export type ListenerStatus = Message<"envoy.admin.v3.ListenerStatus"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Address local_address = 2;
-   */
+  /** envoy.config.core.v3.Address local_address = 2 */
   localAddress?: Address | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.Address additional_local_addresses = 3;
-   */
+  /** repeated envoy.config.core.v3.Address additional_local_addresses = 3 */
   additionalLocalAddresses: Address[];
 };
 
-/**
- * Describes the message envoy.admin.v3.ListenerStatus.
- * Use `create(ListenerStatusSchema)` to create a new message.
- */
 export const ListenerStatusSchema: GenMessage<ListenerStatus> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_listeners, 1);
 

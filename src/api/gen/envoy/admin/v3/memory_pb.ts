@@ -4,51 +4,25 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/admin/v3/memory.proto.
- */
 export const file_envoy_admin_v3_memory: GenFile = /*@__PURE__*/
   fileDesc("ChtlbnZveS9hZG1pbi92My9tZW1vcnkucHJvdG8SDmVudm95LmFkbWluLnYzIpoBCgZNZW1vcnkSEQoJYWxsb2NhdGVkGAEgASgEEhEKCWhlYXBfc2l6ZRgCIAEoBBIZChFwYWdlaGVhcF91bm1hcHBlZBgDIAEoBBIVCg1wYWdlaGVhcF9mcmVlGAQgASgEEhoKEnRvdGFsX3RocmVhZF9jYWNoZRgFIAEoBBIcChR0b3RhbF9waHlzaWNhbF9ieXRlcxgGIAEoBGIGcHJvdG8z");
 
-/**
- * @generated from message envoy.admin.v3.Memory
- */
+/** message envoy.admin.v3.Memory */
 export type Memory = Message<"envoy.admin.v3.Memory"> & {
-  /**
-   * @generated from field: uint64 allocated = 1;
-   */
+  /** uint64 allocated = 1 */
   allocated: bigint;
-
-  /**
-   * @generated from field: uint64 heap_size = 2;
-   */
+  /** uint64 heap_size = 2 */
   heapSize: bigint;
-
-  /**
-   * @generated from field: uint64 pageheap_unmapped = 3;
-   */
+  /** uint64 pageheap_unmapped = 3 */
   pageheapUnmapped: bigint;
-
-  /**
-   * @generated from field: uint64 pageheap_free = 4;
-   */
+  /** uint64 pageheap_free = 4 */
   pageheapFree: bigint;
-
-  /**
-   * @generated from field: uint64 total_thread_cache = 5;
-   */
+  /** uint64 total_thread_cache = 5 */
   totalThreadCache: bigint;
-
-  /**
-   * @generated from field: uint64 total_physical_bytes = 6;
-   */
+  /** uint64 total_physical_bytes = 6 */
   totalPhysicalBytes: bigint;
 };
 
-/**
- * Describes the message envoy.admin.v3.Memory.
- * Use `create(MemorySchema)` to create a new message.
- */
 export const MemorySchema: GenMessage<Memory> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_memory, 0);
 

@@ -4,62 +4,31 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/admin/v3/metrics.proto.
- */
 export const file_envoy_admin_v3_metrics: GenFile = /*@__PURE__*/
   fileDesc("ChxlbnZveS9hZG1pbi92My9tZXRyaWNzLnByb3RvEg5lbnZveS5hZG1pbi52MyJ8CgxTaW1wbGVNZXRyaWMSLwoEdHlwZRgBIAEoDjIhLmVudm95LmFkbWluLnYzLlNpbXBsZU1ldHJpYy5UeXBlEg0KBXZhbHVlGAIgASgEEgwKBG5hbWUYAyABKAkiHgoEVHlwZRILCgdDT1VOVEVSEAASCQoFR0FVR0UQAWIGcHJvdG8z");
 
-/**
- * @generated from message envoy.admin.v3.SimpleMetric
- */
+/** message envoy.admin.v3.SimpleMetric */
 export type SimpleMetric = Message<"envoy.admin.v3.SimpleMetric"> & {
-  /**
-   * @generated from field: envoy.admin.v3.SimpleMetric.Type type = 1;
-   */
+  /** envoy.admin.v3.SimpleMetric.Type type = 1 */
   type: SimpleMetric_Type;
-
-  /**
-   * @generated from field: uint64 value = 2;
-   */
+  /** uint64 value = 2 */
   value: bigint;
-
-  /**
-   * @generated from field: string name = 3;
-   */
+  /** string name = 3 */
   name: string;
 };
 
-/**
- * Describes the message envoy.admin.v3.SimpleMetric.
- * Use `create(SimpleMetricSchema)` to create a new message.
- */
 export const SimpleMetricSchema: GenMessage<SimpleMetric> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_metrics, 0);
 
-/**
- * @generated from enum envoy.admin.v3.SimpleMetric.Type
- */
+/** enum envoy.admin.v3.SimpleMetric.Type */
 export const SimpleMetric_Type = {
-  /**
-   * @generated from enum value: COUNTER = 0;
-   */
   COUNTER: 0,
-
-  /**
-   * @generated from enum value: GAUGE = 1;
-   */
   GAUGE: 1,
 } as const;
 
-/**
- * @generated from enum envoy.admin.v3.SimpleMetric.Type
- */
+/** enum envoy.admin.v3.SimpleMetric.Type */
 export type SimpleMetric_Type = (typeof SimpleMetric_Type)[keyof typeof SimpleMetric_Type] | UnknownEnum;
 
-/**
- * Describes the enum envoy.admin.v3.SimpleMetric.Type.
- */
 export const SimpleMetric_TypeSchema: GenEnum<SimpleMetric_Type> = /*@__PURE__*/
   enumDesc(file_envoy_admin_v3_metrics, 0, 0);
 

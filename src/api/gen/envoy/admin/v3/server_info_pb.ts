@@ -8,387 +8,165 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/admin/v3/server_info.proto.
- */
 export const file_envoy_admin_v3_server_info: GenFile = /*@__PURE__*/
   fileDesc("CiBlbnZveS9hZG1pbi92My9zZXJ2ZXJfaW5mby5wcm90bxIOZW52b3kuYWRtaW4udjMisQMKClNlcnZlckluZm8SDwoHdmVyc2lvbhgBIAEoCRIvCgVzdGF0ZRgCIAEoDjIgLmVudm95LmFkbWluLnYzLlNlcnZlckluZm8uU3RhdGUSNwoUdXB0aW1lX2N1cnJlbnRfZXBvY2gYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNAoRdXB0aW1lX2FsbF9lcG9jaHMYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SGwoTaG90X3Jlc3RhcnRfdmVyc2lvbhgFIAEoCRJAChRjb21tYW5kX2xpbmVfb3B0aW9ucxgGIAEoCzIiLmVudm95LmFkbWluLnYzLkNvbW1hbmRMaW5lT3B0aW9ucxIoCgRub2RlGAcgASgLMhouZW52b3kuY29uZmlnLmNvcmUudjMuTm9kZRIgChhob3RfcmVzdGFydF9pbml0aWFsaXppbmcYCCABKAgiRwoFU3RhdGUSCAoETElWRRAAEgwKCERSQUlOSU5HEAESFAoQUFJFX0lOSVRJQUxJWklORxACEhAKDElOSVRJQUxJWklORxADIvYKChJDb21tYW5kTGluZU9wdGlvbnMSDwoHYmFzZV9pZBgBIAEoBBIbChN1c2VfZHluYW1pY19iYXNlX2lkGB8gASgIEiUKHXNraXBfaG90X3Jlc3RhcnRfb25fbm9fcGFyZW50GCcgASgIEiUKHXNraXBfaG90X3Jlc3RhcnRfcGFyZW50X3N0YXRzGCggASgIEhQKDGJhc2VfaWRfcGF0aBggIAEoCRITCgtjb25jdXJyZW5jeRgCIAEoDRITCgtjb25maWdfcGF0aBgDIAEoCRITCgtjb25maWdfeWFtbBgEIAEoCRIjChthbGxvd191bmtub3duX3N0YXRpY19maWVsZHMYBSABKAgSJQodcmVqZWN0X3Vua25vd25fZHluYW1pY19maWVsZHMYGiABKAgSJQodaWdub3JlX3Vua25vd25fZHluYW1pY19maWVsZHMYHiABKAgSHAoUc2tpcF9kZXByZWNhdGVkX2xvZ3MYKSABKAgSGgoSYWRtaW5fYWRkcmVzc19wYXRoGAYgASgJEk4KGGxvY2FsX2FkZHJlc3NfaXBfdmVyc2lvbhgHIAEoDjIsLmVudm95LmFkbWluLnYzLkNvbW1hbmRMaW5lT3B0aW9ucy5JcFZlcnNpb24SEQoJbG9nX2xldmVsGAggASgJEhsKE2NvbXBvbmVudF9sb2dfbGV2ZWwYCSABKAkSEgoKbG9nX2Zvcm1hdBgKIAEoCRIaChJsb2dfZm9ybWF0X2VzY2FwZWQYGyABKAgSEAoIbG9nX3BhdGgYCyABKAkSFwoPc2VydmljZV9jbHVzdGVyGA0gASgJEhQKDHNlcnZpY2Vfbm9kZRgOIAEoCRIUCgxzZXJ2aWNlX3pvbmUYDyABKAkSNgoTZmlsZV9mbHVzaF9pbnRlcnZhbBgQIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIbChNmaWxlX2ZsdXNoX21pbl9zaXplGCogASgNEi0KCmRyYWluX3RpbWUYESABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SSAoOZHJhaW5fc3RyYXRlZ3kYISABKA4yMC5lbnZveS5hZG1pbi52My5Db21tYW5kTGluZU9wdGlvbnMuRHJhaW5TdHJhdGVneRI3ChRwYXJlbnRfc2h1dGRvd25fdGltZRgSIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1CgRtb2RlGBMgASgOMicuZW52b3kuYWRtaW4udjMuQ29tbWFuZExpbmVPcHRpb25zLk1vZGUSGwoTZGlzYWJsZV9ob3RfcmVzdGFydBgWIAEoCBIcChRlbmFibGVfbXV0ZXhfdHJhY2luZxgXIAEoCBIVCg1yZXN0YXJ0X2Vwb2NoGBggASgNEhYKDmNwdXNldF90aHJlYWRzGBkgASgIEhsKE2Rpc2FibGVkX2V4dGVuc2lvbnMYHCADKAkSIQoZZW5hYmxlX2ZpbmVfZ3JhaW5fbG9nZ2luZxgiIAEoCBIjChtsb2dfc3RhY2t0cmFjZV9zaW5nbGVfZW50cnkYKyABKAgSEwoLc29ja2V0X3BhdGgYIyABKAkSEwoLc29ja2V0X21vZGUYJCABKA0SGAoQZW5hYmxlX2NvcmVfZHVtcBglIAEoCBIRCglzdGF0c190YWcYJiADKAkiGwoJSXBWZXJzaW9uEgYKAnY0EAASBgoCdjYQASItCgRNb2RlEgkKBVNlcnZlEAASDAoIVmFsaWRhdGUQARIMCghJbml0T25seRACIisKDURyYWluU3RyYXRlZ3kSCwoHR3JhZHVhbBAAEg0KCUltbWVkaWF0ZRABYgZwcm90bzM", [file_envoy_config_core_v3_base, file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.admin.v3.ServerInfo
- */
+/** message envoy.admin.v3.ServerInfo */
 export type ServerInfo = Message<"envoy.admin.v3.ServerInfo"> & {
-  /**
-   * @generated from field: string version = 1;
-   */
+  /** string version = 1 */
   version: string;
-
-  /**
-   * @generated from field: envoy.admin.v3.ServerInfo.State state = 2;
-   */
+  /** envoy.admin.v3.ServerInfo.State state = 2 */
   state: ServerInfo_State;
-
-  /**
-   * @generated from field: google.protobuf.Duration uptime_current_epoch = 3;
-   */
+  /** google.protobuf.Duration uptime_current_epoch = 3 */
   uptimeCurrentEpoch?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration uptime_all_epochs = 4;
-   */
+  /** google.protobuf.Duration uptime_all_epochs = 4 */
   uptimeAllEpochs?: Duration | undefined;
-
-  /**
-   * @generated from field: string hot_restart_version = 5;
-   */
+  /** string hot_restart_version = 5 */
   hotRestartVersion: string;
-
-  /**
-   * @generated from field: envoy.admin.v3.CommandLineOptions command_line_options = 6;
-   */
+  /** envoy.admin.v3.CommandLineOptions command_line_options = 6 */
   commandLineOptions?: CommandLineOptions | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Node node = 7;
-   */
+  /** envoy.config.core.v3.Node node = 7 */
   node?: Node | undefined;
-
-  /**
-   * @generated from field: bool hot_restart_initializing = 8;
-   */
+  /** bool hot_restart_initializing = 8 */
   hotRestartInitializing: boolean;
 };
 
-/**
- * Describes the message envoy.admin.v3.ServerInfo.
- * Use `create(ServerInfoSchema)` to create a new message.
- */
 export const ServerInfoSchema: GenMessage<ServerInfo> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_server_info, 0);
 
-/**
- * @generated from enum envoy.admin.v3.ServerInfo.State
- */
+/** enum envoy.admin.v3.ServerInfo.State */
 export const ServerInfo_State = {
-  /**
-   * @generated from enum value: LIVE = 0;
-   */
   LIVE: 0,
-
-  /**
-   * @generated from enum value: DRAINING = 1;
-   */
   DRAINING: 1,
-
-  /**
-   * @generated from enum value: PRE_INITIALIZING = 2;
-   */
   PRE_INITIALIZING: 2,
-
-  /**
-   * @generated from enum value: INITIALIZING = 3;
-   */
   INITIALIZING: 3,
 } as const;
 
-/**
- * @generated from enum envoy.admin.v3.ServerInfo.State
- */
+/** enum envoy.admin.v3.ServerInfo.State */
 export type ServerInfo_State = (typeof ServerInfo_State)[keyof typeof ServerInfo_State] | UnknownEnum;
 
-/**
- * Describes the enum envoy.admin.v3.ServerInfo.State.
- */
 export const ServerInfo_StateSchema: GenEnum<ServerInfo_State> = /*@__PURE__*/
   enumDesc(file_envoy_admin_v3_server_info, 0, 0);
 
-/**
- * @generated from message envoy.admin.v3.CommandLineOptions
- */
+/** message envoy.admin.v3.CommandLineOptions */
 export type CommandLineOptions = Message<"envoy.admin.v3.CommandLineOptions"> & {
-  /**
-   * @generated from field: uint64 base_id = 1;
-   */
+  /** uint64 base_id = 1 */
   baseId: bigint;
-
-  /**
-   * @generated from field: bool use_dynamic_base_id = 31;
-   */
+  /** bool use_dynamic_base_id = 31 */
   useDynamicBaseId: boolean;
-
-  /**
-   * @generated from field: bool skip_hot_restart_on_no_parent = 39;
-   */
+  /** bool skip_hot_restart_on_no_parent = 39 */
   skipHotRestartOnNoParent: boolean;
-
-  /**
-   * @generated from field: bool skip_hot_restart_parent_stats = 40;
-   */
+  /** bool skip_hot_restart_parent_stats = 40 */
   skipHotRestartParentStats: boolean;
-
-  /**
-   * @generated from field: string base_id_path = 32;
-   */
+  /** string base_id_path = 32 */
   baseIdPath: string;
-
-  /**
-   * @generated from field: uint32 concurrency = 2;
-   */
+  /** uint32 concurrency = 2 */
   concurrency: number;
-
-  /**
-   * @generated from field: string config_path = 3;
-   */
+  /** string config_path = 3 */
   configPath: string;
-
-  /**
-   * @generated from field: string config_yaml = 4;
-   */
+  /** string config_yaml = 4 */
   configYaml: string;
-
-  /**
-   * @generated from field: bool allow_unknown_static_fields = 5;
-   */
+  /** bool allow_unknown_static_fields = 5 */
   allowUnknownStaticFields: boolean;
-
-  /**
-   * @generated from field: bool reject_unknown_dynamic_fields = 26;
-   */
+  /** bool reject_unknown_dynamic_fields = 26 */
   rejectUnknownDynamicFields: boolean;
-
-  /**
-   * @generated from field: bool ignore_unknown_dynamic_fields = 30;
-   */
+  /** bool ignore_unknown_dynamic_fields = 30 */
   ignoreUnknownDynamicFields: boolean;
-
-  /**
-   * @generated from field: bool skip_deprecated_logs = 41;
-   */
+  /** bool skip_deprecated_logs = 41 */
   skipDeprecatedLogs: boolean;
-
-  /**
-   * @generated from field: string admin_address_path = 6;
-   */
+  /** string admin_address_path = 6 */
   adminAddressPath: string;
-
-  /**
-   * @generated from field: envoy.admin.v3.CommandLineOptions.IpVersion local_address_ip_version = 7;
-   */
+  /** envoy.admin.v3.CommandLineOptions.IpVersion local_address_ip_version = 7 */
   localAddressIpVersion: CommandLineOptions_IpVersion;
-
-  /**
-   * @generated from field: string log_level = 8;
-   */
+  /** string log_level = 8 */
   logLevel: string;
-
-  /**
-   * @generated from field: string component_log_level = 9;
-   */
+  /** string component_log_level = 9 */
   componentLogLevel: string;
-
-  /**
-   * @generated from field: string log_format = 10;
-   */
+  /** string log_format = 10 */
   logFormat: string;
-
-  /**
-   * @generated from field: bool log_format_escaped = 27;
-   */
+  /** bool log_format_escaped = 27 */
   logFormatEscaped: boolean;
-
-  /**
-   * @generated from field: string log_path = 11;
-   */
+  /** string log_path = 11 */
   logPath: string;
-
-  /**
-   * @generated from field: string service_cluster = 13;
-   */
+  /** string service_cluster = 13 */
   serviceCluster: string;
-
-  /**
-   * @generated from field: string service_node = 14;
-   */
+  /** string service_node = 14 */
   serviceNode: string;
-
-  /**
-   * @generated from field: string service_zone = 15;
-   */
+  /** string service_zone = 15 */
   serviceZone: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration file_flush_interval = 16;
-   */
+  /** google.protobuf.Duration file_flush_interval = 16 */
   fileFlushInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: uint32 file_flush_min_size = 42;
-   */
+  /** uint32 file_flush_min_size = 42 */
   fileFlushMinSize: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration drain_time = 17;
-   */
+  /** google.protobuf.Duration drain_time = 17 */
   drainTime?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.CommandLineOptions.DrainStrategy drain_strategy = 33;
-   */
+  /** envoy.admin.v3.CommandLineOptions.DrainStrategy drain_strategy = 33 */
   drainStrategy: CommandLineOptions_DrainStrategy;
-
-  /**
-   * @generated from field: google.protobuf.Duration parent_shutdown_time = 18;
-   */
+  /** google.protobuf.Duration parent_shutdown_time = 18 */
   parentShutdownTime?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.admin.v3.CommandLineOptions.Mode mode = 19;
-   */
+  /** envoy.admin.v3.CommandLineOptions.Mode mode = 19 */
   mode: CommandLineOptions_Mode;
-
-  /**
-   * @generated from field: bool disable_hot_restart = 22;
-   */
+  /** bool disable_hot_restart = 22 */
   disableHotRestart: boolean;
-
-  /**
-   * @generated from field: bool enable_mutex_tracing = 23;
-   */
+  /** bool enable_mutex_tracing = 23 */
   enableMutexTracing: boolean;
-
-  /**
-   * @generated from field: uint32 restart_epoch = 24;
-   */
+  /** uint32 restart_epoch = 24 */
   restartEpoch: number;
-
-  /**
-   * @generated from field: bool cpuset_threads = 25;
-   */
+  /** bool cpuset_threads = 25 */
   cpusetThreads: boolean;
-
-  /**
-   * @generated from field: repeated string disabled_extensions = 28;
-   */
+  /** repeated string disabled_extensions = 28 */
   disabledExtensions: string[];
-
-  /**
-   * @generated from field: bool enable_fine_grain_logging = 34;
-   */
+  /** bool enable_fine_grain_logging = 34 */
   enableFineGrainLogging: boolean;
-
-  /**
-   * @generated from field: bool log_stacktrace_single_entry = 43;
-   */
+  /** bool log_stacktrace_single_entry = 43 */
   logStacktraceSingleEntry: boolean;
-
-  /**
-   * @generated from field: string socket_path = 35;
-   */
+  /** string socket_path = 35 */
   socketPath: string;
-
-  /**
-   * @generated from field: uint32 socket_mode = 36;
-   */
+  /** uint32 socket_mode = 36 */
   socketMode: number;
-
-  /**
-   * @generated from field: bool enable_core_dump = 37;
-   */
+  /** bool enable_core_dump = 37 */
   enableCoreDump: boolean;
-
-  /**
-   * @generated from field: repeated string stats_tag = 38;
-   */
+  /** repeated string stats_tag = 38 */
   statsTag: string[];
 };
 
-/**
- * Describes the message envoy.admin.v3.CommandLineOptions.
- * Use `create(CommandLineOptionsSchema)` to create a new message.
- */
 export const CommandLineOptionsSchema: GenMessage<CommandLineOptions> = /*@__PURE__*/
   messageDesc(file_envoy_admin_v3_server_info, 1);
 
-/**
- * @generated from enum envoy.admin.v3.CommandLineOptions.IpVersion
- */
+/** enum envoy.admin.v3.CommandLineOptions.IpVersion */
 export const CommandLineOptions_IpVersion = {
-  /**
-   * @generated from enum value: v4 = 0;
-   */
   v4: 0,
-
-  /**
-   * @generated from enum value: v6 = 1;
-   */
   v6: 1,
 } as const;
 
-/**
- * @generated from enum envoy.admin.v3.CommandLineOptions.IpVersion
- */
+/** enum envoy.admin.v3.CommandLineOptions.IpVersion */
 export type CommandLineOptions_IpVersion = (typeof CommandLineOptions_IpVersion)[keyof typeof CommandLineOptions_IpVersion] | UnknownEnum;
 
-/**
- * Describes the enum envoy.admin.v3.CommandLineOptions.IpVersion.
- */
 export const CommandLineOptions_IpVersionSchema: GenEnum<CommandLineOptions_IpVersion> = /*@__PURE__*/
   enumDesc(file_envoy_admin_v3_server_info, 1, 0);
 
-/**
- * @generated from enum envoy.admin.v3.CommandLineOptions.Mode
- */
+/** enum envoy.admin.v3.CommandLineOptions.Mode */
 export const CommandLineOptions_Mode = {
-  /**
-   * @generated from enum value: Serve = 0;
-   */
   Serve: 0,
-
-  /**
-   * @generated from enum value: Validate = 1;
-   */
   Validate: 1,
-
-  /**
-   * @generated from enum value: InitOnly = 2;
-   */
   InitOnly: 2,
 } as const;
 
-/**
- * @generated from enum envoy.admin.v3.CommandLineOptions.Mode
- */
+/** enum envoy.admin.v3.CommandLineOptions.Mode */
 export type CommandLineOptions_Mode = (typeof CommandLineOptions_Mode)[keyof typeof CommandLineOptions_Mode] | UnknownEnum;
 
-/**
- * Describes the enum envoy.admin.v3.CommandLineOptions.Mode.
- */
 export const CommandLineOptions_ModeSchema: GenEnum<CommandLineOptions_Mode> = /*@__PURE__*/
   enumDesc(file_envoy_admin_v3_server_info, 1, 1);
 
-/**
- * @generated from enum envoy.admin.v3.CommandLineOptions.DrainStrategy
- */
+/** enum envoy.admin.v3.CommandLineOptions.DrainStrategy */
 export const CommandLineOptions_DrainStrategy = {
-  /**
-   * @generated from enum value: Gradual = 0;
-   */
   Gradual: 0,
-
-  /**
-   * @generated from enum value: Immediate = 1;
-   */
   Immediate: 1,
 } as const;
 
-/**
- * @generated from enum envoy.admin.v3.CommandLineOptions.DrainStrategy
- */
+/** enum envoy.admin.v3.CommandLineOptions.DrainStrategy */
 export type CommandLineOptions_DrainStrategy = (typeof CommandLineOptions_DrainStrategy)[keyof typeof CommandLineOptions_DrainStrategy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.admin.v3.CommandLineOptions.DrainStrategy.
- */
 export const CommandLineOptions_DrainStrategySchema: GenEnum<CommandLineOptions_DrainStrategy> = /*@__PURE__*/
   enumDesc(file_envoy_admin_v3_server_info, 1, 2);
 

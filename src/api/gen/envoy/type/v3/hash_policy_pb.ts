@@ -4,68 +4,39 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/v3/hash_policy.proto.
- */
 export const file_envoy_type_v3_hash_policy: GenFile = /*@__PURE__*/
   fileDesc("Ch9lbnZveS90eXBlL3YzL2hhc2hfcG9saWN5LnByb3RvEg1lbnZveS50eXBlLnYzIsABCgpIYXNoUG9saWN5EjcKCXNvdXJjZV9pcBgBIAEoCzIiLmVudm95LnR5cGUudjMuSGFzaFBvbGljeS5Tb3VyY2VJcEgAEj0KDGZpbHRlcl9zdGF0ZRgCIAEoCzIlLmVudm95LnR5cGUudjMuSGFzaFBvbGljeS5GaWx0ZXJTdGF0ZUgAGgoKCFNvdXJjZUlwGhoKC0ZpbHRlclN0YXRlEgsKA2tleRgBIAEoCUISChBwb2xpY3lfc3BlY2lmaWVyYgZwcm90bzM");
 
-/**
- * @generated from message envoy.type.v3.HashPolicy
- */
+/** message envoy.type.v3.HashPolicy */
 export type HashPolicy = Message<"envoy.type.v3.HashPolicy"> & {
-  /**
-   * @generated from oneof envoy.type.v3.HashPolicy.policy_specifier
-   */
+  /** oneof envoy.type.v3.HashPolicy.policy_specifier */
   policySpecifier: {
-    /**
-     * @generated from field: envoy.type.v3.HashPolicy.SourceIp source_ip = 1;
-     */
+    /** envoy.type.v3.HashPolicy.SourceIp source_ip = 1 */
     value: HashPolicy_SourceIp;
     case: "sourceIp";
   } | {
-    /**
-     * @generated from field: envoy.type.v3.HashPolicy.FilterState filter_state = 2;
-     */
+    /** envoy.type.v3.HashPolicy.FilterState filter_state = 2 */
     value: HashPolicy_FilterState;
     case: "filterState";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.v3.HashPolicy.
- * Use `create(HashPolicySchema)` to create a new message.
- */
 export const HashPolicySchema: GenMessage<HashPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_type_v3_hash_policy, 0);
 
-/**
- * @generated from message envoy.type.v3.HashPolicy.SourceIp
- */
+/** message envoy.type.v3.HashPolicy.SourceIp */
 export type HashPolicy_SourceIp = Message<"envoy.type.v3.HashPolicy.SourceIp"> & {
 };
 
-/**
- * Describes the message envoy.type.v3.HashPolicy.SourceIp.
- * Use `create(HashPolicy_SourceIpSchema)` to create a new message.
- */
 export const HashPolicy_SourceIpSchema: GenMessage<HashPolicy_SourceIp> = /*@__PURE__*/
   messageDesc(file_envoy_type_v3_hash_policy, 0, 0);
 
-/**
- * @generated from message envoy.type.v3.HashPolicy.FilterState
- */
+/** message envoy.type.v3.HashPolicy.FilterState */
 export type HashPolicy_FilterState = Message<"envoy.type.v3.HashPolicy.FilterState"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
 };
 
-/**
- * Describes the message envoy.type.v3.HashPolicy.FilterState.
- * Use `create(HashPolicy_FilterStateSchema)` to create a new message.
- */
 export const HashPolicy_FilterStateSchema: GenMessage<HashPolicy_FilterState> = /*@__PURE__*/
   messageDesc(file_envoy_type_v3_hash_policy, 0, 1);
 

@@ -4,40 +4,19 @@ import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
 import type { UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/v3/http.proto.
- */
 export const file_envoy_type_v3_http: GenFile = /*@__PURE__*/
   fileDesc("ChhlbnZveS90eXBlL3YzL2h0dHAucHJvdG8SDWVudm95LnR5cGUudjMqMgoPQ29kZWNDbGllbnRUeXBlEgkKBUhUVFAxEAASCQoFSFRUUDIQARIJCgVIVFRQMxACYgZwcm90bzM");
 
-/**
- * @generated from enum envoy.type.v3.CodecClientType
- */
+/** enum envoy.type.v3.CodecClientType */
 export const CodecClientType = {
-  /**
-   * @generated from enum value: HTTP1 = 0;
-   */
   HTTP1: 0,
-
-  /**
-   * @generated from enum value: HTTP2 = 1;
-   */
   HTTP2: 1,
-
-  /**
-   * @generated from enum value: HTTP3 = 2;
-   */
   HTTP3: 2,
 } as const;
 
-/**
- * @generated from enum envoy.type.v3.CodecClientType
- */
+/** enum envoy.type.v3.CodecClientType */
 export type CodecClientType = (typeof CodecClientType)[keyof typeof CodecClientType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.type.v3.CodecClientType.
- */
 export const CodecClientTypeSchema: GenEnum<CodecClientType> = /*@__PURE__*/
   enumDesc(file_envoy_type_v3_http, 0);
 

@@ -4,79 +4,39 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/v3/percent.proto.
- */
 export const file_envoy_type_v3_percent: GenFile = /*@__PURE__*/
   fileDesc("ChtlbnZveS90eXBlL3YzL3BlcmNlbnQucHJvdG8SDWVudm95LnR5cGUudjMiGAoHUGVyY2VudBINCgV2YWx1ZRgBIAEoASKsAQoRRnJhY3Rpb25hbFBlcmNlbnQSEQoJbnVtZXJhdG9yGAEgASgNEkUKC2Rlbm9taW5hdG9yGAIgASgOMjAuZW52b3kudHlwZS52My5GcmFjdGlvbmFsUGVyY2VudC5EZW5vbWluYXRvclR5cGUiPQoPRGVub21pbmF0b3JUeXBlEgsKB0hVTkRSRUQQABIQCgxURU5fVEhPVVNBTkQQARILCgdNSUxMSU9OEAJiBnByb3RvMw");
 
-/**
- * @generated from message envoy.type.v3.Percent
- */
+/** message envoy.type.v3.Percent */
 export type Percent = Message<"envoy.type.v3.Percent"> & {
-  /**
-   * @generated from field: double value = 1;
-   */
+  /** double value = 1 */
   value: number;
 };
 
-/**
- * Describes the message envoy.type.v3.Percent.
- * Use `create(PercentSchema)` to create a new message.
- */
 export const PercentSchema: GenMessage<Percent> = /*@__PURE__*/
   messageDesc(file_envoy_type_v3_percent, 0);
 
-/**
- * @generated from message envoy.type.v3.FractionalPercent
- */
+/** message envoy.type.v3.FractionalPercent */
 export type FractionalPercent = Message<"envoy.type.v3.FractionalPercent"> & {
-  /**
-   * @generated from field: uint32 numerator = 1;
-   */
+  /** uint32 numerator = 1 */
   numerator: number;
-
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent.DenominatorType denominator = 2;
-   */
+  /** envoy.type.v3.FractionalPercent.DenominatorType denominator = 2 */
   denominator: FractionalPercent_DenominatorType;
 };
 
-/**
- * Describes the message envoy.type.v3.FractionalPercent.
- * Use `create(FractionalPercentSchema)` to create a new message.
- */
 export const FractionalPercentSchema: GenMessage<FractionalPercent> = /*@__PURE__*/
   messageDesc(file_envoy_type_v3_percent, 1);
 
-/**
- * @generated from enum envoy.type.v3.FractionalPercent.DenominatorType
- */
+/** enum envoy.type.v3.FractionalPercent.DenominatorType */
 export const FractionalPercent_DenominatorType = {
-  /**
-   * @generated from enum value: HUNDRED = 0;
-   */
   HUNDRED: 0,
-
-  /**
-   * @generated from enum value: TEN_THOUSAND = 1;
-   */
   TEN_THOUSAND: 1,
-
-  /**
-   * @generated from enum value: MILLION = 2;
-   */
   MILLION: 2,
 } as const;
 
-/**
- * @generated from enum envoy.type.v3.FractionalPercent.DenominatorType
- */
+/** enum envoy.type.v3.FractionalPercent.DenominatorType */
 export type FractionalPercent_DenominatorType = (typeof FractionalPercent_DenominatorType)[keyof typeof FractionalPercent_DenominatorType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.type.v3.FractionalPercent.DenominatorType.
- */
 export const FractionalPercent_DenominatorTypeSchema: GenEnum<FractionalPercent_DenominatorType> = /*@__PURE__*/
   enumDesc(file_envoy_type_v3_percent, 1, 0);
 

@@ -4,60 +4,23 @@ import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
 import type { UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/v3/ratelimit_unit.proto.
- */
 export const file_envoy_type_v3_ratelimit_unit: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS90eXBlL3YzL3JhdGVsaW1pdF91bml0LnByb3RvEg1lbnZveS50eXBlLnYzKlwKDVJhdGVMaW1pdFVuaXQSCwoHVU5LTk9XThAAEgoKBlNFQ09ORBABEgoKBk1JTlVURRACEggKBEhPVVIQAxIHCgNEQVkQBBIJCgVNT05USBAFEggKBFlFQVIQBmIGcHJvdG8z");
 
-/**
- * @generated from enum envoy.type.v3.RateLimitUnit
- */
+/** enum envoy.type.v3.RateLimitUnit */
 export const RateLimitUnit = {
-  /**
-   * @generated from enum value: UNKNOWN = 0;
-   */
   UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: SECOND = 1;
-   */
   SECOND: 1,
-
-  /**
-   * @generated from enum value: MINUTE = 2;
-   */
   MINUTE: 2,
-
-  /**
-   * @generated from enum value: HOUR = 3;
-   */
   HOUR: 3,
-
-  /**
-   * @generated from enum value: DAY = 4;
-   */
   DAY: 4,
-
-  /**
-   * @generated from enum value: MONTH = 5;
-   */
   MONTH: 5,
-
-  /**
-   * @generated from enum value: YEAR = 6;
-   */
   YEAR: 6,
 } as const;
 
-/**
- * @generated from enum envoy.type.v3.RateLimitUnit
- */
+/** enum envoy.type.v3.RateLimitUnit */
 export type RateLimitUnit = (typeof RateLimitUnit)[keyof typeof RateLimitUnit] | UnknownEnum;
 
-/**
- * Describes the enum envoy.type.v3.RateLimitUnit.
- */
 export const RateLimitUnitSchema: GenEnum<RateLimitUnit> = /*@__PURE__*/
   enumDesc(file_envoy_type_v3_ratelimit_unit, 0);
 

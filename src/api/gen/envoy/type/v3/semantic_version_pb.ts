@@ -4,36 +4,19 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/v3/semantic_version.proto.
- */
 export const file_envoy_type_v3_semantic_version: GenFile = /*@__PURE__*/
   fileDesc("CiRlbnZveS90eXBlL3YzL3NlbWFudGljX3ZlcnNpb24ucHJvdG8SDWVudm95LnR5cGUudjMiTAoPU2VtYW50aWNWZXJzaW9uEhQKDG1ham9yX251bWJlchgBIAEoDRIUCgxtaW5vcl9udW1iZXIYAiABKA0SDQoFcGF0Y2gYAyABKA1iBnByb3RvMw");
 
-/**
- * @generated from message envoy.type.v3.SemanticVersion
- */
+/** message envoy.type.v3.SemanticVersion */
 export type SemanticVersion = Message<"envoy.type.v3.SemanticVersion"> & {
-  /**
-   * @generated from field: uint32 major_number = 1;
-   */
+  /** uint32 major_number = 1 */
   majorNumber: number;
-
-  /**
-   * @generated from field: uint32 minor_number = 2;
-   */
+  /** uint32 minor_number = 2 */
   minorNumber: number;
-
-  /**
-   * @generated from field: uint32 patch = 3;
-   */
+  /** uint32 patch = 3 */
   patch: number;
 };
 
-/**
- * Describes the message envoy.type.v3.SemanticVersion.
- * Use `create(SemanticVersionSchema)` to create a new message.
- */
 export const SemanticVersionSchema: GenMessage<SemanticVersion> = /*@__PURE__*/
   messageDesc(file_envoy_type_v3_semantic_version, 0);
 

@@ -6,36 +6,19 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/v3/token_bucket.proto.
- */
 export const file_envoy_type_v3_token_bucket: GenFile = /*@__PURE__*/
   fileDesc("CiBlbnZveS90eXBlL3YzL3Rva2VuX2J1Y2tldC5wcm90bxINZW52b3kudHlwZS52MyKKAQoLVG9rZW5CdWNrZXQSEgoKbWF4X3Rva2VucxgBIAEoDRI1Cg90b2tlbnNfcGVyX2ZpbGwYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSMAoNZmlsbF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbmIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.type.v3.TokenBucket
- */
+/** message envoy.type.v3.TokenBucket */
 export type TokenBucket = Message<"envoy.type.v3.TokenBucket"> & {
-  /**
-   * @generated from field: uint32 max_tokens = 1;
-   */
+  /** uint32 max_tokens = 1 */
   maxTokens: number;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value tokens_per_fill = 2;
-   */
+  /** google.protobuf.UInt32Value tokens_per_fill = 2 */
   tokensPerFill?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration fill_interval = 3;
-   */
+  /** google.protobuf.Duration fill_interval = 3 */
   fillInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.type.v3.TokenBucket.
- * Use `create(TokenBucketSchema)` to create a new message.
- */
 export const TokenBucketSchema: GenMessage<TokenBucket> = /*@__PURE__*/
   messageDesc(file_envoy_type_v3_token_bucket, 0);
 

@@ -4,94 +4,44 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/analysis/v1alpha1/message.proto.
- */
 export const file_istio_analysis_v1alpha1_message: GenFile = /*@__PURE__*/
   fileDesc("CiVpc3Rpby9hbmFseXNpcy92MWFscGhhMS9tZXNzYWdlLnByb3RvEhdpc3Rpby5hbmFseXNpcy52MWFscGhhMSKQAgoTQW5hbHlzaXNNZXNzYWdlQmFzZRI/CgR0eXBlGAEgASgLMjEuaXN0aW8uYW5hbHlzaXMudjFhbHBoYTEuQW5hbHlzaXNNZXNzYWdlQmFzZS5UeXBlEkEKBWxldmVsGAIgASgOMjIuaXN0aW8uYW5hbHlzaXMudjFhbHBoYTEuQW5hbHlzaXNNZXNzYWdlQmFzZS5MZXZlbBIZChFkb2N1bWVudGF0aW9uX3VybBgDIAEoCRoiCgRUeXBlEgwKBG5hbWUYASABKAkSDAoEY29kZRgCIAEoCSI2CgVMZXZlbBILCgdVTktOT1dOEAASCQoFRVJST1IQAxILCgdXQVJOSU5HEAgSCAoESU5GTxAMYgZwcm90bzM");
 
-/**
- * @generated from message istio.analysis.v1alpha1.AnalysisMessageBase
- */
+/** message istio.analysis.v1alpha1.AnalysisMessageBase */
 export type AnalysisMessageBase = Message<"istio.analysis.v1alpha1.AnalysisMessageBase"> & {
-  /**
-   * @generated from field: istio.analysis.v1alpha1.AnalysisMessageBase.Type type = 1;
-   */
+  /** istio.analysis.v1alpha1.AnalysisMessageBase.Type type = 1 */
   type?: AnalysisMessageBase_Type | undefined;
-
-  /**
-   * @generated from field: istio.analysis.v1alpha1.AnalysisMessageBase.Level level = 2;
-   */
+  /** istio.analysis.v1alpha1.AnalysisMessageBase.Level level = 2 */
   level: AnalysisMessageBase_Level;
-
-  /**
-   * @generated from field: string documentation_url = 3;
-   */
+  /** string documentation_url = 3 */
   documentationUrl: string;
 };
 
-/**
- * Describes the message istio.analysis.v1alpha1.AnalysisMessageBase.
- * Use `create(AnalysisMessageBaseSchema)` to create a new message.
- */
 export const AnalysisMessageBaseSchema: GenMessage<AnalysisMessageBase> = /*@__PURE__*/
   messageDesc(file_istio_analysis_v1alpha1_message, 0);
 
-/**
- * @generated from message istio.analysis.v1alpha1.AnalysisMessageBase.Type
- */
+/** message istio.analysis.v1alpha1.AnalysisMessageBase.Type */
 export type AnalysisMessageBase_Type = Message<"istio.analysis.v1alpha1.AnalysisMessageBase.Type"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string code = 2;
-   */
+  /** string code = 2 */
   code: string;
 };
 
-/**
- * Describes the message istio.analysis.v1alpha1.AnalysisMessageBase.Type.
- * Use `create(AnalysisMessageBase_TypeSchema)` to create a new message.
- */
 export const AnalysisMessageBase_TypeSchema: GenMessage<AnalysisMessageBase_Type> = /*@__PURE__*/
   messageDesc(file_istio_analysis_v1alpha1_message, 0, 0);
 
-/**
- * @generated from enum istio.analysis.v1alpha1.AnalysisMessageBase.Level
- */
+/** enum istio.analysis.v1alpha1.AnalysisMessageBase.Level */
 export const AnalysisMessageBase_Level = {
-  /**
-   * @generated from enum value: UNKNOWN = 0;
-   */
   UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: ERROR = 3;
-   */
   ERROR: 3,
-
-  /**
-   * @generated from enum value: WARNING = 8;
-   */
   WARNING: 8,
-
-  /**
-   * @generated from enum value: INFO = 12;
-   */
   INFO: 12,
 } as const;
 
-/**
- * @generated from enum istio.analysis.v1alpha1.AnalysisMessageBase.Level
- */
+/** enum istio.analysis.v1alpha1.AnalysisMessageBase.Level */
 export type AnalysisMessageBase_Level = (typeof AnalysisMessageBase_Level)[keyof typeof AnalysisMessageBase_Level] | UnknownEnum;
 
-/**
- * Describes the enum istio.analysis.v1alpha1.AnalysisMessageBase.Level.
- */
 export const AnalysisMessageBase_LevelSchema: GenEnum<AnalysisMessageBase_Level> = /*@__PURE__*/
   enumDesc(file_istio_analysis_v1alpha1_message, 0, 0);
 

@@ -7,322 +7,143 @@ import type { PolicyTargetReference, PortSelector, WorkloadMode, WorkloadSelecto
 import { file_istio_type_v1beta1_selector } from "../../type/v1beta1/selector_pb.ts";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/extensions/v1alpha1/wasm.proto.
- */
 export const file_istio_extensions_v1alpha1_wasm: GenFile = /*@__PURE__*/
   fileDesc("CiRpc3Rpby9leHRlbnNpb25zL3YxYWxwaGExL3dhc20ucHJvdG8SGWlzdGlvLmV4dGVuc2lvbnMudjFhbHBoYTEi5wYKCldhc21QbHVnaW4SNgoIc2VsZWN0b3IYASABKAsyJC5pc3Rpby50eXBlLnYxYmV0YTEuV29ya2xvYWRTZWxlY3RvchI8Cgl0YXJnZXRSZWYYDyABKAsyKS5pc3Rpby50eXBlLnYxYmV0YTEuUG9saWN5VGFyZ2V0UmVmZXJlbmNlEj0KCnRhcmdldFJlZnMYECADKAsyKS5pc3Rpby50eXBlLnYxYmV0YTEuUG9saWN5VGFyZ2V0UmVmZXJlbmNlEgsKA3VybBgCIAEoCRIOCgZzaGEyNTYYAyABKAkSQAoRaW1hZ2VfcHVsbF9wb2xpY3kYBCABKA4yJS5pc3Rpby5leHRlbnNpb25zLnYxYWxwaGExLlB1bGxQb2xpY3kSGQoRaW1hZ2VfcHVsbF9zZWNyZXQYBSABKAkSGAoQdmVyaWZpY2F0aW9uX2tleRgGIAEoCRIuCg1wbHVnaW5fY29uZmlnGAcgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBITCgtwbHVnaW5fbmFtZRgIIAEoCRI1CgVwaGFzZRgJIAEoDjImLmlzdGlvLmV4dGVuc2lvbnMudjFhbHBoYTEuUGx1Z2luUGhhc2USLQoIcHJpb3JpdHkYCiABKAsyGy5nb29nbGUucHJvdG9idWYuSW50MzJWYWx1ZRI+Cg1mYWlsX3N0cmF0ZWd5GA0gASgOMicuaXN0aW8uZXh0ZW5zaW9ucy52MWFscGhhMS5GYWlsU3RyYXRlZ3kSNgoJdm1fY29uZmlnGAsgASgLMiMuaXN0aW8uZXh0ZW5zaW9ucy52MWFscGhhMS5WbUNvbmZpZxJECgVtYXRjaBgMIAMoCzI1LmlzdGlvLmV4dGVuc2lvbnMudjFhbHBoYTEuV2FzbVBsdWdpbi5UcmFmZmljU2VsZWN0b3ISMwoEdHlwZRgOIAEoDjIlLmlzdGlvLmV4dGVuc2lvbnMudjFhbHBoYTEuUGx1Z2luVHlwZRpyCg9UcmFmZmljU2VsZWN0b3ISLgoEbW9kZRgBIAEoDjIgLmlzdGlvLnR5cGUudjFiZXRhMS5Xb3JrbG9hZE1vZGUSLwoFcG9ydHMYAiADKAsyIC5pc3Rpby50eXBlLnYxYmV0YTEuUG9ydFNlbGVjdG9yIjoKCFZtQ29uZmlnEi4KA2VudhgBIAMoCzIhLmlzdGlvLmV4dGVuc2lvbnMudjFhbHBoYTEuRW52VmFyImQKBkVudlZhchIMCgRuYW1lGAEgASgJEj0KCnZhbHVlX2Zyb20YAyABKA4yKS5pc3Rpby5leHRlbnNpb25zLnYxYWxwaGExLkVudlZhbHVlU291cmNlEg0KBXZhbHVlGAIgASgJKkAKClBsdWdpblR5cGUSGwoXVU5TUEVDSUZJRURfUExVR0lOX1RZUEUQABIICgRIVFRQEAESCwoHTkVUV09SSxACKkUKC1BsdWdpblBoYXNlEhUKEVVOU1BFQ0lGSUVEX1BIQVNFEAASCQoFQVVUSE4QARIJCgVBVVRIWhACEgkKBVNUQVRTEAMqQgoKUHVsbFBvbGljeRIWChJVTlNQRUNJRklFRF9QT0xJQ1kQABIQCgxJZk5vdFByZXNlbnQQARIKCgZBbHdheXMQAiomCg5FbnZWYWx1ZVNvdXJjZRIKCgZJTkxJTkUQABIICgRIT1NUEAEqPgoMRmFpbFN0cmF0ZWd5Eg4KCkZBSUxfQ0xPU0UQABINCglGQUlMX09QRU4QARIPCgtGQUlMX1JFTE9BRBACYgZwcm90bzM", [file_google_protobuf_struct, file_google_protobuf_wrappers, file_istio_type_v1beta1_selector]);
 
-/**
- * @generated from message istio.extensions.v1alpha1.WasmPlugin
- */
+/** message istio.extensions.v1alpha1.WasmPlugin */
 export type WasmPlugin = Message<"istio.extensions.v1alpha1.WasmPlugin"> & {
-  /**
-   * @generated from field: istio.type.v1beta1.WorkloadSelector selector = 1;
-   */
+  /** istio.type.v1beta1.WorkloadSelector selector = 1 */
   selector?: WorkloadSelector | undefined;
-
-  /**
-   * @generated from field: istio.type.v1beta1.PolicyTargetReference targetRef = 15;
-   */
+  /** istio.type.v1beta1.PolicyTargetReference targetRef = 15 */
   targetRef?: PolicyTargetReference | undefined;
-
-  /**
-   * @generated from field: repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 16;
-   */
+  /** repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 16 */
   targetRefs: PolicyTargetReference[];
-
-  /**
-   * @generated from field: string url = 2;
-   */
+  /** string url = 2 */
   url: string;
-
-  /**
-   * @generated from field: string sha256 = 3;
-   */
+  /** string sha256 = 3 */
   sha256: string;
-
-  /**
-   * @generated from field: istio.extensions.v1alpha1.PullPolicy image_pull_policy = 4;
-   */
+  /** istio.extensions.v1alpha1.PullPolicy image_pull_policy = 4 */
   imagePullPolicy: PullPolicy;
-
-  /**
-   * @generated from field: string image_pull_secret = 5;
-   */
+  /** string image_pull_secret = 5 */
   imagePullSecret: string;
-
-  /**
-   * @generated from field: string verification_key = 6;
-   */
+  /** string verification_key = 6 */
   verificationKey: string;
-
-  /**
-   * @generated from field: google.protobuf.Struct plugin_config = 7;
-   */
+  /** google.protobuf.Struct plugin_config = 7 */
   pluginConfig?: JsonObject | undefined;
-
-  /**
-   * @generated from field: string plugin_name = 8;
-   */
+  /** string plugin_name = 8 */
   pluginName: string;
-
-  /**
-   * @generated from field: istio.extensions.v1alpha1.PluginPhase phase = 9;
-   */
+  /** istio.extensions.v1alpha1.PluginPhase phase = 9 */
   phase: PluginPhase;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value priority = 10;
-   */
+  /** google.protobuf.Int32Value priority = 10 */
   priority?: number | undefined;
-
-  /**
-   * @generated from field: istio.extensions.v1alpha1.FailStrategy fail_strategy = 13;
-   */
+  /** istio.extensions.v1alpha1.FailStrategy fail_strategy = 13 */
   failStrategy: FailStrategy;
-
-  /**
-   * @generated from field: istio.extensions.v1alpha1.VmConfig vm_config = 11;
-   */
+  /** istio.extensions.v1alpha1.VmConfig vm_config = 11 */
   vmConfig?: VmConfig | undefined;
-
-  /**
-   * @generated from field: repeated istio.extensions.v1alpha1.WasmPlugin.TrafficSelector match = 12;
-   */
+  /** repeated istio.extensions.v1alpha1.WasmPlugin.TrafficSelector match = 12 */
   match: WasmPlugin_TrafficSelector[];
-
-  /**
-   * @generated from field: istio.extensions.v1alpha1.PluginType type = 14;
-   */
+  /** istio.extensions.v1alpha1.PluginType type = 14 */
   type: PluginType;
 };
 
-/**
- * Describes the message istio.extensions.v1alpha1.WasmPlugin.
- * Use `create(WasmPluginSchema)` to create a new message.
- */
 export const WasmPluginSchema: GenMessage<WasmPlugin> = /*@__PURE__*/
   messageDesc(file_istio_extensions_v1alpha1_wasm, 0);
 
-/**
- * @generated from message istio.extensions.v1alpha1.WasmPlugin.TrafficSelector
- */
+/** message istio.extensions.v1alpha1.WasmPlugin.TrafficSelector */
 export type WasmPlugin_TrafficSelector = Message<"istio.extensions.v1alpha1.WasmPlugin.TrafficSelector"> & {
-  /**
-   * @generated from field: istio.type.v1beta1.WorkloadMode mode = 1;
-   */
+  /** istio.type.v1beta1.WorkloadMode mode = 1 */
   mode: WorkloadMode;
-
-  /**
-   * @generated from field: repeated istio.type.v1beta1.PortSelector ports = 2;
-   */
+  /** repeated istio.type.v1beta1.PortSelector ports = 2 */
   ports: PortSelector[];
 };
 
-/**
- * Describes the message istio.extensions.v1alpha1.WasmPlugin.TrafficSelector.
- * Use `create(WasmPlugin_TrafficSelectorSchema)` to create a new message.
- */
 export const WasmPlugin_TrafficSelectorSchema: GenMessage<WasmPlugin_TrafficSelector> = /*@__PURE__*/
   messageDesc(file_istio_extensions_v1alpha1_wasm, 0, 0);
 
-/**
- * @generated from message istio.extensions.v1alpha1.VmConfig
- */
+/** message istio.extensions.v1alpha1.VmConfig */
 export type VmConfig = Message<"istio.extensions.v1alpha1.VmConfig"> & {
-  /**
-   * @generated from field: repeated istio.extensions.v1alpha1.EnvVar env = 1;
-   */
+  /** repeated istio.extensions.v1alpha1.EnvVar env = 1 */
   env: EnvVar[];
 };
 
-/**
- * Describes the message istio.extensions.v1alpha1.VmConfig.
- * Use `create(VmConfigSchema)` to create a new message.
- */
 export const VmConfigSchema: GenMessage<VmConfig> = /*@__PURE__*/
   messageDesc(file_istio_extensions_v1alpha1_wasm, 1);
 
-/**
- * @generated from message istio.extensions.v1alpha1.EnvVar
- */
+/** message istio.extensions.v1alpha1.EnvVar */
 export type EnvVar = Message<"istio.extensions.v1alpha1.EnvVar"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: istio.extensions.v1alpha1.EnvValueSource value_from = 3;
-   */
+  /** istio.extensions.v1alpha1.EnvValueSource value_from = 3 */
   valueFrom: EnvValueSource;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
 };
 
-/**
- * Describes the message istio.extensions.v1alpha1.EnvVar.
- * Use `create(EnvVarSchema)` to create a new message.
- */
 export const EnvVarSchema: GenMessage<EnvVar> = /*@__PURE__*/
   messageDesc(file_istio_extensions_v1alpha1_wasm, 2);
 
-/**
- * @generated from enum istio.extensions.v1alpha1.PluginType
- */
+/** enum istio.extensions.v1alpha1.PluginType */
 export const PluginType = {
-  /**
-   * @generated from enum value: UNSPECIFIED_PLUGIN_TYPE = 0;
-   */
   UNSPECIFIED_PLUGIN_TYPE: 0,
-
-  /**
-   * @generated from enum value: HTTP = 1;
-   */
   HTTP: 1,
-
-  /**
-   * @generated from enum value: NETWORK = 2;
-   */
   NETWORK: 2,
 } as const;
 
-/**
- * @generated from enum istio.extensions.v1alpha1.PluginType
- */
+/** enum istio.extensions.v1alpha1.PluginType */
 export type PluginType = (typeof PluginType)[keyof typeof PluginType] | UnknownEnum;
 
-/**
- * Describes the enum istio.extensions.v1alpha1.PluginType.
- */
 export const PluginTypeSchema: GenEnum<PluginType> = /*@__PURE__*/
   enumDesc(file_istio_extensions_v1alpha1_wasm, 0);
 
-/**
- * @generated from enum istio.extensions.v1alpha1.PluginPhase
- */
+/** enum istio.extensions.v1alpha1.PluginPhase */
 export const PluginPhase = {
-  /**
-   * @generated from enum value: UNSPECIFIED_PHASE = 0;
-   */
   UNSPECIFIED_PHASE: 0,
-
-  /**
-   * @generated from enum value: AUTHN = 1;
-   */
   AUTHN: 1,
-
-  /**
-   * @generated from enum value: AUTHZ = 2;
-   */
   AUTHZ: 2,
-
-  /**
-   * @generated from enum value: STATS = 3;
-   */
   STATS: 3,
 } as const;
 
-/**
- * @generated from enum istio.extensions.v1alpha1.PluginPhase
- */
+/** enum istio.extensions.v1alpha1.PluginPhase */
 export type PluginPhase = (typeof PluginPhase)[keyof typeof PluginPhase] | UnknownEnum;
 
-/**
- * Describes the enum istio.extensions.v1alpha1.PluginPhase.
- */
 export const PluginPhaseSchema: GenEnum<PluginPhase> = /*@__PURE__*/
   enumDesc(file_istio_extensions_v1alpha1_wasm, 1);
 
-/**
- * @generated from enum istio.extensions.v1alpha1.PullPolicy
- */
+/** enum istio.extensions.v1alpha1.PullPolicy */
 export const PullPolicy = {
-  /**
-   * @generated from enum value: UNSPECIFIED_POLICY = 0;
-   */
   UNSPECIFIED_POLICY: 0,
-
-  /**
-   * @generated from enum value: IfNotPresent = 1;
-   */
   IfNotPresent: 1,
-
-  /**
-   * @generated from enum value: Always = 2;
-   */
   Always: 2,
 } as const;
 
-/**
- * @generated from enum istio.extensions.v1alpha1.PullPolicy
- */
+/** enum istio.extensions.v1alpha1.PullPolicy */
 export type PullPolicy = (typeof PullPolicy)[keyof typeof PullPolicy] | UnknownEnum;
 
-/**
- * Describes the enum istio.extensions.v1alpha1.PullPolicy.
- */
 export const PullPolicySchema: GenEnum<PullPolicy> = /*@__PURE__*/
   enumDesc(file_istio_extensions_v1alpha1_wasm, 2);
 
-/**
- * @generated from enum istio.extensions.v1alpha1.EnvValueSource
- */
+/** enum istio.extensions.v1alpha1.EnvValueSource */
 export const EnvValueSource = {
-  /**
-   * @generated from enum value: INLINE = 0;
-   */
   INLINE: 0,
-
-  /**
-   * @generated from enum value: HOST = 1;
-   */
   HOST: 1,
 } as const;
 
-/**
- * @generated from enum istio.extensions.v1alpha1.EnvValueSource
- */
+/** enum istio.extensions.v1alpha1.EnvValueSource */
 export type EnvValueSource = (typeof EnvValueSource)[keyof typeof EnvValueSource] | UnknownEnum;
 
-/**
- * Describes the enum istio.extensions.v1alpha1.EnvValueSource.
- */
 export const EnvValueSourceSchema: GenEnum<EnvValueSource> = /*@__PURE__*/
   enumDesc(file_istio_extensions_v1alpha1_wasm, 3);
 
-/**
- * @generated from enum istio.extensions.v1alpha1.FailStrategy
- */
+/** enum istio.extensions.v1alpha1.FailStrategy */
 export const FailStrategy = {
-  /**
-   * @generated from enum value: FAIL_CLOSE = 0;
-   */
   FAIL_CLOSE: 0,
-
-  /**
-   * @generated from enum value: FAIL_OPEN = 1;
-   */
   FAIL_OPEN: 1,
-
-  /**
-   * @generated from enum value: FAIL_RELOAD = 2;
-   */
   FAIL_RELOAD: 2,
 } as const;
 
-/**
- * @generated from enum istio.extensions.v1alpha1.FailStrategy
- */
+/** enum istio.extensions.v1alpha1.FailStrategy */
 export type FailStrategy = (typeof FailStrategy)[keyof typeof FailStrategy] | UnknownEnum;
 
-/**
- * Describes the enum istio.extensions.v1alpha1.FailStrategy.
- */
 export const FailStrategySchema: GenEnum<FailStrategy> = /*@__PURE__*/
   enumDesc(file_istio_extensions_v1alpha1_wasm, 4);
 

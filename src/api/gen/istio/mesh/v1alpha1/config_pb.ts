@@ -12,2077 +12,982 @@ import type { HTTPRetry } from "../../networking/v1alpha3/virtual_service_pb.ts"
 import { file_istio_networking_v1alpha3_virtual_service } from "../../networking/v1alpha3/virtual_service_pb.ts";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/mesh/v1alpha1/config.proto.
- */
 export const file_istio_mesh_v1alpha1_config: GenFile = /*@__PURE__*/
   fileDesc("CiBpc3Rpby9tZXNoL3YxYWxwaGExL2NvbmZpZy5wcm90bxITaXN0aW8ubWVzaC52MWFscGhhMSLbWwoKTWVzaENvbmZpZxIZChFwcm94eV9saXN0ZW5fcG9ydBgEIAEoBRIhChlwcm94eV9pbmJvdW5kX2xpc3Rlbl9wb3J0GEEgASgFEhcKD3Byb3h5X2h0dHBfcG9ydBgFIAEoBRIyCg9jb25uZWN0X3RpbWVvdXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaGJvbmVfaWRsZV90aW1lb3V0GEYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEj0KGnByb3RvY29sX2RldGVjdGlvbl90aW1lb3V0GCogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEmEKDXRjcF9rZWVwYWxpdmUYHCABKAsySi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNvbm5lY3Rpb25Qb29sU2V0dGluZ3MuVENQU2V0dGluZ3MuVGNwS2VlcGFsaXZlEhUKDWluZ3Jlc3NfY2xhc3MYByABKAkSFwoPaW5ncmVzc19zZXJ2aWNlGAggASgJElYKF2luZ3Jlc3NfY29udHJvbGxlcl9tb2RlGAkgASgOMjUuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkluZ3Jlc3NDb250cm9sbGVyTW9kZRIYChBpbmdyZXNzX3NlbGVjdG9yGDQgASgJEhYKDmVuYWJsZV90cmFjaW5nGAwgASgIEhcKD2FjY2Vzc19sb2dfZmlsZRgNIAEoCRIZChFhY2Nlc3NfbG9nX2Zvcm1hdBgYIAEoCRJOChNhY2Nlc3NfbG9nX2VuY29kaW5nGBsgASgOMjEuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkFjY2Vzc0xvZ0VuY29kaW5nEicKH2VuYWJsZV9lbnZveV9hY2Nlc3NfbG9nX3NlcnZpY2UYKCABKAgSIgoaZGlzYWJsZV9lbnZveV9saXN0ZW5lcl9sb2cYOCABKAgSOAoOZGVmYXVsdF9jb25maWcYDiABKAsyIC5pc3Rpby5tZXNoLnYxYWxwaGExLlByb3h5Q29uZmlnElYKF291dGJvdW5kX3RyYWZmaWNfcG9saWN5GBEgASgLMjUuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLk91dGJvdW5kVHJhZmZpY1BvbGljeRJUChZpbmJvdW5kX3RyYWZmaWNfcG9saWN5GEIgASgLMjQuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkluYm91bmRUcmFmZmljUG9saWN5EjkKDmNvbmZpZ19zb3VyY2VzGBYgAygLMiEuaXN0aW8ubWVzaC52MWFscGhhMS5Db25maWdTb3VyY2USNAoQZW5hYmxlX2F1dG9fbXRscxgrIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSFAoMdHJ1c3RfZG9tYWluGBogASgJEhwKFHRydXN0X2RvbWFpbl9hbGlhc2VzGC4gAygJEkgKD2NhX2NlcnRpZmljYXRlcxg6IAMoCzIvLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5DZXJ0aWZpY2F0ZURhdGESIQoZZGVmYXVsdF9zZXJ2aWNlX2V4cG9ydF90bxgfIAMoCRIpCiFkZWZhdWx0X3ZpcnR1YWxfc2VydmljZV9leHBvcnRfdG8YICADKAkSKgoiZGVmYXVsdF9kZXN0aW5hdGlvbl9ydWxlX2V4cG9ydF90bxghIAMoCRIWCg5yb290X25hbWVzcGFjZRgiIAEoCRJTChNsb2NhbGl0eV9sYl9zZXR0aW5nGCMgASgLMjYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Mb2NhbGl0eUxvYWRCYWxhbmNlclNldHRpbmcSVgoVem9uZV9hd2FyZV9sYl9zZXR0aW5nGEkgASgLMjcuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5ab25lQXdhcmVMb2FkQmFsYW5jZXJTZXR0aW5nEjMKEGRuc19yZWZyZXNoX3JhdGUYJCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SSgoRaDJfdXBncmFkZV9wb2xpY3kYKSABKA4yLy5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuSDJVcGdyYWRlUG9saWN5EiEKGWluYm91bmRfY2x1c3Rlcl9zdGF0X25hbWUYLCABKAkSIgoab3V0Ym91bmRfY2x1c3Rlcl9zdGF0X25hbWUYLSABKAkSNgoMY2VydGlmaWNhdGVzGC8gAygLMiAuaXN0aW8ubWVzaC52MWFscGhhMS5DZXJ0aWZpY2F0ZRJJChBzZXJ2aWNlX3NldHRpbmdzGDIgAygLMi8uaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLlNlcnZpY2VTZXR0aW5ncxJSChVzZXJ2aWNlX3Njb3BlX2NvbmZpZ3MYQyADKAsyMy5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuU2VydmljZVNjb3BlQ29uZmlncxI7ChdlbmFibGVfcHJvbWV0aGV1c19tZXJnZRgzIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSQAocdmVyaWZ5X2NlcnRpZmljYXRlX2F0X2NsaWVudBg2IAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSLgoCY2EYNyABKAsyIi5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuQ0ESTgoTZXh0ZW5zaW9uX3Byb3ZpZGVycxg5IAMoCzIxLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlchJLChFkZWZhdWx0X3Byb3ZpZGVycxg8IAEoCzIwLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5EZWZhdWx0UHJvdmlkZXJzEj8KE2Rpc2NvdmVyeV9zZWxlY3RvcnMYOyADKAsyIi5pc3Rpby5tZXNoLnYxYWxwaGExLkxhYmVsU2VsZWN0b3ISUgoScGF0aF9ub3JtYWxpemF0aW9uGD0gASgLMjYuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLlByb3h5UGF0aE5vcm1hbGl6YXRpb24SRwoZZGVmYXVsdF9odHRwX3JldHJ5X3BvbGljeRg+IAEoCzIkLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSFRUUFJldHJ5EjwKCW1lc2hfbVRMUxg/IAEoCzIpLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5UTFNDb25maWcSPwoMdGxzX2RlZmF1bHRzGEAgASgLMikuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLlRMU0NvbmZpZxJUChZkZWZhdWx0X3RyYWZmaWNfcG9saWN5GEcgASgLMjQuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkRlZmF1bHRUcmFmZmljUG9saWN5Ek0KGHNlcnZpY2VfZW50cnlfdmlzaWJpbGl0eRhIIAEoCzIrLmlzdGlvLm1lc2gudjFhbHBoYTEuU2VydmljZUVudHJ5VmlzaWJpbGl0eRrhAQoVT3V0Ym91bmRUcmFmZmljUG9saWN5EkgKBG1vZGUYASABKA4yOi5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuT3V0Ym91bmRUcmFmZmljUG9saWN5Lk1vZGUSOQoDdGxzGAIgASgLMiwuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5DbGllbnRUTFNTZXR0aW5ncyJDCgRNb2RlEhEKDVJFR0lTVFJZX09OTFkQABINCglBTExPV19BTlkQARIZChVBTExPV19BTllfRFlOQU1JQ19ETlMQAxqHAQoUSW5ib3VuZFRyYWZmaWNQb2xpY3kSRwoEbW9kZRgBIAEoDjI5LmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5JbmJvdW5kVHJhZmZpY1BvbGljeS5Nb2RlIiYKBE1vZGUSDwoLUEFTU1RIUk9VR0gQABINCglMT0NBTEhPU1QQARp+Cg9DZXJ0aWZpY2F0ZURhdGESDQoDcGVtGAEgASgJSAASGwoRc3BpZmZlX2J1bmRsZV91cmwYAiABKAlIABIUCgxjZXJ0X3NpZ25lcnMYAyADKAkSFQoNdHJ1c3RfZG9tYWlucxgEIAMoCUISChBjZXJ0aWZpY2F0ZV9kYXRhGo8BCg9TZXJ2aWNlU2V0dGluZ3MSSgoIc2V0dGluZ3MYASABKAsyOC5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuU2VydmljZVNldHRpbmdzLlNldHRpbmdzEg0KBWhvc3RzGAIgAygJGiEKCFNldHRpbmdzEhUKDWNsdXN0ZXJfbG9jYWwYASABKAga/gEKE1NlcnZpY2VTY29wZUNvbmZpZ3MSPgoSbmFtZXNwYWNlX3NlbGVjdG9yGAEgASgLMiIuaXN0aW8ubWVzaC52MWFscGhhMS5MYWJlbFNlbGVjdG9yEj0KEXNlcnZpY2VzX3NlbGVjdG9yGAIgASgLMiIuaXN0aW8ubWVzaC52MWFscGhhMS5MYWJlbFNlbGVjdG9yEkgKBXNjb3BlGAMgASgOMjkuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLlNlcnZpY2VTY29wZUNvbmZpZ3MuU2NvcGUiHgoFU2NvcGUSCQoFTE9DQUwQABIKCgZHTE9CQUwQARqiAQoCQ0ESDwoHYWRkcmVzcxgBIAEoCRJCCgx0bHNfc2V0dGluZ3MYAiABKAsyLC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNsaWVudFRMU1NldHRpbmdzEjIKD3JlcXVlc3RfdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgtpc3Rpb2Rfc2lkZRgEIAEoCBrnNgoRRXh0ZW5zaW9uUHJvdmlkZXISDAoEbmFtZRgBIAEoCRJ4ChRlbnZveV9leHRfYXV0aHpfaHR0cBgCIAEoCzJYLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5FbnZveUV4dGVybmFsQXV0aG9yaXphdGlvbkh0dHBQcm92aWRlckgAEngKFGVudm95X2V4dF9hdXRoel9ncnBjGAMgASgLMlguaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLkVudm95RXh0ZXJuYWxBdXRob3JpemF0aW9uR3JwY1Byb3ZpZGVySAASWQoGemlwa2luGAQgASgLMkcuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLlppcGtpblRyYWNpbmdQcm92aWRlckgAEl8KCWxpZ2h0c3RlcBgFIAEoCzJKLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5MaWdodHN0ZXBUcmFjaW5nUHJvdmlkZXJIABJbCgdkYXRhZG9nGAYgASgLMkguaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLkRhdGFkb2dUcmFjaW5nUHJvdmlkZXJIABJcCgtzdGFja2RyaXZlchgHIAEoCzJFLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5TdGFja2RyaXZlclByb3ZpZGVySAASZgoKb3BlbmNlbnN1cxgIIAEoCzJQLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5PcGVuQ2Vuc3VzQWdlbnRUcmFjaW5nUHJvdmlkZXJIABJhCgpza3l3YWxraW5nGAkgASgLMksuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLlNreVdhbGtpbmdUcmFjaW5nUHJvdmlkZXJIABJnCg1vcGVudGVsZW1ldHJ5GA8gASgLMk4uaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLk9wZW5UZWxlbWV0cnlUcmFjaW5nUHJvdmlkZXJIABJhCgpwcm9tZXRoZXVzGAogASgLMksuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLlByb21ldGhldXNNZXRyaWNzUHJvdmlkZXJIABJtChVlbnZveV9maWxlX2FjY2Vzc19sb2cYCyABKAsyTC5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuRW52b3lGaWxlQWNjZXNzTG9nUHJvdmlkZXJIABJmCg5lbnZveV9odHRwX2FscxgMIAEoCzJMLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5FbnZveUh0dHBHcnBjVjNMb2dQcm92aWRlckgAEmQKDWVudm95X3RjcF9hbHMYDSABKAsySy5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuRW52b3lUY3BHcnBjVjNMb2dQcm92aWRlckgAEmkKDmVudm95X290ZWxfYWxzGA4gASgLMk8uaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLkVudm95T3BlblRlbGVtZXRyeUxvZ1Byb3ZpZGVySAASTAoDc2RzGBAgASgLMj0uaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLlNEU1Byb3ZpZGVySAAaeAolRW52b3lFeHRlcm5hbEF1dGhvcml6YXRpb25SZXF1ZXN0Qm9keRIZChFtYXhfcmVxdWVzdF9ieXRlcxgBIAEoDRIdChVhbGxvd19wYXJ0aWFsX21lc3NhZ2UYAiABKAgSFQoNcGFja19hc19ieXRlcxgDIAEoCBqFBgomRW52b3lFeHRlcm5hbEF1dGhvcml6YXRpb25IdHRwUHJvdmlkZXISDwoHc2VydmljZRgBIAEoCRIMCgRwb3J0GAIgASgNEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEwoLcGF0aF9wcmVmaXgYAyABKAkSEQoJZmFpbF9vcGVuGAQgASgIEhkKEWNsZWFyX3JvdXRlX2NhY2hlGA4gASgIEhcKD3N0YXR1c19vbl9lcnJvchgFIAEoCRIgChhpbmNsdWRlX2hlYWRlcnNfaW5fY2hlY2sYBiADKAkSKAogaW5jbHVkZV9yZXF1ZXN0X2hlYWRlcnNfaW5fY2hlY2sYCiADKAkSqgEKI2luY2x1ZGVfYWRkaXRpb25hbF9oZWFkZXJzX2luX2NoZWNrGAsgAygLMn0uaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLkVudm95RXh0ZXJuYWxBdXRob3JpemF0aW9uSHR0cFByb3ZpZGVyLkluY2x1ZGVBZGRpdGlvbmFsSGVhZGVyc0luQ2hlY2tFbnRyeRJ+Ch1pbmNsdWRlX3JlcXVlc3RfYm9keV9pbl9jaGVjaxgMIAEoCzJXLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5FbnZveUV4dGVybmFsQXV0aG9yaXphdGlvblJlcXVlc3RCb2R5EiQKHGhlYWRlcnNfdG9fdXBzdHJlYW1fb25fYWxsb3cYByADKAkSJQodaGVhZGVyc190b19kb3duc3RyZWFtX29uX2RlbnkYCCADKAkSJgoeaGVhZGVyc190b19kb3duc3RyZWFtX29uX2FsbG93GA0gAygJGkYKJEluY2x1ZGVBZGRpdGlvbmFsSGVhZGVyc0luQ2hlY2tFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGroCCiZFbnZveUV4dGVybmFsQXV0aG9yaXphdGlvbkdycGNQcm92aWRlchIPCgdzZXJ2aWNlGAEgASgJEgwKBHBvcnQYAiABKA0SKgoHdGltZW91dBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCglmYWlsX29wZW4YAyABKAgSGQoRY2xlYXJfcm91dGVfY2FjaGUYByABKAgSFwoPc3RhdHVzX29uX2Vycm9yGAQgASgJEn4KHWluY2x1ZGVfcmVxdWVzdF9ib2R5X2luX2NoZWNrGAYgASgLMlcuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLkVudm95RXh0ZXJuYWxBdXRob3JpemF0aW9uUmVxdWVzdEJvZHkaswMKFVppcGtpblRyYWNpbmdQcm92aWRlchIPCgdzZXJ2aWNlGAEgASgJEgwKBHBvcnQYAiABKA0SFgoObWF4X3RhZ19sZW5ndGgYAyABKA0SHQoVZW5hYmxlXzY0Yml0X3RyYWNlX2lkGAQgASgIEgwKBHBhdGgYBSABKAkSeAoUdHJhY2VfY29udGV4dF9vcHRpb24YBiABKA4yWi5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuWmlwa2luVHJhY2luZ1Byb3ZpZGVyLlRyYWNlQ29udGV4dE9wdGlvbhIqCgd0aW1lb3V0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEk0KB2hlYWRlcnMYCCADKAsyPC5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuSHR0cEhlYWRlciJBChJUcmFjZUNvbnRleHRPcHRpb24SCgoGVVNFX0IzEAASHwobVVNFX0IzX1dJVEhfVzNDX1BST1BBR0FUSU9OEAEaZwoYTGlnaHRzdGVwVHJhY2luZ1Byb3ZpZGVyEg8KB3NlcnZpY2UYASABKAkSDAoEcG9ydBgCIAEoDRIUCgxhY2Nlc3NfdG9rZW4YAyABKAkSFgoObWF4X3RhZ19sZW5ndGgYBCABKA0aTwoWRGF0YWRvZ1RyYWNpbmdQcm92aWRlchIPCgdzZXJ2aWNlGAEgASgJEgwKBHBvcnQYAiABKA0SFgoObWF4X3RhZ19sZW5ndGgYAyABKA0aUAoZU2t5V2Fsa2luZ1RyYWNpbmdQcm92aWRlchIPCgdzZXJ2aWNlGAEgASgJEgwKBHBvcnQYAiABKA0SFAoMYWNjZXNzX3Rva2VuGAMgASgJGoQEChNTdGFja2RyaXZlclByb3ZpZGVyEg0KBWRlYnVnGAEgASgIEj0KGG1heF9udW1iZXJfb2ZfYXR0cmlidXRlcxgCIAEoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQ2NFZhbHVlEj4KGW1heF9udW1iZXJfb2ZfYW5ub3RhdGlvbnMYAyABKAsyGy5nb29nbGUucHJvdG9idWYuSW50NjRWYWx1ZRJBChxtYXhfbnVtYmVyX29mX21lc3NhZ2VfZXZlbnRzGAQgASgLMhsuZ29vZ2xlLnByb3RvYnVmLkludDY0VmFsdWUSFgoObWF4X3RhZ19sZW5ndGgYBSABKA0SXgoHbG9nZ2luZxgGIAEoCzJNLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5TdGFja2RyaXZlclByb3ZpZGVyLkxvZ2dpbmcaowEKB0xvZ2dpbmcSaQoGbGFiZWxzGAEgAygLMlkuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLlN0YWNrZHJpdmVyUHJvdmlkZXIuTG9nZ2luZy5MYWJlbHNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGq4CCh5PcGVuQ2Vuc3VzQWdlbnRUcmFjaW5nUHJvdmlkZXISDwoHc2VydmljZRgBIAEoCRIMCgRwb3J0GAIgASgNEm4KB2NvbnRleHQYAyADKA4yXS5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuT3BlbkNlbnN1c0FnZW50VHJhY2luZ1Byb3ZpZGVyLlRyYWNlQ29udGV4dBIWCg5tYXhfdGFnX2xlbmd0aBgEIAEoDSJlCgxUcmFjZUNvbnRleHQSDwoLVU5TUEVDSUZJRUQQABIVChFXM0NfVFJBQ0VfQ09OVEVYVBABEgwKCEdSUENfQklOEAISFwoTQ0xPVURfVFJBQ0VfQ09OVEVYVBADEgYKAkIzEAQaGwoZUHJvbWV0aGV1c01ldHJpY3NQcm92aWRlchqHAgoaRW52b3lGaWxlQWNjZXNzTG9nUHJvdmlkZXISDAoEcGF0aBgBIAEoCRJqCgpsb2dfZm9ybWF0GAIgASgLMlYuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLkV4dGVuc2lvblByb3ZpZGVyLkVudm95RmlsZUFjY2Vzc0xvZ1Byb3ZpZGVyLkxvZ0Zvcm1hdBIZChFvbWl0X2VtcHR5X3ZhbHVlcxgDIAEoCBpUCglMb2dGb3JtYXQSDgoEdGV4dBgBIAEoCUgAEikKBmxhYmVscxgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RIAEIMCgpsb2dfZm9ybWF0GvYBChpFbnZveUh0dHBHcnBjVjNMb2dQcm92aWRlchIPCgdzZXJ2aWNlGAEgASgJEgwKBHBvcnQYAiABKA0SEAoIbG9nX25hbWUYAyABKAkSIwobZmlsdGVyX3N0YXRlX29iamVjdHNfdG9fbG9nGAQgAygJEikKIWFkZGl0aW9uYWxfcmVxdWVzdF9oZWFkZXJzX3RvX2xvZxgFIAMoCRIqCiJhZGRpdGlvbmFsX3Jlc3BvbnNlX2hlYWRlcnNfdG9fbG9nGAYgAygJEisKI2FkZGl0aW9uYWxfcmVzcG9uc2VfdHJhaWxlcnNfdG9fbG9nGAcgAygJGnEKGUVudm95VGNwR3JwY1YzTG9nUHJvdmlkZXISDwoHc2VydmljZRgBIAEoCRIMCgRwb3J0GAIgASgNEhAKCGxvZ19uYW1lGAMgASgJEiMKG2ZpbHRlcl9zdGF0ZV9vYmplY3RzX3RvX2xvZxgEIAMoCRqDAgodRW52b3lPcGVuVGVsZW1ldHJ5TG9nUHJvdmlkZXISDwoHc2VydmljZRgBIAEoCRIMCgRwb3J0GAIgASgNEhAKCGxvZ19uYW1lGAMgASgJEm0KCmxvZ19mb3JtYXQYBCABKAsyWS5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuRW52b3lPcGVuVGVsZW1ldHJ5TG9nUHJvdmlkZXIuTG9nRm9ybWF0GkIKCUxvZ0Zvcm1hdBIMCgR0ZXh0GAEgASgJEicKBmxhYmVscxgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QapwcKHE9wZW5UZWxlbWV0cnlUcmFjaW5nUHJvdmlkZXISDwoHc2VydmljZRgBIAEoCRIMCgRwb3J0GAIgASgNEhYKDm1heF90YWdfbGVuZ3RoGAMgASgNEksKBGh0dHAYBCABKAsyPS5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuSHR0cFNlcnZpY2USSwoEZ3JwYxgHIAEoCzI9LmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5HcnBjU2VydmljZRJfChJyZXNvdXJjZV9kZXRlY3RvcnMYBSABKAsyQy5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuUmVzb3VyY2VEZXRlY3RvcnMScgocc2VydmljZV9hdHRyaWJ1dGVfZW5yaWNobWVudBgIIAEoDjJMLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5TZXJ2aWNlQXR0cmlidXRlRW5yaWNobWVudBJ8ChFkeW5hdHJhY2Vfc2FtcGxlchgGIAEoCzJfLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5PcGVuVGVsZW1ldHJ5VHJhY2luZ1Byb3ZpZGVyLkR5bmF0cmFjZVNhbXBsZXJIABrWAgoQRHluYXRyYWNlU2FtcGxlchIOCgZ0ZW5hbnQYASABKAkSEgoKY2x1c3Rlcl9pZBgCIAEoBRIdChVyb290X3NwYW5zX3Blcl9taW51dGUYAyABKA0SggEKDGh0dHBfc2VydmljZRgEIAEoCzJsLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5PcGVuVGVsZW1ldHJ5VHJhY2luZ1Byb3ZpZGVyLkR5bmF0cmFjZVNhbXBsZXIuRHluYXRyYWNlQXBpGnoKDER5bmF0cmFjZUFwaRIPCgdzZXJ2aWNlGAEgASgJEgwKBHBvcnQYAiABKA0SSwoEaHR0cBgDIAEoCzI9LmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5IdHRwU2VydmljZUIKCghzYW1wbGluZxo6CgtTRFNQcm92aWRlchIMCgRuYW1lGAEgASgJEg8KB3NlcnZpY2UYAiABKAkSDAoEcG9ydBgDIAEoDRqWAQoLSHR0cFNlcnZpY2USDAoEcGF0aBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEk0KB2hlYWRlcnMYAyADKAsyPC5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuSHR0cEhlYWRlchpPCgpIdHRwSGVhZGVyEgwKBG5hbWUYASABKAkSDwoFdmFsdWUYAiABKAlIABISCghlbnZfbmFtZRgDIAEoCUgAQg4KDGhlYWRlcl92YWx1ZRq3AgoRUmVzb3VyY2VEZXRlY3RvcnMSdAoLZW52aXJvbm1lbnQYASABKAsyXy5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuUmVzb3VyY2VEZXRlY3RvcnMuRW52aXJvbm1lbnRSZXNvdXJjZURldGVjdG9yEnAKCWR5bmF0cmFjZRgCIAEoCzJdLmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5FeHRlbnNpb25Qcm92aWRlci5SZXNvdXJjZURldGVjdG9ycy5EeW5hdHJhY2VSZXNvdXJjZURldGVjdG9yGh0KG0Vudmlyb25tZW50UmVzb3VyY2VEZXRlY3RvchobChlEeW5hdHJhY2VSZXNvdXJjZURldGVjdG9yGpEBCgtHcnBjU2VydmljZRIqCgd0aW1lb3V0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uElYKEGluaXRpYWxfbWV0YWRhdGEYAiADKAsyPC5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hDb25maWcuRXh0ZW5zaW9uUHJvdmlkZXIuSHR0cEhlYWRlciJQChpTZXJ2aWNlQXR0cmlidXRlRW5yaWNobWVudBITCg9JU1RJT19DQU5PTklDQUwQABIdChlPVEVMX1NFTUFOVElDX0NPTlZFTlRJT05TEAFCCgoIcHJvdmlkZXIaTAoQRGVmYXVsdFByb3ZpZGVycxIPCgd0cmFjaW5nGAEgAygJEg8KB21ldHJpY3MYAiADKAkSFgoOYWNjZXNzX2xvZ2dpbmcYAyADKAka4AEKFlByb3h5UGF0aE5vcm1hbGl6YXRpb24SXwoNbm9ybWFsaXphdGlvbhgBIAEoDjJILmlzdGlvLm1lc2gudjFhbHBoYTEuTWVzaENvbmZpZy5Qcm94eVBhdGhOb3JtYWxpemF0aW9uLk5vcm1hbGl6YXRpb25UeXBlImUKEU5vcm1hbGl6YXRpb25UeXBlEgsKB0RFRkFVTFQQABIICgROT05FEAESCAoEQkFTRRACEhEKDU1FUkdFX1NMQVNIRVMQAxIcChhERUNPREVfQU5EX01FUkdFX1NMQVNIRVMQBBrDAQoJVExTQ29uZmlnElMKFG1pbl9wcm90b2NvbF92ZXJzaW9uGAEgASgOMjUuaXN0aW8ubWVzaC52MWFscGhhMS5NZXNoQ29uZmlnLlRMU0NvbmZpZy5UTFNQcm90b2NvbBITCgtlY2RoX2N1cnZlcxgCIAMoCRIVCg1jaXBoZXJfc3VpdGVzGAMgAygJIjUKC1RMU1Byb3RvY29sEgwKCFRMU19BVVRPEAASCwoHVExTVjFfMhABEgsKB1RMU1YxXzMQAhqqAQoURGVmYXVsdFRyYWZmaWNQb2xpY3kSSgoPY29ubmVjdGlvbl9wb29sGAEgASgLMjEuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Db25uZWN0aW9uUG9vbFNldHRpbmdzEkYKEW91dGxpZXJfZGV0ZWN0aW9uGAIgASgLMisuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5PdXRsaWVyRGV0ZWN0aW9uIkoKFUluZ3Jlc3NDb250cm9sbGVyTW9kZRIPCgtVTlNQRUNJRklFRBAAEgcKA09GRhABEgsKB0RFRkFVTFQQAhIKCgZTVFJJQ1QQAyInChFBY2Nlc3NMb2dFbmNvZGluZxIICgRURVhUEAASCAoESlNPThABIjIKD0gyVXBncmFkZVBvbGljeRISCg5ET19OT1RfVVBHUkFERRAAEgsKB1VQR1JBREUQASLWAQoNTGFiZWxTZWxlY3RvchJICgttYXRjaExhYmVscxgBIAMoCzIzLmlzdGlvLm1lc2gudjFhbHBoYTEuTGFiZWxTZWxlY3Rvci5NYXRjaExhYmVsc0VudHJ5EkcKEG1hdGNoRXhwcmVzc2lvbnMYAiADKAsyLS5pc3Rpby5tZXNoLnYxYWxwaGExLkxhYmVsU2VsZWN0b3JSZXF1aXJlbWVudBoyChBNYXRjaExhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiSQoYTGFiZWxTZWxlY3RvclJlcXVpcmVtZW50EgsKA2tleRgBIAEoCRIQCghvcGVyYXRvchgCIAEoCRIOCgZ2YWx1ZXMYAyADKAkinAQKFlNlcnZpY2VFbnRyeVZpc2liaWxpdHkSUgoSZGVmYXVsdF92aXNpYmlsaXR5GAEgASgOMjYuaXN0aW8ubWVzaC52MWFscGhhMS5TZXJ2aWNlRW50cnlWaXNpYmlsaXR5LlZpc2liaWxpdHkSGQoRYXBwbHlfdG9fc2lkZWNhcnMYAiABKAgSRAoIcG9saWNpZXMYAyADKAsyMi5pc3Rpby5tZXNoLnYxYWxwaGExLlNlcnZpY2VFbnRyeVZpc2liaWxpdHkuUG9saWN5GqMBCgZQb2xpY3kSSgoKdmlzaWJpbGl0eRgBIAEoDjI2LmlzdGlvLm1lc2gudjFhbHBoYTEuU2VydmljZUVudHJ5VmlzaWJpbGl0eS5WaXNpYmlsaXR5Ek0KDm1hdGNoaW5nX3J1bGVzGAIgAygLMjUuaXN0aW8ubWVzaC52MWFscGhhMS5TZXJ2aWNlRW50cnlWaXNpYmlsaXR5Lk1hdGNoUnVsZRpYCglNYXRjaFJ1bGUSQAoSbmFtZXNwYWNlX3NlbGVjdG9yGAEgASgLMiIuaXN0aW8ubWVzaC52MWFscGhhMS5MYWJlbFNlbGVjdG9ySABCCQoHbWF0Y2hlciJNCgpWaXNpYmlsaXR5EhoKFlZJU0lCSUxJVFlfVU5TUEVDSUZJRUQQABIICgROT05FEAESDQoJTkFNRVNQQUNFEAISCgoGUFVCTElDEAMioAEKDENvbmZpZ1NvdXJjZRIPCgdhZGRyZXNzGAEgASgJEkIKDHRsc19zZXR0aW5ncxgCIAEoCzIsLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuQ2xpZW50VExTU2V0dGluZ3MSOwoUc3Vic2NyaWJlZF9yZXNvdXJjZXMYAyADKA4yHS5pc3Rpby5tZXNoLnYxYWxwaGExLlJlc291cmNlIjUKC0NlcnRpZmljYXRlEhMKC3NlY3JldF9uYW1lGAEgASgJEhEKCWRuc19uYW1lcxgCIAMoCSogCghSZXNvdXJjZRIUChBTRVJWSUNFX1JFR0lTVFJZEABiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_wrappers, file_istio_mesh_v1alpha1_proxy, file_istio_networking_v1alpha3_destination_rule, file_istio_networking_v1alpha3_virtual_service]);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig
- */
+/** message istio.mesh.v1alpha1.MeshConfig */
 export type MeshConfig = Message<"istio.mesh.v1alpha1.MeshConfig"> & {
-  /**
-   * @generated from field: int32 proxy_listen_port = 4;
-   */
+  /** int32 proxy_listen_port = 4 */
   proxyListenPort: number;
-
-  /**
-   * @generated from field: int32 proxy_inbound_listen_port = 65;
-   */
+  /** int32 proxy_inbound_listen_port = 65 */
   proxyInboundListenPort: number;
-
-  /**
-   * @generated from field: int32 proxy_http_port = 5;
-   */
+  /** int32 proxy_http_port = 5 */
   proxyHttpPort: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration connect_timeout = 6;
-   */
+  /** google.protobuf.Duration connect_timeout = 6 */
   connectTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration hbone_idle_timeout = 70;
-   */
+  /** google.protobuf.Duration hbone_idle_timeout = 70 */
   hboneIdleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration protocol_detection_timeout = 42;
-   */
+  /** google.protobuf.Duration protocol_detection_timeout = 42 */
   protocolDetectionTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive tcp_keepalive = 28;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive tcp_keepalive = 28 */
   tcpKeepalive?: ConnectionPoolSettings_TCPSettings_TcpKeepalive | undefined;
-
-  /**
-   * @generated from field: string ingress_class = 7;
-   */
+  /** string ingress_class = 7 */
   ingressClass: string;
-
-  /**
-   * @generated from field: string ingress_service = 8;
-   */
+  /** string ingress_service = 8 */
   ingressService: string;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.IngressControllerMode ingress_controller_mode = 9;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.IngressControllerMode ingress_controller_mode = 9 */
   ingressControllerMode: MeshConfig_IngressControllerMode;
-
-  /**
-   * @generated from field: string ingress_selector = 52;
-   */
+  /** string ingress_selector = 52 */
   ingressSelector: string;
-
-  /**
-   * @generated from field: bool enable_tracing = 12;
-   */
+  /** bool enable_tracing = 12 */
   enableTracing: boolean;
-
-  /**
-   * @generated from field: string access_log_file = 13;
-   */
+  /** string access_log_file = 13 */
   accessLogFile: string;
-
-  /**
-   * @generated from field: string access_log_format = 24;
-   */
+  /** string access_log_format = 24 */
   accessLogFormat: string;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.AccessLogEncoding access_log_encoding = 27;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.AccessLogEncoding access_log_encoding = 27 */
   accessLogEncoding: MeshConfig_AccessLogEncoding;
-
-  /**
-   * @generated from field: bool enable_envoy_access_log_service = 40;
-   */
+  /** bool enable_envoy_access_log_service = 40 */
   enableEnvoyAccessLogService: boolean;
-
-  /**
-   * @generated from field: bool disable_envoy_listener_log = 56;
-   */
+  /** bool disable_envoy_listener_log = 56 */
   disableEnvoyListenerLog: boolean;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig default_config = 14;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig default_config = 14 */
   defaultConfig?: ProxyConfig | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy outbound_traffic_policy = 17;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy outbound_traffic_policy = 17 */
   outboundTrafficPolicy?: MeshConfig_OutboundTrafficPolicy | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy inbound_traffic_policy = 66;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy inbound_traffic_policy = 66 */
   inboundTrafficPolicy?: MeshConfig_InboundTrafficPolicy | undefined;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.ConfigSource config_sources = 22;
-   */
+  /** repeated istio.mesh.v1alpha1.ConfigSource config_sources = 22 */
   configSources: ConfigSource[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_auto_mtls = 43;
-   */
+  /** google.protobuf.BoolValue enable_auto_mtls = 43 */
   enableAutoMtls?: boolean | undefined;
-
-  /**
-   * @generated from field: string trust_domain = 26;
-   */
+  /** string trust_domain = 26 */
   trustDomain: string;
-
-  /**
-   * @generated from field: repeated string trust_domain_aliases = 46;
-   */
+  /** repeated string trust_domain_aliases = 46 */
   trustDomainAliases: string[];
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.MeshConfig.CertificateData ca_certificates = 58;
-   */
+  /** repeated istio.mesh.v1alpha1.MeshConfig.CertificateData ca_certificates = 58 */
   caCertificates: MeshConfig_CertificateData[];
-
-  /**
-   * @generated from field: repeated string default_service_export_to = 31;
-   */
+  /** repeated string default_service_export_to = 31 */
   defaultServiceExportTo: string[];
-
-  /**
-   * @generated from field: repeated string default_virtual_service_export_to = 32;
-   */
+  /** repeated string default_virtual_service_export_to = 32 */
   defaultVirtualServiceExportTo: string[];
-
-  /**
-   * @generated from field: repeated string default_destination_rule_export_to = 33;
-   */
+  /** repeated string default_destination_rule_export_to = 33 */
   defaultDestinationRuleExportTo: string[];
-
-  /**
-   * @generated from field: string root_namespace = 34;
-   */
+  /** string root_namespace = 34 */
   rootNamespace: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.LocalityLoadBalancerSetting locality_lb_setting = 35;
-   */
+  /** istio.networking.v1alpha3.LocalityLoadBalancerSetting locality_lb_setting = 35 */
   localityLbSetting?: LocalityLoadBalancerSetting | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting zone_aware_lb_setting = 73;
-   */
+  /** istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting zone_aware_lb_setting = 73 */
   zoneAwareLbSetting?: ZoneAwareLoadBalancerSetting | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration dns_refresh_rate = 36;
-   */
+  /** google.protobuf.Duration dns_refresh_rate = 36 */
   dnsRefreshRate?: Duration | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.H2UpgradePolicy h2_upgrade_policy = 41;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.H2UpgradePolicy h2_upgrade_policy = 41 */
   h2UpgradePolicy: MeshConfig_H2UpgradePolicy;
-
-  /**
-   * @generated from field: string inbound_cluster_stat_name = 44;
-   */
+  /** string inbound_cluster_stat_name = 44 */
   inboundClusterStatName: string;
-
-  /**
-   * @generated from field: string outbound_cluster_stat_name = 45;
-   */
+  /** string outbound_cluster_stat_name = 45 */
   outboundClusterStatName: string;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.Certificate certificates = 47;
-   */
+  /** repeated istio.mesh.v1alpha1.Certificate certificates = 47 */
   certificates: Certificate[];
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.MeshConfig.ServiceSettings service_settings = 50;
-   */
+  /** repeated istio.mesh.v1alpha1.MeshConfig.ServiceSettings service_settings = 50 */
   serviceSettings: MeshConfig_ServiceSettings[];
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs service_scope_configs = 67;
-   */
+  /** repeated istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs service_scope_configs = 67 */
   serviceScopeConfigs: MeshConfig_ServiceScopeConfigs[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_prometheus_merge = 51;
-   */
+  /** google.protobuf.BoolValue enable_prometheus_merge = 51 */
   enablePrometheusMerge?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue verify_certificate_at_client = 54;
-   */
+  /** google.protobuf.BoolValue verify_certificate_at_client = 54 */
   verifyCertificateAtClient?: boolean | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.CA ca = 55;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.CA ca = 55 */
   ca?: MeshConfig_CA | undefined;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider extension_providers = 57;
-   */
+  /** repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider extension_providers = 57 */
   extensionProviders: MeshConfig_ExtensionProvider[];
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.DefaultProviders default_providers = 60;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.DefaultProviders default_providers = 60 */
   defaultProviders?: MeshConfig_DefaultProviders | undefined;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.LabelSelector discovery_selectors = 59;
-   */
+  /** repeated istio.mesh.v1alpha1.LabelSelector discovery_selectors = 59 */
   discoverySelectors: LabelSelector[];
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization path_normalization = 61;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization path_normalization = 61 */
   pathNormalization?: MeshConfig_ProxyPathNormalization | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.HTTPRetry default_http_retry_policy = 62;
-   */
+  /** istio.networking.v1alpha3.HTTPRetry default_http_retry_policy = 62 */
   defaultHttpRetryPolicy?: HTTPRetry | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.TLSConfig mesh_mTLS = 63;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.TLSConfig mesh_mTLS = 63 */
   meshMTLS?: MeshConfig_TLSConfig | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.TLSConfig tls_defaults = 64;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.TLSConfig tls_defaults = 64 */
   tlsDefaults?: MeshConfig_TLSConfig | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.DefaultTrafficPolicy default_traffic_policy = 71;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.DefaultTrafficPolicy default_traffic_policy = 71 */
   defaultTrafficPolicy?: MeshConfig_DefaultTrafficPolicy | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ServiceEntryVisibility service_entry_visibility = 72;
-   */
+  /** istio.mesh.v1alpha1.ServiceEntryVisibility service_entry_visibility = 72 */
   serviceEntryVisibility?: ServiceEntryVisibility | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.
- * Use `create(MeshConfigSchema)` to create a new message.
- */
 export const MeshConfigSchema: GenMessage<MeshConfig> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy
- */
+/** message istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy */
 export type MeshConfig_OutboundTrafficPolicy = Message<"istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy.Mode mode = 1;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy.Mode mode = 1 */
   mode: MeshConfig_OutboundTrafficPolicy_Mode;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ClientTLSSettings tls = 2;
-   */
+  /** istio.networking.v1alpha3.ClientTLSSettings tls = 2 */
   tls?: ClientTLSSettings | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy.
- * Use `create(MeshConfig_OutboundTrafficPolicySchema)` to create a new message.
- */
 export const MeshConfig_OutboundTrafficPolicySchema: GenMessage<MeshConfig_OutboundTrafficPolicy> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 0);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy.Mode
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy.Mode */
 export const MeshConfig_OutboundTrafficPolicy_Mode = {
-  /**
-   * @generated from enum value: REGISTRY_ONLY = 0;
-   */
   REGISTRY_ONLY: 0,
-
-  /**
-   * @generated from enum value: ALLOW_ANY = 1;
-   */
   ALLOW_ANY: 1,
-
-  /**
-   * @generated from enum value: ALLOW_ANY_DYNAMIC_DNS = 3;
-   */
   ALLOW_ANY_DYNAMIC_DNS: 3,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy.Mode
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy.Mode */
 export type MeshConfig_OutboundTrafficPolicy_Mode = (typeof MeshConfig_OutboundTrafficPolicy_Mode)[keyof typeof MeshConfig_OutboundTrafficPolicy_Mode] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.OutboundTrafficPolicy.Mode.
- */
 export const MeshConfig_OutboundTrafficPolicy_ModeSchema: GenEnum<MeshConfig_OutboundTrafficPolicy_Mode> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 0, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy
- */
+/** message istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy */
 export type MeshConfig_InboundTrafficPolicy = Message<"istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy.Mode mode = 1;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy.Mode mode = 1 */
   mode: MeshConfig_InboundTrafficPolicy_Mode;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy.
- * Use `create(MeshConfig_InboundTrafficPolicySchema)` to create a new message.
- */
 export const MeshConfig_InboundTrafficPolicySchema: GenMessage<MeshConfig_InboundTrafficPolicy> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 1);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy.Mode
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy.Mode */
 export const MeshConfig_InboundTrafficPolicy_Mode = {
-  /**
-   * @generated from enum value: PASSTHROUGH = 0;
-   */
   PASSTHROUGH: 0,
-
-  /**
-   * @generated from enum value: LOCALHOST = 1;
-   */
   LOCALHOST: 1,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy.Mode
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy.Mode */
 export type MeshConfig_InboundTrafficPolicy_Mode = (typeof MeshConfig_InboundTrafficPolicy_Mode)[keyof typeof MeshConfig_InboundTrafficPolicy_Mode] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.InboundTrafficPolicy.Mode.
- */
 export const MeshConfig_InboundTrafficPolicy_ModeSchema: GenEnum<MeshConfig_InboundTrafficPolicy_Mode> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 1, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.CertificateData
- */
+/** message istio.mesh.v1alpha1.MeshConfig.CertificateData */
 export type MeshConfig_CertificateData = Message<"istio.mesh.v1alpha1.MeshConfig.CertificateData"> & {
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.MeshConfig.CertificateData.certificate_data
-   */
+  /** oneof istio.mesh.v1alpha1.MeshConfig.CertificateData.certificate_data */
   certificateData: {
-    /**
-     * @generated from field: string pem = 1;
-     */
+    /** string pem = 1 */
     value: string;
     case: "pem";
   } | {
-    /**
-     * @generated from field: string spiffe_bundle_url = 2;
-     */
+    /** string spiffe_bundle_url = 2 */
     value: string;
     case: "spiffeBundleUrl";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: repeated string cert_signers = 3;
-   */
+  /** repeated string cert_signers = 3 */
   certSigners: string[];
-
-  /**
-   * @generated from field: repeated string trust_domains = 4;
-   */
+  /** repeated string trust_domains = 4 */
   trustDomains: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.CertificateData.
- * Use `create(MeshConfig_CertificateDataSchema)` to create a new message.
- */
 export const MeshConfig_CertificateDataSchema: GenMessage<MeshConfig_CertificateData> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 2);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ServiceSettings
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ServiceSettings */
 export type MeshConfig_ServiceSettings = Message<"istio.mesh.v1alpha1.MeshConfig.ServiceSettings"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ServiceSettings.Settings settings = 1;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ServiceSettings.Settings settings = 1 */
   settings?: MeshConfig_ServiceSettings_Settings | undefined;
-
-  /**
-   * @generated from field: repeated string hosts = 2;
-   */
+  /** repeated string hosts = 2 */
   hosts: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ServiceSettings.
- * Use `create(MeshConfig_ServiceSettingsSchema)` to create a new message.
- */
 export const MeshConfig_ServiceSettingsSchema: GenMessage<MeshConfig_ServiceSettings> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 3);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ServiceSettings.Settings
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ServiceSettings.Settings */
 export type MeshConfig_ServiceSettings_Settings = Message<"istio.mesh.v1alpha1.MeshConfig.ServiceSettings.Settings"> & {
-  /**
-   * @generated from field: bool cluster_local = 1;
-   */
+  /** bool cluster_local = 1 */
   clusterLocal: boolean;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ServiceSettings.Settings.
- * Use `create(MeshConfig_ServiceSettings_SettingsSchema)` to create a new message.
- */
 export const MeshConfig_ServiceSettings_SettingsSchema: GenMessage<MeshConfig_ServiceSettings_Settings> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 3, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs */
 export type MeshConfig_ServiceScopeConfigs = Message<"istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.LabelSelector namespace_selector = 1;
-   */
+  /** istio.mesh.v1alpha1.LabelSelector namespace_selector = 1 */
   namespaceSelector?: LabelSelector | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.LabelSelector services_selector = 2;
-   */
+  /** istio.mesh.v1alpha1.LabelSelector services_selector = 2 */
   servicesSelector?: LabelSelector | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs.Scope scope = 3;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs.Scope scope = 3 */
   scope: MeshConfig_ServiceScopeConfigs_Scope;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs.
- * Use `create(MeshConfig_ServiceScopeConfigsSchema)` to create a new message.
- */
 export const MeshConfig_ServiceScopeConfigsSchema: GenMessage<MeshConfig_ServiceScopeConfigs> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 4);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs.Scope
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs.Scope */
 export const MeshConfig_ServiceScopeConfigs_Scope = {
-  /**
-   * @generated from enum value: LOCAL = 0;
-   */
   LOCAL: 0,
-
-  /**
-   * @generated from enum value: GLOBAL = 1;
-   */
   GLOBAL: 1,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs.Scope
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs.Scope */
 export type MeshConfig_ServiceScopeConfigs_Scope = (typeof MeshConfig_ServiceScopeConfigs_Scope)[keyof typeof MeshConfig_ServiceScopeConfigs_Scope] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.ServiceScopeConfigs.Scope.
- */
 export const MeshConfig_ServiceScopeConfigs_ScopeSchema: GenEnum<MeshConfig_ServiceScopeConfigs_Scope> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 4, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.CA
- */
+/** message istio.mesh.v1alpha1.MeshConfig.CA */
 export type MeshConfig_CA = Message<"istio.mesh.v1alpha1.MeshConfig.CA"> & {
-  /**
-   * @generated from field: string address = 1;
-   */
+  /** string address = 1 */
   address: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ClientTLSSettings tls_settings = 2;
-   */
+  /** istio.networking.v1alpha3.ClientTLSSettings tls_settings = 2 */
   tlsSettings?: ClientTLSSettings | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration request_timeout = 3;
-   */
+  /** google.protobuf.Duration request_timeout = 3 */
   requestTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: bool istiod_side = 4;
-   */
+  /** bool istiod_side = 4 */
   istiodSide: boolean;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.CA.
- * Use `create(MeshConfig_CASchema)` to create a new message.
- */
 export const MeshConfig_CASchema: GenMessage<MeshConfig_CA> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 5);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider */
 export type MeshConfig_ExtensionProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.provider
-   */
+  /** oneof istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.provider */
   provider: {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider envoy_ext_authz_http = 2;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider envoy_ext_authz_http = 2 */
     value: MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationHttpProvider;
     case: "envoyExtAuthzHttp";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider envoy_ext_authz_grpc = 3;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider envoy_ext_authz_grpc = 3 */
     value: MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationGrpcProvider;
     case: "envoyExtAuthzGrpc";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider zipkin = 4;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider zipkin = 4 */
     value: MeshConfig_ExtensionProvider_ZipkinTracingProvider;
     case: "zipkin";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.LightstepTracingProvider lightstep = 5;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.LightstepTracingProvider lightstep = 5 */
     value: MeshConfig_ExtensionProvider_LightstepTracingProvider;
     case: "lightstep";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.DatadogTracingProvider datadog = 6;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.DatadogTracingProvider datadog = 6 */
     value: MeshConfig_ExtensionProvider_DatadogTracingProvider;
     case: "datadog";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider stackdriver = 7;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider stackdriver = 7 */
     value: MeshConfig_ExtensionProvider_StackdriverProvider;
     case: "stackdriver";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider opencensus = 8;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider opencensus = 8 */
     value: MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider;
     case: "opencensus";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SkyWalkingTracingProvider skywalking = 9;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SkyWalkingTracingProvider skywalking = 9 */
     value: MeshConfig_ExtensionProvider_SkyWalkingTracingProvider;
     case: "skywalking";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider opentelemetry = 15;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider opentelemetry = 15 */
     value: MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider;
     case: "opentelemetry";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.PrometheusMetricsProvider prometheus = 10;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.PrometheusMetricsProvider prometheus = 10 */
     value: MeshConfig_ExtensionProvider_PrometheusMetricsProvider;
     case: "prometheus";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider envoy_file_access_log = 11;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider envoy_file_access_log = 11 */
     value: MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider;
     case: "envoyFileAccessLog";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyHttpGrpcV3LogProvider envoy_http_als = 12;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyHttpGrpcV3LogProvider envoy_http_als = 12 */
     value: MeshConfig_ExtensionProvider_EnvoyHttpGrpcV3LogProvider;
     case: "envoyHttpAls";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider envoy_tcp_als = 13;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider envoy_tcp_als = 13 */
     value: MeshConfig_ExtensionProvider_EnvoyTcpGrpcV3LogProvider;
     case: "envoyTcpAls";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider envoy_otel_als = 14;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider envoy_otel_als = 14 */
     value: MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProvider;
     case: "envoyOtelAls";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SDSProvider sds = 16;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SDSProvider sds = 16 */
     value: MeshConfig_ExtensionProvider_SDSProvider;
     case: "sds";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.
- * Use `create(MeshConfig_ExtensionProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProviderSchema: GenMessage<MeshConfig_ExtensionProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody */
 export type MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationRequestBody = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody"> & {
-  /**
-   * @generated from field: uint32 max_request_bytes = 1;
-   */
+  /** uint32 max_request_bytes = 1 */
   maxRequestBytes: number;
-
-  /**
-   * @generated from field: bool allow_partial_message = 2;
-   */
+  /** bool allow_partial_message = 2 */
   allowPartialMessage: boolean;
-
-  /**
-   * @generated from field: bool pack_as_bytes = 3;
-   */
+  /** bool pack_as_bytes = 3 */
   packAsBytes: boolean;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody.
- * Use `create(MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationRequestBodySchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationRequestBodySchema: GenMessage<MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationRequestBody> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider */
 export type MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationHttpProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 9;
-   */
+  /** google.protobuf.Duration timeout = 9 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: string path_prefix = 3;
-   */
+  /** string path_prefix = 3 */
   pathPrefix: string;
-
-  /**
-   * @generated from field: bool fail_open = 4;
-   */
+  /** bool fail_open = 4 */
   failOpen: boolean;
-
-  /**
-   * @generated from field: bool clear_route_cache = 14;
-   */
+  /** bool clear_route_cache = 14 */
   clearRouteCache: boolean;
-
-  /**
-   * @generated from field: string status_on_error = 5;
-   */
+  /** string status_on_error = 5 */
   statusOnError: string;
-
-  /**
-   * @generated from field: repeated string include_headers_in_check = 6;
-   */
+  /** repeated string include_headers_in_check = 6 */
   includeHeadersInCheck: string[];
-
-  /**
-   * @generated from field: repeated string include_request_headers_in_check = 10;
-   */
+  /** repeated string include_request_headers_in_check = 10 */
   includeRequestHeadersInCheck: string[];
-
-  /**
-   * @generated from field: map<string, string> include_additional_headers_in_check = 11;
-   */
+  /** map<string, string> include_additional_headers_in_check = 11 */
   includeAdditionalHeadersInCheck: { [key: string]: string };
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody include_request_body_in_check = 12;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody include_request_body_in_check = 12 */
   includeRequestBodyInCheck?: MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationRequestBody | undefined;
-
-  /**
-   * @generated from field: repeated string headers_to_upstream_on_allow = 7;
-   */
+  /** repeated string headers_to_upstream_on_allow = 7 */
   headersToUpstreamOnAllow: string[];
-
-  /**
-   * @generated from field: repeated string headers_to_downstream_on_deny = 8;
-   */
+  /** repeated string headers_to_downstream_on_deny = 8 */
   headersToDownstreamOnDeny: string[];
-
-  /**
-   * @generated from field: repeated string headers_to_downstream_on_allow = 13;
-   */
+  /** repeated string headers_to_downstream_on_allow = 13 */
   headersToDownstreamOnAllow: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider.
- * Use `create(MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationHttpProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationHttpProviderSchema: GenMessage<MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationHttpProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider */
 export type MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationGrpcProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 5;
-   */
+  /** google.protobuf.Duration timeout = 5 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: bool fail_open = 3;
-   */
+  /** bool fail_open = 3 */
   failOpen: boolean;
-
-  /**
-   * @generated from field: bool clear_route_cache = 7;
-   */
+  /** bool clear_route_cache = 7 */
   clearRouteCache: boolean;
-
-  /**
-   * @generated from field: string status_on_error = 4;
-   */
+  /** string status_on_error = 4 */
   statusOnError: string;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody include_request_body_in_check = 6;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody include_request_body_in_check = 6 */
   includeRequestBodyInCheck?: MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationRequestBody | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider.
- * Use `create(MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationGrpcProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationGrpcProviderSchema: GenMessage<MeshConfig_ExtensionProvider_EnvoyExternalAuthorizationGrpcProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 2);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider */
 export type MeshConfig_ExtensionProvider_ZipkinTracingProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: uint32 max_tag_length = 3;
-   */
+  /** uint32 max_tag_length = 3 */
   maxTagLength: number;
-
-  /**
-   * @generated from field: bool enable_64bit_trace_id = 4;
-   */
+  /** bool enable_64bit_trace_id = 4 */
   enable64bitTraceId: boolean;
-
-  /**
-   * @generated from field: string path = 5;
-   */
+  /** string path = 5 */
   path: string;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider.TraceContextOption trace_context_option = 6;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider.TraceContextOption trace_context_option = 6 */
   traceContextOption: MeshConfig_ExtensionProvider_ZipkinTracingProvider_TraceContextOption;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 7;
-   */
+  /** google.protobuf.Duration timeout = 7 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader headers = 8;
-   */
+  /** repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader headers = 8 */
   headers: MeshConfig_ExtensionProvider_HttpHeader[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider.
- * Use `create(MeshConfig_ExtensionProvider_ZipkinTracingProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_ZipkinTracingProviderSchema: GenMessage<MeshConfig_ExtensionProvider_ZipkinTracingProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 3);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider.TraceContextOption
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider.TraceContextOption */
 export const MeshConfig_ExtensionProvider_ZipkinTracingProvider_TraceContextOption = {
-  /**
-   * @generated from enum value: USE_B3 = 0;
-   */
   USE_B3: 0,
-
-  /**
-   * @generated from enum value: USE_B3_WITH_W3C_PROPAGATION = 1;
-   */
   USE_B3_WITH_W3C_PROPAGATION: 1,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider.TraceContextOption
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider.TraceContextOption */
 export type MeshConfig_ExtensionProvider_ZipkinTracingProvider_TraceContextOption = (typeof MeshConfig_ExtensionProvider_ZipkinTracingProvider_TraceContextOption)[keyof typeof MeshConfig_ExtensionProvider_ZipkinTracingProvider_TraceContextOption] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ZipkinTracingProvider.TraceContextOption.
- */
 export const MeshConfig_ExtensionProvider_ZipkinTracingProvider_TraceContextOptionSchema: GenEnum<MeshConfig_ExtensionProvider_ZipkinTracingProvider_TraceContextOption> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 6, 3, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.LightstepTracingProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.LightstepTracingProvider */
 export type MeshConfig_ExtensionProvider_LightstepTracingProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.LightstepTracingProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: string access_token = 3;
-   */
+  /** string access_token = 3 */
   accessToken: string;
-
-  /**
-   * @generated from field: uint32 max_tag_length = 4;
-   */
+  /** uint32 max_tag_length = 4 */
   maxTagLength: number;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.LightstepTracingProvider.
- * Use `create(MeshConfig_ExtensionProvider_LightstepTracingProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_LightstepTracingProviderSchema: GenMessage<MeshConfig_ExtensionProvider_LightstepTracingProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 4);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.DatadogTracingProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.DatadogTracingProvider */
 export type MeshConfig_ExtensionProvider_DatadogTracingProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.DatadogTracingProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: uint32 max_tag_length = 3;
-   */
+  /** uint32 max_tag_length = 3 */
   maxTagLength: number;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.DatadogTracingProvider.
- * Use `create(MeshConfig_ExtensionProvider_DatadogTracingProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_DatadogTracingProviderSchema: GenMessage<MeshConfig_ExtensionProvider_DatadogTracingProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 5);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SkyWalkingTracingProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SkyWalkingTracingProvider */
 export type MeshConfig_ExtensionProvider_SkyWalkingTracingProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SkyWalkingTracingProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: string access_token = 3;
-   */
+  /** string access_token = 3 */
   accessToken: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SkyWalkingTracingProvider.
- * Use `create(MeshConfig_ExtensionProvider_SkyWalkingTracingProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_SkyWalkingTracingProviderSchema: GenMessage<MeshConfig_ExtensionProvider_SkyWalkingTracingProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 6);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider */
 export type MeshConfig_ExtensionProvider_StackdriverProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider"> & {
-  /**
-   * @generated from field: bool debug = 1;
-   */
+  /** bool debug = 1 */
   debug: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Int64Value max_number_of_attributes = 2;
-   */
+  /** google.protobuf.Int64Value max_number_of_attributes = 2 */
   maxNumberOfAttributes?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int64Value max_number_of_annotations = 3;
-   */
+  /** google.protobuf.Int64Value max_number_of_annotations = 3 */
   maxNumberOfAnnotations?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int64Value max_number_of_message_events = 4;
-   */
+  /** google.protobuf.Int64Value max_number_of_message_events = 4 */
   maxNumberOfMessageEvents?: bigint | undefined;
-
-  /**
-   * @generated from field: uint32 max_tag_length = 5;
-   */
+  /** uint32 max_tag_length = 5 */
   maxTagLength: number;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider.Logging logging = 6;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider.Logging logging = 6 */
   logging?: MeshConfig_ExtensionProvider_StackdriverProvider_Logging | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider.
- * Use `create(MeshConfig_ExtensionProvider_StackdriverProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_StackdriverProviderSchema: GenMessage<MeshConfig_ExtensionProvider_StackdriverProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 7);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider.Logging
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider.Logging */
 export type MeshConfig_ExtensionProvider_StackdriverProvider_Logging = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider.Logging"> & {
-  /**
-   * @generated from field: map<string, string> labels = 1;
-   */
+  /** map<string, string> labels = 1 */
   labels: { [key: string]: string };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.StackdriverProvider.Logging.
- * Use `create(MeshConfig_ExtensionProvider_StackdriverProvider_LoggingSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_StackdriverProvider_LoggingSchema: GenMessage<MeshConfig_ExtensionProvider_StackdriverProvider_Logging> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 7, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider */
 export type MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider.TraceContext context = 3;
-   */
+  /** repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider.TraceContext context = 3 */
   context: MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider_TraceContext[];
-
-  /**
-   * @generated from field: uint32 max_tag_length = 4;
-   */
+  /** uint32 max_tag_length = 4 */
   maxTagLength: number;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider.
- * Use `create(MeshConfig_ExtensionProvider_OpenCensusAgentTracingProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_OpenCensusAgentTracingProviderSchema: GenMessage<MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 8);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider.TraceContext
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider.TraceContext */
 export const MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider_TraceContext = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: W3C_TRACE_CONTEXT = 1;
-   */
   W3C_TRACE_CONTEXT: 1,
-
-  /**
-   * @generated from enum value: GRPC_BIN = 2;
-   */
   GRPC_BIN: 2,
-
-  /**
-   * @generated from enum value: CLOUD_TRACE_CONTEXT = 3;
-   */
   CLOUD_TRACE_CONTEXT: 3,
-
-  /**
-   * @generated from enum value: B3 = 4;
-   */
   B3: 4,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider.TraceContext
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider.TraceContext */
 export type MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider_TraceContext = (typeof MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider_TraceContext)[keyof typeof MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider_TraceContext] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider.TraceContext.
- */
 export const MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider_TraceContextSchema: GenEnum<MeshConfig_ExtensionProvider_OpenCensusAgentTracingProvider_TraceContext> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 6, 8, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.PrometheusMetricsProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.PrometheusMetricsProvider */
 export type MeshConfig_ExtensionProvider_PrometheusMetricsProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.PrometheusMetricsProvider"> & {
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.PrometheusMetricsProvider.
- * Use `create(MeshConfig_ExtensionProvider_PrometheusMetricsProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_PrometheusMetricsProviderSchema: GenMessage<MeshConfig_ExtensionProvider_PrometheusMetricsProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 9);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider */
 export type MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider"> & {
-  /**
-   * @generated from field: string path = 1;
-   */
+  /** string path = 1 */
   path: string;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat log_format = 2;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat log_format = 2 */
   logFormat?: MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider_LogFormat | undefined;
-
-  /**
-   * @generated from field: bool omit_empty_values = 3;
-   */
+  /** bool omit_empty_values = 3 */
   omitEmptyValues: boolean;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.
- * Use `create(MeshConfig_ExtensionProvider_EnvoyFileAccessLogProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_EnvoyFileAccessLogProviderSchema: GenMessage<MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 10);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat */
 export type MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider_LogFormat = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat"> & {
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat.log_format
-   */
+  /** oneof istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat.log_format */
   logFormat: {
-    /**
-     * @generated from field: string text = 1;
-     */
+    /** string text = 1 */
     value: string;
     case: "text";
   } | {
-    /**
-     * @generated from field: google.protobuf.Struct labels = 2;
-     */
+    /** google.protobuf.Struct labels = 2 */
     value: JsonObject;
     case: "labels";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat.
- * Use `create(MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider_LogFormatSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider_LogFormatSchema: GenMessage<MeshConfig_ExtensionProvider_EnvoyFileAccessLogProvider_LogFormat> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 10, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyHttpGrpcV3LogProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyHttpGrpcV3LogProvider */
 export type MeshConfig_ExtensionProvider_EnvoyHttpGrpcV3LogProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyHttpGrpcV3LogProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: string log_name = 3;
-   */
+  /** string log_name = 3 */
   logName: string;
-
-  /**
-   * @generated from field: repeated string filter_state_objects_to_log = 4;
-   */
+  /** repeated string filter_state_objects_to_log = 4 */
   filterStateObjectsToLog: string[];
-
-  /**
-   * @generated from field: repeated string additional_request_headers_to_log = 5;
-   */
+  /** repeated string additional_request_headers_to_log = 5 */
   additionalRequestHeadersToLog: string[];
-
-  /**
-   * @generated from field: repeated string additional_response_headers_to_log = 6;
-   */
+  /** repeated string additional_response_headers_to_log = 6 */
   additionalResponseHeadersToLog: string[];
-
-  /**
-   * @generated from field: repeated string additional_response_trailers_to_log = 7;
-   */
+  /** repeated string additional_response_trailers_to_log = 7 */
   additionalResponseTrailersToLog: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyHttpGrpcV3LogProvider.
- * Use `create(MeshConfig_ExtensionProvider_EnvoyHttpGrpcV3LogProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_EnvoyHttpGrpcV3LogProviderSchema: GenMessage<MeshConfig_ExtensionProvider_EnvoyHttpGrpcV3LogProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 11);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider */
 export type MeshConfig_ExtensionProvider_EnvoyTcpGrpcV3LogProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: string log_name = 3;
-   */
+  /** string log_name = 3 */
   logName: string;
-
-  /**
-   * @generated from field: repeated string filter_state_objects_to_log = 4;
-   */
+  /** repeated string filter_state_objects_to_log = 4 */
   filterStateObjectsToLog: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider.
- * Use `create(MeshConfig_ExtensionProvider_EnvoyTcpGrpcV3LogProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_EnvoyTcpGrpcV3LogProviderSchema: GenMessage<MeshConfig_ExtensionProvider_EnvoyTcpGrpcV3LogProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 12);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider */
 export type MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: string log_name = 3;
-   */
+  /** string log_name = 3 */
   logName: string;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat log_format = 4;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat log_format = 4 */
   logFormat?: MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProvider_LogFormat | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.
- * Use `create(MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProviderSchema: GenMessage<MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 13);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat */
 export type MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProvider_LogFormat = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat"> & {
-  /**
-   * @generated from field: string text = 1;
-   */
+  /** string text = 1 */
   text: string;
-
-  /**
-   * @generated from field: google.protobuf.Struct labels = 2;
-   */
+  /** google.protobuf.Struct labels = 2 */
   labels?: JsonObject | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat.
- * Use `create(MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProvider_LogFormatSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProvider_LogFormatSchema: GenMessage<MeshConfig_ExtensionProvider_EnvoyOpenTelemetryLogProvider_LogFormat> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 13, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider */
 export type MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: uint32 max_tag_length = 3;
-   */
+  /** uint32 max_tag_length = 3 */
   maxTagLength: number;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpService http = 4;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpService http = 4 */
   http?: MeshConfig_ExtensionProvider_HttpService | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.GrpcService grpc = 7;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.GrpcService grpc = 7 */
   grpc?: MeshConfig_ExtensionProvider_GrpcService | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors resource_detectors = 5;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors resource_detectors = 5 */
   resourceDetectors?: MeshConfig_ExtensionProvider_ResourceDetectors | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ServiceAttributeEnrichment service_attribute_enrichment = 8;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ServiceAttributeEnrichment service_attribute_enrichment = 8 */
   serviceAttributeEnrichment: MeshConfig_ExtensionProvider_ServiceAttributeEnrichment;
-
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.sampling
-   */
+  /** oneof istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.sampling */
   sampling: {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler dynatrace_sampler = 6;
-     */
+    /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler dynatrace_sampler = 6 */
     value: MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSampler;
     case: "dynatraceSampler";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.
- * Use `create(MeshConfig_ExtensionProvider_OpenTelemetryTracingProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_OpenTelemetryTracingProviderSchema: GenMessage<MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 14);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler */
 export type MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSampler = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler"> & {
-  /**
-   * @generated from field: string tenant = 1;
-   */
+  /** string tenant = 1 */
   tenant: string;
-
-  /**
-   * @generated from field: int32 cluster_id = 2;
-   */
+  /** int32 cluster_id = 2 */
   clusterId: number;
-
-  /**
-   * @generated from field: uint32 root_spans_per_minute = 3;
-   */
+  /** uint32 root_spans_per_minute = 3 */
   rootSpansPerMinute: number;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler.DynatraceApi http_service = 4;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler.DynatraceApi http_service = 4 */
   httpService?: MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSampler_DynatraceApi | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler.
- * Use `create(MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSamplerSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSamplerSchema: GenMessage<MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSampler> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 14, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler.DynatraceApi
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler.DynatraceApi */
 export type MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSampler_DynatraceApi = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler.DynatraceApi"> & {
-  /**
-   * @generated from field: string service = 1;
-   */
+  /** string service = 1 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpService http = 3;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpService http = 3 */
   http?: MeshConfig_ExtensionProvider_HttpService | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler.DynatraceApi.
- * Use `create(MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSampler_DynatraceApiSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSampler_DynatraceApiSchema: GenMessage<MeshConfig_ExtensionProvider_OpenTelemetryTracingProvider_DynatraceSampler_DynatraceApi> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 14, 0, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SDSProvider
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SDSProvider */
 export type MeshConfig_ExtensionProvider_SDSProvider = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SDSProvider"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string service = 2;
-   */
+  /** string service = 2 */
   service: string;
-
-  /**
-   * @generated from field: uint32 port = 3;
-   */
+  /** uint32 port = 3 */
   port: number;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.SDSProvider.
- * Use `create(MeshConfig_ExtensionProvider_SDSProviderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_SDSProviderSchema: GenMessage<MeshConfig_ExtensionProvider_SDSProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 15);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpService
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpService */
 export type MeshConfig_ExtensionProvider_HttpService = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpService"> & {
-  /**
-   * @generated from field: string path = 1;
-   */
+  /** string path = 1 */
   path: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 2;
-   */
+  /** google.protobuf.Duration timeout = 2 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader headers = 3;
-   */
+  /** repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader headers = 3 */
   headers: MeshConfig_ExtensionProvider_HttpHeader[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpService.
- * Use `create(MeshConfig_ExtensionProvider_HttpServiceSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_HttpServiceSchema: GenMessage<MeshConfig_ExtensionProvider_HttpService> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 16);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader */
 export type MeshConfig_ExtensionProvider_HttpHeader = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader.header_value
-   */
+  /** oneof istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader.header_value */
   headerValue: {
-    /**
-     * @generated from field: string value = 2;
-     */
+    /** string value = 2 */
     value: string;
     case: "value";
   } | {
-    /**
-     * @generated from field: string env_name = 3;
-     */
+    /** string env_name = 3 */
     value: string;
     case: "envName";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader.
- * Use `create(MeshConfig_ExtensionProvider_HttpHeaderSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_HttpHeaderSchema: GenMessage<MeshConfig_ExtensionProvider_HttpHeader> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 17);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors */
 export type MeshConfig_ExtensionProvider_ResourceDetectors = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.EnvironmentResourceDetector environment = 1;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.EnvironmentResourceDetector environment = 1 */
   environment?: MeshConfig_ExtensionProvider_ResourceDetectors_EnvironmentResourceDetector | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.DynatraceResourceDetector dynatrace = 2;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.DynatraceResourceDetector dynatrace = 2 */
   dynatrace?: MeshConfig_ExtensionProvider_ResourceDetectors_DynatraceResourceDetector | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.
- * Use `create(MeshConfig_ExtensionProvider_ResourceDetectorsSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_ResourceDetectorsSchema: GenMessage<MeshConfig_ExtensionProvider_ResourceDetectors> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 18);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.EnvironmentResourceDetector
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.EnvironmentResourceDetector */
 export type MeshConfig_ExtensionProvider_ResourceDetectors_EnvironmentResourceDetector = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.EnvironmentResourceDetector"> & {
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.EnvironmentResourceDetector.
- * Use `create(MeshConfig_ExtensionProvider_ResourceDetectors_EnvironmentResourceDetectorSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_ResourceDetectors_EnvironmentResourceDetectorSchema: GenMessage<MeshConfig_ExtensionProvider_ResourceDetectors_EnvironmentResourceDetector> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 18, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.DynatraceResourceDetector
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.DynatraceResourceDetector */
 export type MeshConfig_ExtensionProvider_ResourceDetectors_DynatraceResourceDetector = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.DynatraceResourceDetector"> & {
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ResourceDetectors.DynatraceResourceDetector.
- * Use `create(MeshConfig_ExtensionProvider_ResourceDetectors_DynatraceResourceDetectorSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_ResourceDetectors_DynatraceResourceDetectorSchema: GenMessage<MeshConfig_ExtensionProvider_ResourceDetectors_DynatraceResourceDetector> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 18, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.GrpcService
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.GrpcService */
 export type MeshConfig_ExtensionProvider_GrpcService = Message<"istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.GrpcService"> & {
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 1;
-   */
+  /** google.protobuf.Duration timeout = 1 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader initial_metadata = 2;
-   */
+  /** repeated istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.HttpHeader initial_metadata = 2 */
   initialMetadata: MeshConfig_ExtensionProvider_HttpHeader[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.GrpcService.
- * Use `create(MeshConfig_ExtensionProvider_GrpcServiceSchema)` to create a new message.
- */
 export const MeshConfig_ExtensionProvider_GrpcServiceSchema: GenMessage<MeshConfig_ExtensionProvider_GrpcService> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 6, 19);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ServiceAttributeEnrichment
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ServiceAttributeEnrichment */
 export const MeshConfig_ExtensionProvider_ServiceAttributeEnrichment = {
-  /**
-   * @generated from enum value: ISTIO_CANONICAL = 0;
-   */
   ISTIO_CANONICAL: 0,
-
-  /**
-   * @generated from enum value: OTEL_SEMANTIC_CONVENTIONS = 1;
-   */
   OTEL_SEMANTIC_CONVENTIONS: 1,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ServiceAttributeEnrichment
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ServiceAttributeEnrichment */
 export type MeshConfig_ExtensionProvider_ServiceAttributeEnrichment = (typeof MeshConfig_ExtensionProvider_ServiceAttributeEnrichment)[keyof typeof MeshConfig_ExtensionProvider_ServiceAttributeEnrichment] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.ExtensionProvider.ServiceAttributeEnrichment.
- */
 export const MeshConfig_ExtensionProvider_ServiceAttributeEnrichmentSchema: GenEnum<MeshConfig_ExtensionProvider_ServiceAttributeEnrichment> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 6, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.DefaultProviders
- */
+/** message istio.mesh.v1alpha1.MeshConfig.DefaultProviders */
 export type MeshConfig_DefaultProviders = Message<"istio.mesh.v1alpha1.MeshConfig.DefaultProviders"> & {
-  /**
-   * @generated from field: repeated string tracing = 1;
-   */
+  /** repeated string tracing = 1 */
   tracing: string[];
-
-  /**
-   * @generated from field: repeated string metrics = 2;
-   */
+  /** repeated string metrics = 2 */
   metrics: string[];
-
-  /**
-   * @generated from field: repeated string access_logging = 3;
-   */
+  /** repeated string access_logging = 3 */
   accessLogging: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.DefaultProviders.
- * Use `create(MeshConfig_DefaultProvidersSchema)` to create a new message.
- */
 export const MeshConfig_DefaultProvidersSchema: GenMessage<MeshConfig_DefaultProviders> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 7);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization
- */
+/** message istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization */
 export type MeshConfig_ProxyPathNormalization = Message<"istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization.NormalizationType normalization = 1;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization.NormalizationType normalization = 1 */
   normalization: MeshConfig_ProxyPathNormalization_NormalizationType;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization.
- * Use `create(MeshConfig_ProxyPathNormalizationSchema)` to create a new message.
- */
 export const MeshConfig_ProxyPathNormalizationSchema: GenMessage<MeshConfig_ProxyPathNormalization> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 8);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization.NormalizationType
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization.NormalizationType */
 export const MeshConfig_ProxyPathNormalization_NormalizationType = {
-  /**
-   * @generated from enum value: DEFAULT = 0;
-   */
   DEFAULT: 0,
-
-  /**
-   * @generated from enum value: NONE = 1;
-   */
   NONE: 1,
-
-  /**
-   * @generated from enum value: BASE = 2;
-   */
   BASE: 2,
-
-  /**
-   * @generated from enum value: MERGE_SLASHES = 3;
-   */
   MERGE_SLASHES: 3,
-
-  /**
-   * @generated from enum value: DECODE_AND_MERGE_SLASHES = 4;
-   */
   DECODE_AND_MERGE_SLASHES: 4,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization.NormalizationType
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization.NormalizationType */
 export type MeshConfig_ProxyPathNormalization_NormalizationType = (typeof MeshConfig_ProxyPathNormalization_NormalizationType)[keyof typeof MeshConfig_ProxyPathNormalization_NormalizationType] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.ProxyPathNormalization.NormalizationType.
- */
 export const MeshConfig_ProxyPathNormalization_NormalizationTypeSchema: GenEnum<MeshConfig_ProxyPathNormalization_NormalizationType> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 8, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.TLSConfig
- */
+/** message istio.mesh.v1alpha1.MeshConfig.TLSConfig */
 export type MeshConfig_TLSConfig = Message<"istio.mesh.v1alpha1.MeshConfig.TLSConfig"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.MeshConfig.TLSConfig.TLSProtocol min_protocol_version = 1;
-   */
+  /** istio.mesh.v1alpha1.MeshConfig.TLSConfig.TLSProtocol min_protocol_version = 1 */
   minProtocolVersion: MeshConfig_TLSConfig_TLSProtocol;
-
-  /**
-   * @generated from field: repeated string ecdh_curves = 2;
-   */
+  /** repeated string ecdh_curves = 2 */
   ecdhCurves: string[];
-
-  /**
-   * @generated from field: repeated string cipher_suites = 3;
-   */
+  /** repeated string cipher_suites = 3 */
   cipherSuites: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.TLSConfig.
- * Use `create(MeshConfig_TLSConfigSchema)` to create a new message.
- */
 export const MeshConfig_TLSConfigSchema: GenMessage<MeshConfig_TLSConfig> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 9);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.TLSConfig.TLSProtocol
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.TLSConfig.TLSProtocol */
 export const MeshConfig_TLSConfig_TLSProtocol = {
-  /**
-   * @generated from enum value: TLS_AUTO = 0;
-   */
   TLS_AUTO: 0,
-
-  /**
-   * @generated from enum value: TLSV1_2 = 1;
-   */
   TLSV1_2: 1,
-
-  /**
-   * @generated from enum value: TLSV1_3 = 2;
-   */
   TLSV1_3: 2,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.TLSConfig.TLSProtocol
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.TLSConfig.TLSProtocol */
 export type MeshConfig_TLSConfig_TLSProtocol = (typeof MeshConfig_TLSConfig_TLSProtocol)[keyof typeof MeshConfig_TLSConfig_TLSProtocol] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.TLSConfig.TLSProtocol.
- */
 export const MeshConfig_TLSConfig_TLSProtocolSchema: GenEnum<MeshConfig_TLSConfig_TLSProtocol> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 9, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshConfig.DefaultTrafficPolicy
- */
+/** message istio.mesh.v1alpha1.MeshConfig.DefaultTrafficPolicy */
 export type MeshConfig_DefaultTrafficPolicy = Message<"istio.mesh.v1alpha1.MeshConfig.DefaultTrafficPolicy"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings connection_pool = 1;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings connection_pool = 1 */
   connectionPool?: ConnectionPoolSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.OutlierDetection outlier_detection = 2;
-   */
+  /** istio.networking.v1alpha3.OutlierDetection outlier_detection = 2 */
   outlierDetection?: OutlierDetection | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshConfig.DefaultTrafficPolicy.
- * Use `create(MeshConfig_DefaultTrafficPolicySchema)` to create a new message.
- */
 export const MeshConfig_DefaultTrafficPolicySchema: GenMessage<MeshConfig_DefaultTrafficPolicy> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 0, 10);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.IngressControllerMode
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.IngressControllerMode */
 export const MeshConfig_IngressControllerMode = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: OFF = 1;
-   */
   OFF: 1,
-
-  /**
-   * @generated from enum value: DEFAULT = 2;
-   */
   DEFAULT: 2,
-
-  /**
-   * @generated from enum value: STRICT = 3;
-   */
   STRICT: 3,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.IngressControllerMode
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.IngressControllerMode */
 export type MeshConfig_IngressControllerMode = (typeof MeshConfig_IngressControllerMode)[keyof typeof MeshConfig_IngressControllerMode] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.IngressControllerMode.
- */
 export const MeshConfig_IngressControllerModeSchema: GenEnum<MeshConfig_IngressControllerMode> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 0);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.AccessLogEncoding
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.AccessLogEncoding */
 export const MeshConfig_AccessLogEncoding = {
-  /**
-   * @generated from enum value: TEXT = 0;
-   */
   TEXT: 0,
-
-  /**
-   * @generated from enum value: JSON = 1;
-   */
   JSON: 1,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.AccessLogEncoding
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.AccessLogEncoding */
 export type MeshConfig_AccessLogEncoding = (typeof MeshConfig_AccessLogEncoding)[keyof typeof MeshConfig_AccessLogEncoding] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.AccessLogEncoding.
- */
 export const MeshConfig_AccessLogEncodingSchema: GenEnum<MeshConfig_AccessLogEncoding> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 1);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.H2UpgradePolicy
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.H2UpgradePolicy */
 export const MeshConfig_H2UpgradePolicy = {
-  /**
-   * @generated from enum value: DO_NOT_UPGRADE = 0;
-   */
   DO_NOT_UPGRADE: 0,
-
-  /**
-   * @generated from enum value: UPGRADE = 1;
-   */
   UPGRADE: 1,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.MeshConfig.H2UpgradePolicy
- */
+/** enum istio.mesh.v1alpha1.MeshConfig.H2UpgradePolicy */
 export type MeshConfig_H2UpgradePolicy = (typeof MeshConfig_H2UpgradePolicy)[keyof typeof MeshConfig_H2UpgradePolicy] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.MeshConfig.H2UpgradePolicy.
- */
 export const MeshConfig_H2UpgradePolicySchema: GenEnum<MeshConfig_H2UpgradePolicy> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0, 2);
 
-/**
- * @generated from message istio.mesh.v1alpha1.LabelSelector
- */
+/** message istio.mesh.v1alpha1.LabelSelector */
 export type LabelSelector = Message<"istio.mesh.v1alpha1.LabelSelector"> & {
-  /**
-   * @generated from field: map<string, string> matchLabels = 1;
-   */
+  /** map<string, string> matchLabels = 1 */
   matchLabels: { [key: string]: string };
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.LabelSelectorRequirement matchExpressions = 2;
-   */
+  /** repeated istio.mesh.v1alpha1.LabelSelectorRequirement matchExpressions = 2 */
   matchExpressions: LabelSelectorRequirement[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.LabelSelector.
- * Use `create(LabelSelectorSchema)` to create a new message.
- */
 export const LabelSelectorSchema: GenMessage<LabelSelector> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.LabelSelectorRequirement
- */
+/** message istio.mesh.v1alpha1.LabelSelectorRequirement */
 export type LabelSelectorRequirement = Message<"istio.mesh.v1alpha1.LabelSelectorRequirement"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: string operator = 2;
-   */
+  /** string operator = 2 */
   operator: string;
-
-  /**
-   * @generated from field: repeated string values = 3;
-   */
+  /** repeated string values = 3 */
   values: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.LabelSelectorRequirement.
- * Use `create(LabelSelectorRequirementSchema)` to create a new message.
- */
 export const LabelSelectorRequirementSchema: GenMessage<LabelSelectorRequirement> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 2);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ServiceEntryVisibility
- */
+/** message istio.mesh.v1alpha1.ServiceEntryVisibility */
 export type ServiceEntryVisibility = Message<"istio.mesh.v1alpha1.ServiceEntryVisibility"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ServiceEntryVisibility.Visibility default_visibility = 1;
-   */
+  /** istio.mesh.v1alpha1.ServiceEntryVisibility.Visibility default_visibility = 1 */
   defaultVisibility: ServiceEntryVisibility_Visibility;
-
-  /**
-   * @generated from field: bool apply_to_sidecars = 2;
-   */
+  /** bool apply_to_sidecars = 2 */
   applyToSidecars: boolean;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.ServiceEntryVisibility.Policy policies = 3;
-   */
+  /** repeated istio.mesh.v1alpha1.ServiceEntryVisibility.Policy policies = 3 */
   policies: ServiceEntryVisibility_Policy[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ServiceEntryVisibility.
- * Use `create(ServiceEntryVisibilitySchema)` to create a new message.
- */
 export const ServiceEntryVisibilitySchema: GenMessage<ServiceEntryVisibility> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 3);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ServiceEntryVisibility.Policy
- */
+/** message istio.mesh.v1alpha1.ServiceEntryVisibility.Policy */
 export type ServiceEntryVisibility_Policy = Message<"istio.mesh.v1alpha1.ServiceEntryVisibility.Policy"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ServiceEntryVisibility.Visibility visibility = 1;
-   */
+  /** istio.mesh.v1alpha1.ServiceEntryVisibility.Visibility visibility = 1 */
   visibility: ServiceEntryVisibility_Visibility;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.ServiceEntryVisibility.MatchRule matching_rules = 2;
-   */
+  /** repeated istio.mesh.v1alpha1.ServiceEntryVisibility.MatchRule matching_rules = 2 */
   matchingRules: ServiceEntryVisibility_MatchRule[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ServiceEntryVisibility.Policy.
- * Use `create(ServiceEntryVisibility_PolicySchema)` to create a new message.
- */
 export const ServiceEntryVisibility_PolicySchema: GenMessage<ServiceEntryVisibility_Policy> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 3, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ServiceEntryVisibility.MatchRule
- */
+/** message istio.mesh.v1alpha1.ServiceEntryVisibility.MatchRule */
 export type ServiceEntryVisibility_MatchRule = Message<"istio.mesh.v1alpha1.ServiceEntryVisibility.MatchRule"> & {
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.ServiceEntryVisibility.MatchRule.matcher
-   */
+  /** oneof istio.mesh.v1alpha1.ServiceEntryVisibility.MatchRule.matcher */
   matcher: {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.LabelSelector namespace_selector = 1;
-     */
+    /** istio.mesh.v1alpha1.LabelSelector namespace_selector = 1 */
     value: LabelSelector;
     case: "namespaceSelector";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ServiceEntryVisibility.MatchRule.
- * Use `create(ServiceEntryVisibility_MatchRuleSchema)` to create a new message.
- */
 export const ServiceEntryVisibility_MatchRuleSchema: GenMessage<ServiceEntryVisibility_MatchRule> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 3, 1);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ServiceEntryVisibility.Visibility
- */
+/** enum istio.mesh.v1alpha1.ServiceEntryVisibility.Visibility */
 export const ServiceEntryVisibility_Visibility = {
-  /**
-   * @generated from enum value: VISIBILITY_UNSPECIFIED = 0;
-   */
   VISIBILITY_UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: NONE = 1;
-   */
   NONE: 1,
-
-  /**
-   * @generated from enum value: NAMESPACE = 2;
-   */
   NAMESPACE: 2,
-
-  /**
-   * @generated from enum value: PUBLIC = 3;
-   */
   PUBLIC: 3,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ServiceEntryVisibility.Visibility
- */
+/** enum istio.mesh.v1alpha1.ServiceEntryVisibility.Visibility */
 export type ServiceEntryVisibility_Visibility = (typeof ServiceEntryVisibility_Visibility)[keyof typeof ServiceEntryVisibility_Visibility] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.ServiceEntryVisibility.Visibility.
- */
 export const ServiceEntryVisibility_VisibilitySchema: GenEnum<ServiceEntryVisibility_Visibility> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 3, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ConfigSource
- */
+/** message istio.mesh.v1alpha1.ConfigSource */
 export type ConfigSource = Message<"istio.mesh.v1alpha1.ConfigSource"> & {
-  /**
-   * @generated from field: string address = 1;
-   */
+  /** string address = 1 */
   address: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ClientTLSSettings tls_settings = 2;
-   */
+  /** istio.networking.v1alpha3.ClientTLSSettings tls_settings = 2 */
   tlsSettings?: ClientTLSSettings | undefined;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.Resource subscribed_resources = 3;
-   */
+  /** repeated istio.mesh.v1alpha1.Resource subscribed_resources = 3 */
   subscribedResources: Resource[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ConfigSource.
- * Use `create(ConfigSourceSchema)` to create a new message.
- */
 export const ConfigSourceSchema: GenMessage<ConfigSource> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 4);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Certificate
- */
+/** message istio.mesh.v1alpha1.Certificate */
 export type Certificate = Message<"istio.mesh.v1alpha1.Certificate"> & {
-  /**
-   * @generated from field: string secret_name = 1;
-   */
+  /** string secret_name = 1 */
   secretName: string;
-
-  /**
-   * @generated from field: repeated string dns_names = 2;
-   */
+  /** repeated string dns_names = 2 */
   dnsNames: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Certificate.
- * Use `create(CertificateSchema)` to create a new message.
- */
 export const CertificateSchema: GenMessage<Certificate> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_config, 5);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.Resource
- */
+/** enum istio.mesh.v1alpha1.Resource */
 export const Resource = {
-  /**
-   * @generated from enum value: SERVICE_REGISTRY = 0;
-   */
   SERVICE_REGISTRY: 0,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.Resource
- */
+/** enum istio.mesh.v1alpha1.Resource */
 export type Resource = (typeof Resource)[keyof typeof Resource] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.Resource.
- */
 export const ResourceSchema: GenEnum<Resource> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_config, 0);
 

@@ -4,116 +4,64 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/mesh/v1alpha1/network.proto.
- */
 export const file_istio_mesh_v1alpha1_network: GenFile = /*@__PURE__*/
   fileDesc("CiFpc3Rpby9tZXNoL3YxYWxwaGExL25ldHdvcmsucHJvdG8SE2lzdGlvLm1lc2gudjFhbHBoYTEiyAIKB05ldHdvcmsSQAoJZW5kcG9pbnRzGAIgAygLMi0uaXN0aW8ubWVzaC52MWFscGhhMS5OZXR3b3JrLk5ldHdvcmtFbmRwb2ludHMSQgoIZ2F0ZXdheXMYAyADKAsyMC5pc3Rpby5tZXNoLnYxYWxwaGExLk5ldHdvcmsuSXN0aW9OZXR3b3JrR2F0ZXdheRpGChBOZXR3b3JrRW5kcG9pbnRzEhMKCWZyb21fY2lkchgBIAEoCUgAEhcKDWZyb21fcmVnaXN0cnkYAiABKAlIAEIECgJuZRpvChNJc3Rpb05ldHdvcmtHYXRld2F5Eh8KFXJlZ2lzdHJ5X3NlcnZpY2VfbmFtZRgBIAEoCUgAEhEKB2FkZHJlc3MYAiABKAlIABIMCgRwb3J0GAMgASgNEhAKCGxvY2FsaXR5GAQgASgJQgQKAmd3IqABCgxNZXNoTmV0d29ya3MSQQoIbmV0d29ya3MYASADKAsyLy5pc3Rpby5tZXNoLnYxYWxwaGExLk1lc2hOZXR3b3Jrcy5OZXR3b3Jrc0VudHJ5Gk0KDU5ldHdvcmtzRW50cnkSCwoDa2V5GAEgASgJEisKBXZhbHVlGAIgASgLMhwuaXN0aW8ubWVzaC52MWFscGhhMS5OZXR3b3JrOgI4AWIGcHJvdG8z");
 
-/**
- * @generated from message istio.mesh.v1alpha1.Network
- */
+/** message istio.mesh.v1alpha1.Network */
 export type Network = Message<"istio.mesh.v1alpha1.Network"> & {
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.Network.NetworkEndpoints endpoints = 2;
-   */
+  /** repeated istio.mesh.v1alpha1.Network.NetworkEndpoints endpoints = 2 */
   endpoints: Network_NetworkEndpoints[];
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.Network.IstioNetworkGateway gateways = 3;
-   */
+  /** repeated istio.mesh.v1alpha1.Network.IstioNetworkGateway gateways = 3 */
   gateways: Network_IstioNetworkGateway[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Network.
- * Use `create(NetworkSchema)` to create a new message.
- */
 export const NetworkSchema: GenMessage<Network> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_network, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Network.NetworkEndpoints
- */
+/** message istio.mesh.v1alpha1.Network.NetworkEndpoints */
 export type Network_NetworkEndpoints = Message<"istio.mesh.v1alpha1.Network.NetworkEndpoints"> & {
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.Network.NetworkEndpoints.ne
-   */
+  /** oneof istio.mesh.v1alpha1.Network.NetworkEndpoints.ne */
   ne: {
-    /**
-     * @generated from field: string from_cidr = 1;
-     */
+    /** string from_cidr = 1 */
     value: string;
     case: "fromCidr";
   } | {
-    /**
-     * @generated from field: string from_registry = 2;
-     */
+    /** string from_registry = 2 */
     value: string;
     case: "fromRegistry";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Network.NetworkEndpoints.
- * Use `create(Network_NetworkEndpointsSchema)` to create a new message.
- */
 export const Network_NetworkEndpointsSchema: GenMessage<Network_NetworkEndpoints> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_network, 0, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Network.IstioNetworkGateway
- */
+/** message istio.mesh.v1alpha1.Network.IstioNetworkGateway */
 export type Network_IstioNetworkGateway = Message<"istio.mesh.v1alpha1.Network.IstioNetworkGateway"> & {
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.Network.IstioNetworkGateway.gw
-   */
+  /** oneof istio.mesh.v1alpha1.Network.IstioNetworkGateway.gw */
   gw: {
-    /**
-     * @generated from field: string registry_service_name = 1;
-     */
+    /** string registry_service_name = 1 */
     value: string;
     case: "registryServiceName";
   } | {
-    /**
-     * @generated from field: string address = 2;
-     */
+    /** string address = 2 */
     value: string;
     case: "address";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: uint32 port = 3;
-   */
+  /** uint32 port = 3 */
   port: number;
-
-  /**
-   * @generated from field: string locality = 4;
-   */
+  /** string locality = 4 */
   locality: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Network.IstioNetworkGateway.
- * Use `create(Network_IstioNetworkGatewaySchema)` to create a new message.
- */
 export const Network_IstioNetworkGatewaySchema: GenMessage<Network_IstioNetworkGateway> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_network, 0, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.MeshNetworks
- */
+/** message istio.mesh.v1alpha1.MeshNetworks */
 export type MeshNetworks = Message<"istio.mesh.v1alpha1.MeshNetworks"> & {
-  /**
-   * @generated from field: map<string, istio.mesh.v1alpha1.Network> networks = 1;
-   */
+  /** map<string, istio.mesh.v1alpha1.Network> networks = 1 */
   networks: { [key: string]: Network };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.MeshNetworks.
- * Use `create(MeshNetworksSchema)` to create a new message.
- */
 export const MeshNetworksSchema: GenMessage<MeshNetworks> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_network, 1);
 

@@ -12,1329 +12,616 @@ import type { ProxyImage } from "../../networking/v1beta1/proxy_config_pb.ts";
 import { file_istio_networking_v1beta1_proxy_config } from "../../networking/v1beta1/proxy_config_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/mesh/v1alpha1/proxy.proto.
- */
 export const file_istio_mesh_v1alpha1_proxy: GenFile = /*@__PURE__*/
   fileDesc("Ch9pc3Rpby9tZXNoL3YxYWxwaGExL3Byb3h5LnByb3RvEhNpc3Rpby5tZXNoLnYxYWxwaGExIooMCgdUcmFjaW5nEjUKBnppcGtpbhgBIAEoCzIjLmlzdGlvLm1lc2gudjFhbHBoYTEuVHJhY2luZy5aaXBraW5IABI7CglsaWdodHN0ZXAYAiABKAsyJi5pc3Rpby5tZXNoLnYxYWxwaGExLlRyYWNpbmcuTGlnaHRzdGVwSAASNwoHZGF0YWRvZxgDIAEoCzIkLmlzdGlvLm1lc2gudjFhbHBoYTEuVHJhY2luZy5EYXRhZG9nSAASPwoLc3RhY2tkcml2ZXIYBCABKAsyKC5pc3Rpby5tZXNoLnYxYWxwaGExLlRyYWNpbmcuU3RhY2tkcml2ZXJIABJJChFvcGVuX2NlbnN1c19hZ2VudBgJIAEoCzIsLmlzdGlvLm1lc2gudjFhbHBoYTEuVHJhY2luZy5PcGVuQ2Vuc3VzQWdlbnRIABJBCgtjdXN0b21fdGFncxgFIAMoCzIsLmlzdGlvLm1lc2gudjFhbHBoYTEuVHJhY2luZy5DdXN0b21UYWdzRW50cnkSGwoTbWF4X3BhdGhfdGFnX2xlbmd0aBgGIAEoDRIQCghzYW1wbGluZxgHIAEoARJCCgx0bHNfc2V0dGluZ3MYCCABKAsyLC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNsaWVudFRMU1NldHRpbmdzEjUKEWVuYWJsZV9pc3Rpb190YWdzGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRoZCgZaaXBraW4SDwoHYWRkcmVzcxgBIAEoCRoyCglMaWdodHN0ZXASDwoHYWRkcmVzcxgBIAEoCRIUCgxhY2Nlc3NfdG9rZW4YAiABKAkaGgoHRGF0YWRvZxIPCgdhZGRyZXNzGAEgASgJGt4BCgtTdGFja2RyaXZlchINCgVkZWJ1ZxgBIAEoCBI9ChhtYXhfbnVtYmVyX29mX2F0dHJpYnV0ZXMYAiABKAsyGy5nb29nbGUucHJvdG9idWYuSW50NjRWYWx1ZRI+ChltYXhfbnVtYmVyX29mX2Fubm90YXRpb25zGAMgASgLMhsuZ29vZ2xlLnByb3RvYnVmLkludDY0VmFsdWUSQQocbWF4X251bWJlcl9vZl9tZXNzYWdlX2V2ZW50cxgEIAEoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQ2NFZhbHVlGtUBCg9PcGVuQ2Vuc3VzQWdlbnQSDwoHYWRkcmVzcxgBIAEoCRJKCgdjb250ZXh0GAIgAygOMjkuaXN0aW8ubWVzaC52MWFscGhhMS5UcmFjaW5nLk9wZW5DZW5zdXNBZ2VudC5UcmFjZUNvbnRleHQiZQoMVHJhY2VDb250ZXh0Eg8KC1VOU1BFQ0lGSUVEEAASFQoRVzNDX1RSQUNFX0NPTlRFWFQQARIMCghHUlBDX0JJThACEhcKE0NMT1VEX1RSQUNFX0NPTlRFWFQQAxIGCgJCMxAEGssBCglDdXN0b21UYWcSNwoHbGl0ZXJhbBgBIAEoCzIkLmlzdGlvLm1lc2gudjFhbHBoYTEuVHJhY2luZy5MaXRlcmFsSAASPwoLZW52aXJvbm1lbnQYAiABKAsyKC5pc3Rpby5tZXNoLnYxYWxwaGExLlRyYWNpbmcuRW52aXJvbm1lbnRIABI8CgZoZWFkZXIYAyABKAsyKi5pc3Rpby5tZXNoLnYxYWxwaGExLlRyYWNpbmcuUmVxdWVzdEhlYWRlckgAQgYKBHR5cGUaGAoHTGl0ZXJhbBINCgV2YWx1ZRgBIAEoCRoyCgtFbnZpcm9ubWVudBIMCgRuYW1lGAEgASgJEhUKDWRlZmF1bHRfdmFsdWUYAiABKAkaNAoNUmVxdWVzdEhlYWRlchIMCgRuYW1lGAEgASgJEhUKDWRlZmF1bHRfdmFsdWUYAiABKAkaWQoPQ3VzdG9tVGFnc0VudHJ5EgsKA2tleRgBIAEoCRI1CgV2YWx1ZRgCIAEoCzImLmlzdGlvLm1lc2gudjFhbHBoYTEuVHJhY2luZy5DdXN0b21UYWc6AjgBQggKBnRyYWNlciIvCgNTRFMSDwoHZW5hYmxlZBgBIAEoCBIXCg9rOHNfc2Ffand0X3BhdGgYAiABKAki6wEKCFRvcG9sb2d5EhsKE251bV90cnVzdGVkX3Byb3hpZXMYASABKA0SUgobZm9yd2FyZF9jbGllbnRfY2VydF9kZXRhaWxzGAIgASgOMi0uaXN0aW8ubWVzaC52MWFscGhhMS5Gb3J3YXJkQ2xpZW50Q2VydERldGFpbHMSUAoOcHJveHlfcHJvdG9jb2wYAyABKAsyOC5pc3Rpby5tZXNoLnYxYWxwaGExLlRvcG9sb2d5LlByb3h5UHJvdG9jb2xDb25maWd1cmF0aW9uGhwKGlByb3h5UHJvdG9jb2xDb25maWd1cmF0aW9uIu8CChJQcml2YXRlS2V5UHJvdmlkZXISRAoIY3J5cHRvbWIYAiABKAsyMC5pc3Rpby5tZXNoLnYxYWxwaGExLlByaXZhdGVLZXlQcm92aWRlci5DcnlwdG9NYkgAEjoKA3FhdBgDIAEoCzIrLmlzdGlvLm1lc2gudjFhbHBoYTEuUHJpdmF0ZUtleVByb3ZpZGVyLlFBVEgAGmcKCENyeXB0b01iEi0KCnBvbGxfZGVsYXkYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLAoIZmFsbGJhY2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlGmIKA1FBVBItCgpwb2xsX2RlbGF5GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiwKCGZhbGxiYWNrGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZUIKCghwcm92aWRlciKoLQoLUHJveHlDb25maWcSEwoLY29uZmlnX3BhdGgYASABKAkSEwoLYmluYXJ5X3BhdGgYAiABKAkSGQoPc2VydmljZV9jbHVzdGVyGAMgASgJSAASUwoUdHJhY2luZ19zZXJ2aWNlX25hbWUYJCABKA4yMy5pc3Rpby5tZXNoLnYxYWxwaGExLlByb3h5Q29uZmlnLlRyYWNpbmdTZXJ2aWNlTmFtZUgAEjEKDmRyYWluX2R1cmF0aW9uGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhkKEWRpc2NvdmVyeV9hZGRyZXNzGAYgASgJEjoKF2Rpc2NvdmVyeV9yZWZyZXNoX2RlbGF5GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhYKDnppcGtpbl9hZGRyZXNzGAggASgJEhoKEnN0YXRzZF91ZHBfYWRkcmVzcxgKIAEoCRIlCh1lbnZveV9tZXRyaWNzX3NlcnZpY2VfYWRkcmVzcxgUIAEoCRIYChBwcm94eV9hZG1pbl9wb3J0GAsgASgFEhkKEWF2YWlsYWJpbGl0eV96b25lGAwgASgJEkwKGWNvbnRyb2xfcGxhbmVfYXV0aF9wb2xpY3kYDSABKA4yKS5pc3Rpby5tZXNoLnYxYWxwaGExLkF1dGhlbnRpY2F0aW9uUG9saWN5EhoKEmN1c3RvbV9jb25maWdfZmlsZRgOIAEoCRIYChBzdGF0X25hbWVfbGVuZ3RoGA8gASgFEjAKC2NvbmN1cnJlbmN5GBAgASgLMhsuZ29vZ2xlLnByb3RvYnVmLkludDMyVmFsdWUSJQodcHJveHlfYm9vdHN0cmFwX3RlbXBsYXRlX3BhdGgYESABKAkSUwoRaW50ZXJjZXB0aW9uX21vZGUYEiABKA4yOC5pc3Rpby5tZXNoLnYxYWxwaGExLlByb3h5Q29uZmlnLkluYm91bmRJbnRlcmNlcHRpb25Nb2RlEi0KB3RyYWNpbmcYEyABKAsyHC5pc3Rpby5tZXNoLnYxYWxwaGExLlRyYWNpbmcSJQoDc2RzGBUgASgLMhguaXN0aW8ubWVzaC52MWFscGhhMS5TRFMSRAoYZW52b3lfYWNjZXNzX2xvZ19zZXJ2aWNlGBYgASgLMiIuaXN0aW8ubWVzaC52MWFscGhhMS5SZW1vdGVTZXJ2aWNlEkEKFWVudm95X21ldHJpY3Nfc2VydmljZRgXIAEoCzIiLmlzdGlvLm1lc2gudjFhbHBoYTEuUmVtb3RlU2VydmljZRJLCg5wcm94eV9tZXRhZGF0YRgYIAMoCzIzLmlzdGlvLm1lc2gudjFhbHBoYTEuUHJveHlDb25maWcuUHJveHlNZXRhZGF0YUVudHJ5EksKDnJ1bnRpbWVfdmFsdWVzGCUgAygLMjMuaXN0aW8ubWVzaC52MWFscGhhMS5Qcm94eUNvbmZpZy5SdW50aW1lVmFsdWVzRW50cnkSEwoLc3RhdHVzX3BvcnQYGiABKAUSFwoPZXh0cmFfc3RhdF90YWdzGBsgAygJEjcKEGdhdGV3YXlfdG9wb2xvZ3kYHCABKAsyHS5pc3Rpby5tZXNoLnYxYWxwaGExLlRvcG9sb2d5Ej0KGnRlcm1pbmF0aW9uX2RyYWluX2R1cmF0aW9uGB0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21lc2hfaWQYHiABKAkSQgoPcmVhZGluZXNzX3Byb2JlGB8gASgLMikuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5SZWFkaW5lc3NQcm9iZRJPChNwcm94eV9zdGF0c19tYXRjaGVyGCAgASgLMjIuaXN0aW8ubWVzaC52MWFscGhhMS5Qcm94eUNvbmZpZy5Qcm94eVN0YXRzTWF0Y2hlchJHCiNob2xkX2FwcGxpY2F0aW9uX3VudGlsX3Byb3h5X3N0YXJ0cxghIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSGwoTY2FfY2VydGlmaWNhdGVzX3BlbRgiIAMoCRIzCgVpbWFnZRgjIAEoCzIkLmlzdGlvLm5ldHdvcmtpbmcudjFiZXRhMS5Qcm94eUltYWdlEkUKFHByaXZhdGVfa2V5X3Byb3ZpZGVyGCYgASgLMicuaXN0aW8ubWVzaC52MWFscGhhMS5Qcml2YXRlS2V5UHJvdmlkZXISRAoNcHJveHlfaGVhZGVycxgnIAEoCzItLmlzdGlvLm1lc2gudjFhbHBoYTEuUHJveHlDb25maWcuUHJveHlIZWFkZXJzEjYKE2ZpbGVfZmx1c2hfaW50ZXJ2YWwYKCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHgoWZmlsZV9mbHVzaF9taW5fc2l6ZV9rYhgpIAEoDRI1ChFzdGF0c19jb21wcmVzc2lvbhgqIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSUAoTY29ubmVjdGlvbl9zZXR0aW5ncxgrIAEoCzIzLmlzdGlvLm1lc2gudjFhbHBoYTEuUHJveHlDb25maWcuQ29ubmVjdGlvblNldHRpbmdzGjQKElByb3h5TWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjQKElJ1bnRpbWVWYWx1ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGmYKEVByb3h5U3RhdHNNYXRjaGVyEhoKEmluY2x1c2lvbl9wcmVmaXhlcxgBIAMoCRIaChJpbmNsdXNpb25fc3VmZml4ZXMYAiADKAkSGQoRaW5jbHVzaW9uX3JlZ2V4cHMYAyADKAkahA0KDFByb3h5SGVhZGVycxJMChVmb3J3YXJkZWRfY2xpZW50X2NlcnQYASABKA4yLS5pc3Rpby5tZXNoLnYxYWxwaGExLkZvcndhcmRDbGllbnRDZXJ0RGV0YWlscxJyCh9zZXRfY3VycmVudF9jbGllbnRfY2VydF9kZXRhaWxzGAcgASgLMkkuaXN0aW8ubWVzaC52MWFscGhhMS5Qcm94eUNvbmZpZy5Qcm94eUhlYWRlcnMuU2V0Q3VycmVudENsaWVudENlcnREZXRhaWxzEksKCnJlcXVlc3RfaWQYAyABKAsyNy5pc3Rpby5tZXNoLnYxYWxwaGExLlByb3h5Q29uZmlnLlByb3h5SGVhZGVycy5SZXF1ZXN0SWQSRAoGc2VydmVyGAIgASgLMjQuaXN0aW8ubWVzaC52MWFscGhhMS5Qcm94eUNvbmZpZy5Qcm94eUhlYWRlcnMuU2VydmVyElEKDWF0dGVtcHRfY291bnQYBCABKAsyOi5pc3Rpby5tZXNoLnYxYWxwaGExLlByb3h5Q29uZmlnLlByb3h5SGVhZGVycy5BdHRlbXB0Q291bnQSXAoTZW52b3lfZGVidWdfaGVhZGVycxgFIAEoCzI/LmlzdGlvLm1lc2gudjFhbHBoYTEuUHJveHlDb25maWcuUHJveHlIZWFkZXJzLkVudm95RGVidWdIZWFkZXJzEmgKGW1ldGFkYXRhX2V4Y2hhbmdlX2hlYWRlcnMYBiABKAsyRS5pc3Rpby5tZXNoLnYxYWxwaGExLlByb3h5Q29uZmlnLlByb3h5SGVhZGVycy5NZXRhZGF0YUV4Y2hhbmdlSGVhZGVycxI+ChpwcmVzZXJ2ZV9odHRwMV9oZWFkZXJfY2FzZRgoIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSVgoQeF9mb3J3YXJkZWRfaG9zdBgpIAEoCzI8LmlzdGlvLm1lc2gudjFhbHBoYTEuUHJveHlDb25maWcuUHJveHlIZWFkZXJzLlhGb3J3YXJkZWRIb3N0ElYKEHhfZm9yd2FyZGVkX3BvcnQYKiABKAsyPC5pc3Rpby5tZXNoLnYxYWxwaGExLlByb3h5Q29uZmlnLlByb3h5SGVhZGVycy5YRm9yd2FyZGVkUG9ydBpFCgZTZXJ2ZXISLAoIZGlzYWJsZWQYASABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEg0KBXZhbHVlGAIgASgJGjkKCVJlcXVlc3RJZBIsCghkaXNhYmxlZBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUaPAoMQXR0ZW1wdENvdW50EiwKCGRpc2FibGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRo9Cg5YRm9yd2FyZGVkSG9zdBIrCgdlbmFibGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRo9Cg5YRm9yd2FyZGVkUG9ydBIrCgdlbmFibGVkGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRpBChFFbnZveURlYnVnSGVhZGVycxIsCghkaXNhYmxlZBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUaawoXTWV0YWRhdGFFeGNoYW5nZUhlYWRlcnMSUAoEbW9kZRgBIAEoDjJCLmlzdGlvLm1lc2gudjFhbHBoYTEuUHJveHlDb25maWcuUHJveHlIZWFkZXJzLk1ldGFkYXRhRXhjaGFuZ2VNb2RlGvEBChtTZXRDdXJyZW50Q2xpZW50Q2VydERldGFpbHMSKwoHc3ViamVjdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSKAoEY2VydBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSKQoFY2hhaW4YAyABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEicKA2RucxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSJwoDdXJpGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZSIyChRNZXRhZGF0YUV4Y2hhbmdlTW9kZRINCglVTkRFRklORUQQABILCgdJTl9NRVNIEAEazA0KEkNvbm5lY3Rpb25TZXR0aW5ncxJMCgdwcm9maWxlGAEgASgOMjsuaXN0aW8ubWVzaC52MWFscGhhMS5Qcm94eUNvbmZpZy5Db25uZWN0aW9uU2V0dGluZ3MuUHJvZmlsZRJPCipsaXN0ZW5lcl9wZXJfY29ubmVjdGlvbl9idWZmZXJfbGltaXRfYnl0ZXMYAiABKAsyGy5nb29nbGUucHJvdG9idWYuSW50MzJWYWx1ZRJOCiljbHVzdGVyX3Blcl9jb25uZWN0aW9uX2J1ZmZlcl9saW1pdF9ieXRlcxgDIAEoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQzMlZhbHVlEjQKEWh0dHBfaWRsZV90aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEj8KHGh0dHBfbWF4X2Nvbm5lY3Rpb25fZHVyYXRpb24YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNQoSaHR0cF9kcmFpbl90aW1lb3V0GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjcKFGh0dHBfcmVxdWVzdF90aW1lb3V0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEj8KHGh0dHBfcmVxdWVzdF9oZWFkZXJzX3RpbWVvdXQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOwoYaHR0cF9zdHJlYW1faWRsZV90aW1lb3V0GAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjsKGGh0dHBfbWF4X3N0cmVhbV9kdXJhdGlvbhgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJAChtodHRwX21heF9jb25jdXJyZW50X3N0cmVhbXMYCyABKAsyGy5nb29nbGUucHJvdG9idWYuSW50MzJWYWx1ZRJFCiBodHRwMl9pbml0aWFsX3N0cmVhbV93aW5kb3dfc2l6ZRgMIAEoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQzMlZhbHVlEkkKJGh0dHAyX2luaXRpYWxfY29ubmVjdGlvbl93aW5kb3dfc2l6ZRgNIAEoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQzMlZhbHVlEn4KJGh0dHBfaGVhZGVyc193aXRoX3VuZGVyc2NvcmVzX2FjdGlvbhgOIAEoDjJQLmlzdGlvLm1lc2gudjFhbHBoYTEuUHJveHlDb25maWcuQ29ubmVjdGlvblNldHRpbmdzLkhlYWRlcnNXaXRoVW5kZXJzY29yZXNBY3Rpb24SNgoSaHR0cF9tZXJnZV9zbGFzaGVzGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRJ/CiVodHRwX3BhdGhfd2l0aF9lc2NhcGVkX3NsYXNoZXNfYWN0aW9uGBAgASgOMlAuaXN0aW8ubWVzaC52MWFscGhhMS5Qcm94eUNvbmZpZy5Db25uZWN0aW9uU2V0dGluZ3MuUGF0aFdpdGhFc2NhcGVkU2xhc2hlc0FjdGlvbhI+ChlsaXN0ZW5lcl9jb25uZWN0aW9uX2xpbWl0GBEgASgLMhsuZ29vZ2xlLnByb3RvYnVmLkludDMyVmFsdWUSRwoiZ2xvYmFsX2Rvd25zdHJlYW1fY29ubmVjdGlvbl9saW1pdBgSIAEoCzIbLmdvb2dsZS5wcm90b2J1Zi5JbnQzMlZhbHVlIiAKB1Byb2ZpbGUSCwoHU0lERUNBUhAAEggKBEVER0UQASLDAQocSGVhZGVyc1dpdGhVbmRlcnNjb3Jlc0FjdGlvbhIoCiRIRUFERVJTX1dJVEhfVU5ERVJTQ09SRVNfVU5TUEVDSUZJRUQQABIiCh5IRUFERVJTX1dJVEhfVU5ERVJTQ09SRVNfQUxMT1cQARIrCidIRUFERVJTX1dJVEhfVU5ERVJTQ09SRVNfUkVKRUNUX1JFUVVFU1QQAhIoCiRIRUFERVJTX1dJVEhfVU5ERVJTQ09SRVNfRFJPUF9IRUFERVIQAyKmAQocUGF0aFdpdGhFc2NhcGVkU2xhc2hlc0FjdGlvbhIpCiVQQVRIX1dJVEhfRVNDQVBFRF9TTEFTSEVTX1VOU1BFQ0lGSUVEEAASEgoOS0VFUF9VTkNIQU5HRUQQARISCg5SRUpFQ1RfUkVRVUVTVBACEhkKFVVORVNDQVBFX0FORF9SRURJUkVDVBADEhgKFFVORVNDQVBFX0FORF9GT1JXQVJEEAQibAoSVHJhY2luZ1NlcnZpY2VOYW1lEhsKF0FQUF9MQUJFTF9BTkRfTkFNRVNQQUNFEAASFwoTQ0FOT05JQ0FMX05BTUVfT05MWRABEiAKHENBTk9OSUNBTF9OQU1FX0FORF9OQU1FU1BBQ0UQAiI9ChdJbmJvdW5kSW50ZXJjZXB0aW9uTW9kZRIMCghSRURJUkVDVBAAEgoKBlRQUk9YWRABEggKBE5PTkUQAkIOCgxjbHVzdGVyX25hbWUixwEKDVJlbW90ZVNlcnZpY2USDwoHYWRkcmVzcxgBIAEoCRJCCgx0bHNfc2V0dGluZ3MYAiABKAsyLC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNsaWVudFRMU1NldHRpbmdzEmEKDXRjcF9rZWVwYWxpdmUYAyABKAsySi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNvbm5lY3Rpb25Qb29sU2V0dGluZ3MuVENQU2V0dGluZ3MuVGNwS2VlcGFsaXZlKj4KFEF1dGhlbnRpY2F0aW9uUG9saWN5EggKBE5PTkUQABIOCgpNVVRVQUxfVExTEAESDAoHSU5IRVJJVBDoByqIAQoYRm9yd2FyZENsaWVudENlcnREZXRhaWxzEg0KCVVOREVGSU5FRBAAEgwKCFNBTklUSVpFEAESEAoMRk9SV0FSRF9PTkxZEAISEgoOQVBQRU5EX0ZPUldBUkQQAxIQCgxTQU5JVElaRV9TRVQQBBIXChNBTFdBWVNfRk9SV0FSRF9PTkxZEAViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_wrappers, file_istio_networking_v1alpha3_destination_rule, file_istio_networking_v1alpha3_workload_group, file_istio_networking_v1beta1_proxy_config]);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing
- */
+/** message istio.mesh.v1alpha1.Tracing */
 export type Tracing = Message<"istio.mesh.v1alpha1.Tracing"> & {
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.Tracing.tracer
-   */
+  /** oneof istio.mesh.v1alpha1.Tracing.tracer */
   tracer: {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.Tracing.Zipkin zipkin = 1;
-     */
+    /** istio.mesh.v1alpha1.Tracing.Zipkin zipkin = 1 */
     value: Tracing_Zipkin;
     case: "zipkin";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.Tracing.Lightstep lightstep = 2;
-     */
+    /** istio.mesh.v1alpha1.Tracing.Lightstep lightstep = 2 */
     value: Tracing_Lightstep;
     case: "lightstep";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.Tracing.Datadog datadog = 3;
-     */
+    /** istio.mesh.v1alpha1.Tracing.Datadog datadog = 3 */
     value: Tracing_Datadog;
     case: "datadog";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.Tracing.Stackdriver stackdriver = 4;
-     */
+    /** istio.mesh.v1alpha1.Tracing.Stackdriver stackdriver = 4 */
     value: Tracing_Stackdriver;
     case: "stackdriver";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.Tracing.OpenCensusAgent open_census_agent = 9;
-     */
+    /** istio.mesh.v1alpha1.Tracing.OpenCensusAgent open_census_agent = 9 */
     value: Tracing_OpenCensusAgent;
     case: "openCensusAgent";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: map<string, istio.mesh.v1alpha1.Tracing.CustomTag> custom_tags = 5;
-   */
+  /** map<string, istio.mesh.v1alpha1.Tracing.CustomTag> custom_tags = 5 */
   customTags: { [key: string]: Tracing_CustomTag };
-
-  /**
-   * @generated from field: uint32 max_path_tag_length = 6;
-   */
+  /** uint32 max_path_tag_length = 6 */
   maxPathTagLength: number;
-
-  /**
-   * @generated from field: double sampling = 7;
-   */
+  /** double sampling = 7 */
   sampling: number;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ClientTLSSettings tls_settings = 8;
-   */
+  /** istio.networking.v1alpha3.ClientTLSSettings tls_settings = 8 */
   tlsSettings?: ClientTLSSettings | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_istio_tags = 10;
-   */
+  /** google.protobuf.BoolValue enable_istio_tags = 10 */
   enableIstioTags?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.
- * Use `create(TracingSchema)` to create a new message.
- */
 export const TracingSchema: GenMessage<Tracing> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing.Zipkin
- */
+/** message istio.mesh.v1alpha1.Tracing.Zipkin */
 export type Tracing_Zipkin = Message<"istio.mesh.v1alpha1.Tracing.Zipkin"> & {
-  /**
-   * @generated from field: string address = 1;
-   */
+  /** string address = 1 */
   address: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.Zipkin.
- * Use `create(Tracing_ZipkinSchema)` to create a new message.
- */
 export const Tracing_ZipkinSchema: GenMessage<Tracing_Zipkin> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing.Lightstep
- */
+/** message istio.mesh.v1alpha1.Tracing.Lightstep */
 export type Tracing_Lightstep = Message<"istio.mesh.v1alpha1.Tracing.Lightstep"> & {
-  /**
-   * @generated from field: string address = 1;
-   */
+  /** string address = 1 */
   address: string;
-
-  /**
-   * @generated from field: string access_token = 2;
-   */
+  /** string access_token = 2 */
   accessToken: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.Lightstep.
- * Use `create(Tracing_LightstepSchema)` to create a new message.
- */
 export const Tracing_LightstepSchema: GenMessage<Tracing_Lightstep> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing.Datadog
- */
+/** message istio.mesh.v1alpha1.Tracing.Datadog */
 export type Tracing_Datadog = Message<"istio.mesh.v1alpha1.Tracing.Datadog"> & {
-  /**
-   * @generated from field: string address = 1;
-   */
+  /** string address = 1 */
   address: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.Datadog.
- * Use `create(Tracing_DatadogSchema)` to create a new message.
- */
 export const Tracing_DatadogSchema: GenMessage<Tracing_Datadog> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0, 2);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing.Stackdriver
- */
+/** message istio.mesh.v1alpha1.Tracing.Stackdriver */
 export type Tracing_Stackdriver = Message<"istio.mesh.v1alpha1.Tracing.Stackdriver"> & {
-  /**
-   * @generated from field: bool debug = 1;
-   */
+  /** bool debug = 1 */
   debug: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Int64Value max_number_of_attributes = 2;
-   */
+  /** google.protobuf.Int64Value max_number_of_attributes = 2 */
   maxNumberOfAttributes?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int64Value max_number_of_annotations = 3;
-   */
+  /** google.protobuf.Int64Value max_number_of_annotations = 3 */
   maxNumberOfAnnotations?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int64Value max_number_of_message_events = 4;
-   */
+  /** google.protobuf.Int64Value max_number_of_message_events = 4 */
   maxNumberOfMessageEvents?: bigint | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.Stackdriver.
- * Use `create(Tracing_StackdriverSchema)` to create a new message.
- */
 export const Tracing_StackdriverSchema: GenMessage<Tracing_Stackdriver> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0, 3);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing.OpenCensusAgent
- */
+/** message istio.mesh.v1alpha1.Tracing.OpenCensusAgent */
 export type Tracing_OpenCensusAgent = Message<"istio.mesh.v1alpha1.Tracing.OpenCensusAgent"> & {
-  /**
-   * @generated from field: string address = 1;
-   */
+  /** string address = 1 */
   address: string;
-
-  /**
-   * @generated from field: repeated istio.mesh.v1alpha1.Tracing.OpenCensusAgent.TraceContext context = 2;
-   */
+  /** repeated istio.mesh.v1alpha1.Tracing.OpenCensusAgent.TraceContext context = 2 */
   context: Tracing_OpenCensusAgent_TraceContext[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.OpenCensusAgent.
- * Use `create(Tracing_OpenCensusAgentSchema)` to create a new message.
- */
 export const Tracing_OpenCensusAgentSchema: GenMessage<Tracing_OpenCensusAgent> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0, 4);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.Tracing.OpenCensusAgent.TraceContext
- */
+/** enum istio.mesh.v1alpha1.Tracing.OpenCensusAgent.TraceContext */
 export const Tracing_OpenCensusAgent_TraceContext = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: W3C_TRACE_CONTEXT = 1;
-   */
   W3C_TRACE_CONTEXT: 1,
-
-  /**
-   * @generated from enum value: GRPC_BIN = 2;
-   */
   GRPC_BIN: 2,
-
-  /**
-   * @generated from enum value: CLOUD_TRACE_CONTEXT = 3;
-   */
   CLOUD_TRACE_CONTEXT: 3,
-
-  /**
-   * @generated from enum value: B3 = 4;
-   */
   B3: 4,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.Tracing.OpenCensusAgent.TraceContext
- */
+/** enum istio.mesh.v1alpha1.Tracing.OpenCensusAgent.TraceContext */
 export type Tracing_OpenCensusAgent_TraceContext = (typeof Tracing_OpenCensusAgent_TraceContext)[keyof typeof Tracing_OpenCensusAgent_TraceContext] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.Tracing.OpenCensusAgent.TraceContext.
- */
 export const Tracing_OpenCensusAgent_TraceContextSchema: GenEnum<Tracing_OpenCensusAgent_TraceContext> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_proxy, 0, 4, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing.CustomTag
- */
+/** message istio.mesh.v1alpha1.Tracing.CustomTag */
 export type Tracing_CustomTag = Message<"istio.mesh.v1alpha1.Tracing.CustomTag"> & {
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.Tracing.CustomTag.type
-   */
+  /** oneof istio.mesh.v1alpha1.Tracing.CustomTag.type */
   type: {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.Tracing.Literal literal = 1;
-     */
+    /** istio.mesh.v1alpha1.Tracing.Literal literal = 1 */
     value: Tracing_Literal;
     case: "literal";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.Tracing.Environment environment = 2;
-     */
+    /** istio.mesh.v1alpha1.Tracing.Environment environment = 2 */
     value: Tracing_Environment;
     case: "environment";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.Tracing.RequestHeader header = 3;
-     */
+    /** istio.mesh.v1alpha1.Tracing.RequestHeader header = 3 */
     value: Tracing_RequestHeader;
     case: "header";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.CustomTag.
- * Use `create(Tracing_CustomTagSchema)` to create a new message.
- */
 export const Tracing_CustomTagSchema: GenMessage<Tracing_CustomTag> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0, 5);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing.Literal
- */
+/** message istio.mesh.v1alpha1.Tracing.Literal */
 export type Tracing_Literal = Message<"istio.mesh.v1alpha1.Tracing.Literal"> & {
-  /**
-   * @generated from field: string value = 1;
-   */
+  /** string value = 1 */
   value: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.Literal.
- * Use `create(Tracing_LiteralSchema)` to create a new message.
- */
 export const Tracing_LiteralSchema: GenMessage<Tracing_Literal> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0, 6);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing.Environment
- */
+/** message istio.mesh.v1alpha1.Tracing.Environment */
 export type Tracing_Environment = Message<"istio.mesh.v1alpha1.Tracing.Environment"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string default_value = 2;
-   */
+  /** string default_value = 2 */
   defaultValue: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.Environment.
- * Use `create(Tracing_EnvironmentSchema)` to create a new message.
- */
 export const Tracing_EnvironmentSchema: GenMessage<Tracing_Environment> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0, 7);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Tracing.RequestHeader
- */
+/** message istio.mesh.v1alpha1.Tracing.RequestHeader */
 export type Tracing_RequestHeader = Message<"istio.mesh.v1alpha1.Tracing.RequestHeader"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string default_value = 2;
-   */
+  /** string default_value = 2 */
   defaultValue: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Tracing.RequestHeader.
- * Use `create(Tracing_RequestHeaderSchema)` to create a new message.
- */
 export const Tracing_RequestHeaderSchema: GenMessage<Tracing_RequestHeader> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 0, 8);
 
-/**
- * @generated from message istio.mesh.v1alpha1.SDS
- */
+/** message istio.mesh.v1alpha1.SDS */
 export type SDS = Message<"istio.mesh.v1alpha1.SDS"> & {
-  /**
-   * @generated from field: bool enabled = 1;
-   */
+  /** bool enabled = 1 */
   enabled: boolean;
-
-  /**
-   * @generated from field: string k8s_sa_jwt_path = 2;
-   */
+  /** string k8s_sa_jwt_path = 2 */
   k8sSaJwtPath: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.SDS.
- * Use `create(SDSSchema)` to create a new message.
- */
 export const SDSSchema: GenMessage<SDS> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Topology
- */
+/** message istio.mesh.v1alpha1.Topology */
 export type Topology = Message<"istio.mesh.v1alpha1.Topology"> & {
-  /**
-   * @generated from field: uint32 num_trusted_proxies = 1;
-   */
+  /** uint32 num_trusted_proxies = 1 */
   numTrustedProxies: number;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ForwardClientCertDetails forward_client_cert_details = 2;
-   */
+  /** istio.mesh.v1alpha1.ForwardClientCertDetails forward_client_cert_details = 2 */
   forwardClientCertDetails: ForwardClientCertDetails;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.Topology.ProxyProtocolConfiguration proxy_protocol = 3;
-   */
+  /** istio.mesh.v1alpha1.Topology.ProxyProtocolConfiguration proxy_protocol = 3 */
   proxyProtocol?: Topology_ProxyProtocolConfiguration | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Topology.
- * Use `create(TopologySchema)` to create a new message.
- */
 export const TopologySchema: GenMessage<Topology> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 2);
 
-/**
- * @generated from message istio.mesh.v1alpha1.Topology.ProxyProtocolConfiguration
- */
+/** message istio.mesh.v1alpha1.Topology.ProxyProtocolConfiguration */
 export type Topology_ProxyProtocolConfiguration = Message<"istio.mesh.v1alpha1.Topology.ProxyProtocolConfiguration"> & {
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.Topology.ProxyProtocolConfiguration.
- * Use `create(Topology_ProxyProtocolConfigurationSchema)` to create a new message.
- */
 export const Topology_ProxyProtocolConfigurationSchema: GenMessage<Topology_ProxyProtocolConfiguration> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 2, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.PrivateKeyProvider
- */
+/** message istio.mesh.v1alpha1.PrivateKeyProvider */
 export type PrivateKeyProvider = Message<"istio.mesh.v1alpha1.PrivateKeyProvider"> & {
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.PrivateKeyProvider.provider
-   */
+  /** oneof istio.mesh.v1alpha1.PrivateKeyProvider.provider */
   provider: {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.PrivateKeyProvider.CryptoMb cryptomb = 2;
-     */
+    /** istio.mesh.v1alpha1.PrivateKeyProvider.CryptoMb cryptomb = 2 */
     value: PrivateKeyProvider_CryptoMb;
     case: "cryptomb";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.PrivateKeyProvider.QAT qat = 3;
-     */
+    /** istio.mesh.v1alpha1.PrivateKeyProvider.QAT qat = 3 */
     value: PrivateKeyProvider_QAT;
     case: "qat";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.PrivateKeyProvider.
- * Use `create(PrivateKeyProviderSchema)` to create a new message.
- */
 export const PrivateKeyProviderSchema: GenMessage<PrivateKeyProvider> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 3);
 
-/**
- * @generated from message istio.mesh.v1alpha1.PrivateKeyProvider.CryptoMb
- */
+/** message istio.mesh.v1alpha1.PrivateKeyProvider.CryptoMb */
 export type PrivateKeyProvider_CryptoMb = Message<"istio.mesh.v1alpha1.PrivateKeyProvider.CryptoMb"> & {
-  /**
-   * @generated from field: google.protobuf.Duration poll_delay = 1;
-   */
+  /** google.protobuf.Duration poll_delay = 1 */
   pollDelay?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue fallback = 2;
-   */
+  /** google.protobuf.BoolValue fallback = 2 */
   fallback?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.PrivateKeyProvider.CryptoMb.
- * Use `create(PrivateKeyProvider_CryptoMbSchema)` to create a new message.
- */
 export const PrivateKeyProvider_CryptoMbSchema: GenMessage<PrivateKeyProvider_CryptoMb> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 3, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.PrivateKeyProvider.QAT
- */
+/** message istio.mesh.v1alpha1.PrivateKeyProvider.QAT */
 export type PrivateKeyProvider_QAT = Message<"istio.mesh.v1alpha1.PrivateKeyProvider.QAT"> & {
-  /**
-   * @generated from field: google.protobuf.Duration poll_delay = 1;
-   */
+  /** google.protobuf.Duration poll_delay = 1 */
   pollDelay?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue fallback = 2;
-   */
+  /** google.protobuf.BoolValue fallback = 2 */
   fallback?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.PrivateKeyProvider.QAT.
- * Use `create(PrivateKeyProvider_QATSchema)` to create a new message.
- */
 export const PrivateKeyProvider_QATSchema: GenMessage<PrivateKeyProvider_QAT> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 3, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig
- */
+/** message istio.mesh.v1alpha1.ProxyConfig */
 export type ProxyConfig = Message<"istio.mesh.v1alpha1.ProxyConfig"> & {
-  /**
-   * @generated from field: string config_path = 1;
-   */
+  /** string config_path = 1 */
   configPath: string;
-
-  /**
-   * @generated from field: string binary_path = 2;
-   */
+  /** string binary_path = 2 */
   binaryPath: string;
-
-  /**
-   * @generated from oneof istio.mesh.v1alpha1.ProxyConfig.cluster_name
-   */
+  /** oneof istio.mesh.v1alpha1.ProxyConfig.cluster_name */
   clusterName: {
-    /**
-     * @generated from field: string service_cluster = 3;
-     */
+    /** string service_cluster = 3 */
     value: string;
     case: "serviceCluster";
   } | {
-    /**
-     * @generated from field: istio.mesh.v1alpha1.ProxyConfig.TracingServiceName tracing_service_name = 36;
-     */
+    /** istio.mesh.v1alpha1.ProxyConfig.TracingServiceName tracing_service_name = 36 */
     value: ProxyConfig_TracingServiceName;
     case: "tracingServiceName";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.Duration drain_duration = 4;
-   */
+  /** google.protobuf.Duration drain_duration = 4 */
   drainDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: string discovery_address = 6;
-   */
+  /** string discovery_address = 6 */
   discoveryAddress: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration discovery_refresh_delay = 7;
-   */
+  /** google.protobuf.Duration discovery_refresh_delay = 7 */
   discoveryRefreshDelay?: Duration | undefined;
-
-  /**
-   * @generated from field: string zipkin_address = 8;
-   */
+  /** string zipkin_address = 8 */
   zipkinAddress: string;
-
-  /**
-   * @generated from field: string statsd_udp_address = 10;
-   */
+  /** string statsd_udp_address = 10 */
   statsdUdpAddress: string;
-
-  /**
-   * @generated from field: string envoy_metrics_service_address = 20;
-   */
+  /** string envoy_metrics_service_address = 20 */
   envoyMetricsServiceAddress: string;
-
-  /**
-   * @generated from field: int32 proxy_admin_port = 11;
-   */
+  /** int32 proxy_admin_port = 11 */
   proxyAdminPort: number;
-
-  /**
-   * @generated from field: string availability_zone = 12;
-   */
+  /** string availability_zone = 12 */
   availabilityZone: string;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.AuthenticationPolicy control_plane_auth_policy = 13;
-   */
+  /** istio.mesh.v1alpha1.AuthenticationPolicy control_plane_auth_policy = 13 */
   controlPlaneAuthPolicy: AuthenticationPolicy;
-
-  /**
-   * @generated from field: string custom_config_file = 14;
-   */
+  /** string custom_config_file = 14 */
   customConfigFile: string;
-
-  /**
-   * @generated from field: int32 stat_name_length = 15;
-   */
+  /** int32 stat_name_length = 15 */
   statNameLength: number;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value concurrency = 16;
-   */
+  /** google.protobuf.Int32Value concurrency = 16 */
   concurrency?: number | undefined;
-
-  /**
-   * @generated from field: string proxy_bootstrap_template_path = 17;
-   */
+  /** string proxy_bootstrap_template_path = 17 */
   proxyBootstrapTemplatePath: string;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.InboundInterceptionMode interception_mode = 18;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.InboundInterceptionMode interception_mode = 18 */
   interceptionMode: ProxyConfig_InboundInterceptionMode;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.Tracing tracing = 19;
-   */
+  /** istio.mesh.v1alpha1.Tracing tracing = 19 */
   tracing?: Tracing | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.SDS sds = 21;
-   */
+  /** istio.mesh.v1alpha1.SDS sds = 21 */
   sds?: SDS | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.RemoteService envoy_access_log_service = 22;
-   */
+  /** istio.mesh.v1alpha1.RemoteService envoy_access_log_service = 22 */
   envoyAccessLogService?: RemoteService | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.RemoteService envoy_metrics_service = 23;
-   */
+  /** istio.mesh.v1alpha1.RemoteService envoy_metrics_service = 23 */
   envoyMetricsService?: RemoteService | undefined;
-
-  /**
-   * @generated from field: map<string, string> proxy_metadata = 24;
-   */
+  /** map<string, string> proxy_metadata = 24 */
   proxyMetadata: { [key: string]: string };
-
-  /**
-   * @generated from field: map<string, string> runtime_values = 37;
-   */
+  /** map<string, string> runtime_values = 37 */
   runtimeValues: { [key: string]: string };
-
-  /**
-   * @generated from field: int32 status_port = 26;
-   */
+  /** int32 status_port = 26 */
   statusPort: number;
-
-  /**
-   * @generated from field: repeated string extra_stat_tags = 27;
-   */
+  /** repeated string extra_stat_tags = 27 */
   extraStatTags: string[];
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.Topology gateway_topology = 28;
-   */
+  /** istio.mesh.v1alpha1.Topology gateway_topology = 28 */
   gatewayTopology?: Topology | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration termination_drain_duration = 29;
-   */
+  /** google.protobuf.Duration termination_drain_duration = 29 */
   terminationDrainDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: string mesh_id = 30;
-   */
+  /** string mesh_id = 30 */
   meshId: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ReadinessProbe readiness_probe = 31;
-   */
+  /** istio.networking.v1alpha3.ReadinessProbe readiness_probe = 31 */
   readinessProbe?: ReadinessProbe | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyStatsMatcher proxy_stats_matcher = 32;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyStatsMatcher proxy_stats_matcher = 32 */
   proxyStatsMatcher?: ProxyConfig_ProxyStatsMatcher | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue hold_application_until_proxy_starts = 33;
-   */
+  /** google.protobuf.BoolValue hold_application_until_proxy_starts = 33 */
   holdApplicationUntilProxyStarts?: boolean | undefined;
-
-  /**
-   * @generated from field: repeated string ca_certificates_pem = 34;
-   */
+  /** repeated string ca_certificates_pem = 34 */
   caCertificatesPem: string[];
-
-  /**
-   * @generated from field: istio.networking.v1beta1.ProxyImage image = 35;
-   */
+  /** istio.networking.v1beta1.ProxyImage image = 35 */
   image?: ProxyImage | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.PrivateKeyProvider private_key_provider = 38;
-   */
+  /** istio.mesh.v1alpha1.PrivateKeyProvider private_key_provider = 38 */
   privateKeyProvider?: PrivateKeyProvider | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders proxy_headers = 39;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders proxy_headers = 39 */
   proxyHeaders?: ProxyConfig_ProxyHeaders | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration file_flush_interval = 40;
-   */
+  /** google.protobuf.Duration file_flush_interval = 40 */
   fileFlushInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: uint32 file_flush_min_size_kb = 41;
-   */
+  /** uint32 file_flush_min_size_kb = 41 */
   fileFlushMinSizeKb: number;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue stats_compression = 42;
-   */
+  /** google.protobuf.BoolValue stats_compression = 42 */
   statsCompression?: boolean | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings connection_settings = 43;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings connection_settings = 43 */
   connectionSettings?: ProxyConfig_ConnectionSettings | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.
- * Use `create(ProxyConfigSchema)` to create a new message.
- */
 export const ProxyConfigSchema: GenMessage<ProxyConfig> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyStatsMatcher
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyStatsMatcher */
 export type ProxyConfig_ProxyStatsMatcher = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyStatsMatcher"> & {
-  /**
-   * @generated from field: repeated string inclusion_prefixes = 1;
-   */
+  /** repeated string inclusion_prefixes = 1 */
   inclusionPrefixes: string[];
-
-  /**
-   * @generated from field: repeated string inclusion_suffixes = 2;
-   */
+  /** repeated string inclusion_suffixes = 2 */
   inclusionSuffixes: string[];
-
-  /**
-   * @generated from field: repeated string inclusion_regexps = 3;
-   */
+  /** repeated string inclusion_regexps = 3 */
   inclusionRegexps: string[];
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyStatsMatcher.
- * Use `create(ProxyConfig_ProxyStatsMatcherSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyStatsMatcherSchema: GenMessage<ProxyConfig_ProxyStatsMatcher> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders */
 export type ProxyConfig_ProxyHeaders = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ForwardClientCertDetails forwarded_client_cert = 1;
-   */
+  /** istio.mesh.v1alpha1.ForwardClientCertDetails forwarded_client_cert = 1 */
   forwardedClientCert: ForwardClientCertDetails;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.SetCurrentClientCertDetails set_current_client_cert_details = 7;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.SetCurrentClientCertDetails set_current_client_cert_details = 7 */
   setCurrentClientCertDetails?: ProxyConfig_ProxyHeaders_SetCurrentClientCertDetails | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.RequestId request_id = 3;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.RequestId request_id = 3 */
   requestId?: ProxyConfig_ProxyHeaders_RequestId | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.Server server = 2;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.Server server = 2 */
   server?: ProxyConfig_ProxyHeaders_Server | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.AttemptCount attempt_count = 4;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.AttemptCount attempt_count = 4 */
   attemptCount?: ProxyConfig_ProxyHeaders_AttemptCount | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.EnvoyDebugHeaders envoy_debug_headers = 5;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.EnvoyDebugHeaders envoy_debug_headers = 5 */
   envoyDebugHeaders?: ProxyConfig_ProxyHeaders_EnvoyDebugHeaders | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeHeaders metadata_exchange_headers = 6;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeHeaders metadata_exchange_headers = 6 */
   metadataExchangeHeaders?: ProxyConfig_ProxyHeaders_MetadataExchangeHeaders | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue preserve_http1_header_case = 40;
-   */
+  /** google.protobuf.BoolValue preserve_http1_header_case = 40 */
   preserveHttp1HeaderCase?: boolean | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedHost x_forwarded_host = 41;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedHost x_forwarded_host = 41 */
   xForwardedHost?: ProxyConfig_ProxyHeaders_XForwardedHost | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedPort x_forwarded_port = 42;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedPort x_forwarded_port = 42 */
   xForwardedPort?: ProxyConfig_ProxyHeaders_XForwardedPort | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.
- * Use `create(ProxyConfig_ProxyHeadersSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyHeadersSchema: GenMessage<ProxyConfig_ProxyHeaders> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.Server
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.Server */
 export type ProxyConfig_ProxyHeaders_Server = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.Server"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue disabled = 1;
-   */
+  /** google.protobuf.BoolValue disabled = 1 */
   disabled?: boolean | undefined;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.Server.
- * Use `create(ProxyConfig_ProxyHeaders_ServerSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyHeaders_ServerSchema: GenMessage<ProxyConfig_ProxyHeaders_Server> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 1, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.RequestId
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.RequestId */
 export type ProxyConfig_ProxyHeaders_RequestId = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.RequestId"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue disabled = 1;
-   */
+  /** google.protobuf.BoolValue disabled = 1 */
   disabled?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.RequestId.
- * Use `create(ProxyConfig_ProxyHeaders_RequestIdSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyHeaders_RequestIdSchema: GenMessage<ProxyConfig_ProxyHeaders_RequestId> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 1, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.AttemptCount
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.AttemptCount */
 export type ProxyConfig_ProxyHeaders_AttemptCount = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.AttemptCount"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue disabled = 1;
-   */
+  /** google.protobuf.BoolValue disabled = 1 */
   disabled?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.AttemptCount.
- * Use `create(ProxyConfig_ProxyHeaders_AttemptCountSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyHeaders_AttemptCountSchema: GenMessage<ProxyConfig_ProxyHeaders_AttemptCount> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 1, 2);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedHost
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedHost */
 export type ProxyConfig_ProxyHeaders_XForwardedHost = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedHost"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue enabled = 1;
-   */
+  /** google.protobuf.BoolValue enabled = 1 */
   enabled?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedHost.
- * Use `create(ProxyConfig_ProxyHeaders_XForwardedHostSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyHeaders_XForwardedHostSchema: GenMessage<ProxyConfig_ProxyHeaders_XForwardedHost> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 1, 3);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedPort
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedPort */
 export type ProxyConfig_ProxyHeaders_XForwardedPort = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedPort"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue enabled = 1;
-   */
+  /** google.protobuf.BoolValue enabled = 1 */
   enabled?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.XForwardedPort.
- * Use `create(ProxyConfig_ProxyHeaders_XForwardedPortSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyHeaders_XForwardedPortSchema: GenMessage<ProxyConfig_ProxyHeaders_XForwardedPort> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 1, 4);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.EnvoyDebugHeaders
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.EnvoyDebugHeaders */
 export type ProxyConfig_ProxyHeaders_EnvoyDebugHeaders = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.EnvoyDebugHeaders"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue disabled = 1;
-   */
+  /** google.protobuf.BoolValue disabled = 1 */
   disabled?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.EnvoyDebugHeaders.
- * Use `create(ProxyConfig_ProxyHeaders_EnvoyDebugHeadersSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyHeaders_EnvoyDebugHeadersSchema: GenMessage<ProxyConfig_ProxyHeaders_EnvoyDebugHeaders> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 1, 5);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeHeaders
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeHeaders */
 export type ProxyConfig_ProxyHeaders_MetadataExchangeHeaders = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeHeaders"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeMode mode = 1;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeMode mode = 1 */
   mode: ProxyConfig_ProxyHeaders_MetadataExchangeMode;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeHeaders.
- * Use `create(ProxyConfig_ProxyHeaders_MetadataExchangeHeadersSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyHeaders_MetadataExchangeHeadersSchema: GenMessage<ProxyConfig_ProxyHeaders_MetadataExchangeHeaders> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 1, 6);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.SetCurrentClientCertDetails
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.SetCurrentClientCertDetails */
 export type ProxyConfig_ProxyHeaders_SetCurrentClientCertDetails = Message<"istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.SetCurrentClientCertDetails"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue subject = 1;
-   */
+  /** google.protobuf.BoolValue subject = 1 */
   subject?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue cert = 2;
-   */
+  /** google.protobuf.BoolValue cert = 2 */
   cert?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue chain = 3;
-   */
+  /** google.protobuf.BoolValue chain = 3 */
   chain?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue dns = 4;
-   */
+  /** google.protobuf.BoolValue dns = 4 */
   dns?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue uri = 5;
-   */
+  /** google.protobuf.BoolValue uri = 5 */
   uri?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.SetCurrentClientCertDetails.
- * Use `create(ProxyConfig_ProxyHeaders_SetCurrentClientCertDetailsSchema)` to create a new message.
- */
 export const ProxyConfig_ProxyHeaders_SetCurrentClientCertDetailsSchema: GenMessage<ProxyConfig_ProxyHeaders_SetCurrentClientCertDetails> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 1, 7);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeMode
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeMode */
 export const ProxyConfig_ProxyHeaders_MetadataExchangeMode = {
-  /**
-   * @generated from enum value: UNDEFINED = 0;
-   */
   UNDEFINED: 0,
-
-  /**
-   * @generated from enum value: IN_MESH = 1;
-   */
   IN_MESH: 1,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeMode
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeMode */
 export type ProxyConfig_ProxyHeaders_MetadataExchangeMode = (typeof ProxyConfig_ProxyHeaders_MetadataExchangeMode)[keyof typeof ProxyConfig_ProxyHeaders_MetadataExchangeMode] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.ProxyConfig.ProxyHeaders.MetadataExchangeMode.
- */
 export const ProxyConfig_ProxyHeaders_MetadataExchangeModeSchema: GenEnum<ProxyConfig_ProxyHeaders_MetadataExchangeMode> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_proxy, 4, 1, 0);
 
-/**
- * @generated from message istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings
- */
+/** message istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings */
 export type ProxyConfig_ConnectionSettings = Message<"istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings"> & {
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.Profile profile = 1;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.Profile profile = 1 */
   profile: ProxyConfig_ConnectionSettings_Profile;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value listener_per_connection_buffer_limit_bytes = 2;
-   */
+  /** google.protobuf.Int32Value listener_per_connection_buffer_limit_bytes = 2 */
   listenerPerConnectionBufferLimitBytes?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value cluster_per_connection_buffer_limit_bytes = 3;
-   */
+  /** google.protobuf.Int32Value cluster_per_connection_buffer_limit_bytes = 3 */
   clusterPerConnectionBufferLimitBytes?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration http_idle_timeout = 4;
-   */
+  /** google.protobuf.Duration http_idle_timeout = 4 */
   httpIdleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration http_max_connection_duration = 5;
-   */
+  /** google.protobuf.Duration http_max_connection_duration = 5 */
   httpMaxConnectionDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration http_drain_timeout = 6;
-   */
+  /** google.protobuf.Duration http_drain_timeout = 6 */
   httpDrainTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration http_request_timeout = 7;
-   */
+  /** google.protobuf.Duration http_request_timeout = 7 */
   httpRequestTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration http_request_headers_timeout = 8;
-   */
+  /** google.protobuf.Duration http_request_headers_timeout = 8 */
   httpRequestHeadersTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration http_stream_idle_timeout = 9;
-   */
+  /** google.protobuf.Duration http_stream_idle_timeout = 9 */
   httpStreamIdleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration http_max_stream_duration = 10;
-   */
+  /** google.protobuf.Duration http_max_stream_duration = 10 */
   httpMaxStreamDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value http_max_concurrent_streams = 11;
-   */
+  /** google.protobuf.Int32Value http_max_concurrent_streams = 11 */
   httpMaxConcurrentStreams?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value http2_initial_stream_window_size = 12;
-   */
+  /** google.protobuf.Int32Value http2_initial_stream_window_size = 12 */
   http2InitialStreamWindowSize?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value http2_initial_connection_window_size = 13;
-   */
+  /** google.protobuf.Int32Value http2_initial_connection_window_size = 13 */
   http2InitialConnectionWindowSize?: number | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.HeadersWithUnderscoresAction http_headers_with_underscores_action = 14;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.HeadersWithUnderscoresAction http_headers_with_underscores_action = 14 */
   httpHeadersWithUnderscoresAction: ProxyConfig_ConnectionSettings_HeadersWithUnderscoresAction;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue http_merge_slashes = 15;
-   */
+  /** google.protobuf.BoolValue http_merge_slashes = 15 */
   httpMergeSlashes?: boolean | undefined;
-
-  /**
-   * @generated from field: istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.PathWithEscapedSlashesAction http_path_with_escaped_slashes_action = 16;
-   */
+  /** istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.PathWithEscapedSlashesAction http_path_with_escaped_slashes_action = 16 */
   httpPathWithEscapedSlashesAction: ProxyConfig_ConnectionSettings_PathWithEscapedSlashesAction;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value listener_connection_limit = 17;
-   */
+  /** google.protobuf.Int32Value listener_connection_limit = 17 */
   listenerConnectionLimit?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value global_downstream_connection_limit = 18;
-   */
+  /** google.protobuf.Int32Value global_downstream_connection_limit = 18 */
   globalDownstreamConnectionLimit?: number | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.
- * Use `create(ProxyConfig_ConnectionSettingsSchema)` to create a new message.
- */
 export const ProxyConfig_ConnectionSettingsSchema: GenMessage<ProxyConfig_ConnectionSettings> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 4, 2);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.Profile
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.Profile */
 export const ProxyConfig_ConnectionSettings_Profile = {
-  /**
-   * @generated from enum value: SIDECAR = 0;
-   */
   SIDECAR: 0,
-
-  /**
-   * @generated from enum value: EDGE = 1;
-   */
   EDGE: 1,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.Profile
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.Profile */
 export type ProxyConfig_ConnectionSettings_Profile = (typeof ProxyConfig_ConnectionSettings_Profile)[keyof typeof ProxyConfig_ConnectionSettings_Profile] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.Profile.
- */
 export const ProxyConfig_ConnectionSettings_ProfileSchema: GenEnum<ProxyConfig_ConnectionSettings_Profile> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_proxy, 4, 2, 0);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.HeadersWithUnderscoresAction
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.HeadersWithUnderscoresAction */
 export const ProxyConfig_ConnectionSettings_HeadersWithUnderscoresAction = {
-  /**
-   * @generated from enum value: HEADERS_WITH_UNDERSCORES_UNSPECIFIED = 0;
-   */
   HEADERS_WITH_UNDERSCORES_UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: HEADERS_WITH_UNDERSCORES_ALLOW = 1;
-   */
   HEADERS_WITH_UNDERSCORES_ALLOW: 1,
-
-  /**
-   * @generated from enum value: HEADERS_WITH_UNDERSCORES_REJECT_REQUEST = 2;
-   */
   HEADERS_WITH_UNDERSCORES_REJECT_REQUEST: 2,
-
-  /**
-   * @generated from enum value: HEADERS_WITH_UNDERSCORES_DROP_HEADER = 3;
-   */
   HEADERS_WITH_UNDERSCORES_DROP_HEADER: 3,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.HeadersWithUnderscoresAction
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.HeadersWithUnderscoresAction */
 export type ProxyConfig_ConnectionSettings_HeadersWithUnderscoresAction = (typeof ProxyConfig_ConnectionSettings_HeadersWithUnderscoresAction)[keyof typeof ProxyConfig_ConnectionSettings_HeadersWithUnderscoresAction] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.HeadersWithUnderscoresAction.
- */
 export const ProxyConfig_ConnectionSettings_HeadersWithUnderscoresActionSchema: GenEnum<ProxyConfig_ConnectionSettings_HeadersWithUnderscoresAction> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_proxy, 4, 2, 1);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.PathWithEscapedSlashesAction
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.PathWithEscapedSlashesAction */
 export const ProxyConfig_ConnectionSettings_PathWithEscapedSlashesAction = {
-  /**
-   * @generated from enum value: PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED = 0;
-   */
   PATH_WITH_ESCAPED_SLASHES_UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: KEEP_UNCHANGED = 1;
-   */
   KEEP_UNCHANGED: 1,
-
-  /**
-   * @generated from enum value: REJECT_REQUEST = 2;
-   */
   REJECT_REQUEST: 2,
-
-  /**
-   * @generated from enum value: UNESCAPE_AND_REDIRECT = 3;
-   */
   UNESCAPE_AND_REDIRECT: 3,
-
-  /**
-   * @generated from enum value: UNESCAPE_AND_FORWARD = 4;
-   */
   UNESCAPE_AND_FORWARD: 4,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.PathWithEscapedSlashesAction
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.PathWithEscapedSlashesAction */
 export type ProxyConfig_ConnectionSettings_PathWithEscapedSlashesAction = (typeof ProxyConfig_ConnectionSettings_PathWithEscapedSlashesAction)[keyof typeof ProxyConfig_ConnectionSettings_PathWithEscapedSlashesAction] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.ProxyConfig.ConnectionSettings.PathWithEscapedSlashesAction.
- */
 export const ProxyConfig_ConnectionSettings_PathWithEscapedSlashesActionSchema: GenEnum<ProxyConfig_ConnectionSettings_PathWithEscapedSlashesAction> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_proxy, 4, 2, 2);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.TracingServiceName
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.TracingServiceName */
 export const ProxyConfig_TracingServiceName = {
-  /**
-   * @generated from enum value: APP_LABEL_AND_NAMESPACE = 0;
-   */
   APP_LABEL_AND_NAMESPACE: 0,
-
-  /**
-   * @generated from enum value: CANONICAL_NAME_ONLY = 1;
-   */
   CANONICAL_NAME_ONLY: 1,
-
-  /**
-   * @generated from enum value: CANONICAL_NAME_AND_NAMESPACE = 2;
-   */
   CANONICAL_NAME_AND_NAMESPACE: 2,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.TracingServiceName
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.TracingServiceName */
 export type ProxyConfig_TracingServiceName = (typeof ProxyConfig_TracingServiceName)[keyof typeof ProxyConfig_TracingServiceName] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.ProxyConfig.TracingServiceName.
- */
 export const ProxyConfig_TracingServiceNameSchema: GenEnum<ProxyConfig_TracingServiceName> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_proxy, 4, 0);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.InboundInterceptionMode
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.InboundInterceptionMode */
 export const ProxyConfig_InboundInterceptionMode = {
-  /**
-   * @generated from enum value: REDIRECT = 0;
-   */
   REDIRECT: 0,
-
-  /**
-   * @generated from enum value: TPROXY = 1;
-   */
   TPROXY: 1,
-
-  /**
-   * @generated from enum value: NONE = 2;
-   */
   NONE: 2,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ProxyConfig.InboundInterceptionMode
- */
+/** enum istio.mesh.v1alpha1.ProxyConfig.InboundInterceptionMode */
 export type ProxyConfig_InboundInterceptionMode = (typeof ProxyConfig_InboundInterceptionMode)[keyof typeof ProxyConfig_InboundInterceptionMode] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.ProxyConfig.InboundInterceptionMode.
- */
 export const ProxyConfig_InboundInterceptionModeSchema: GenEnum<ProxyConfig_InboundInterceptionMode> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_proxy, 4, 1);
 
-/**
- * @generated from message istio.mesh.v1alpha1.RemoteService
- */
+/** message istio.mesh.v1alpha1.RemoteService */
 export type RemoteService = Message<"istio.mesh.v1alpha1.RemoteService"> & {
-  /**
-   * @generated from field: string address = 1;
-   */
+  /** string address = 1 */
   address: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ClientTLSSettings tls_settings = 2;
-   */
+  /** istio.networking.v1alpha3.ClientTLSSettings tls_settings = 2 */
   tlsSettings?: ClientTLSSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive tcp_keepalive = 3;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive tcp_keepalive = 3 */
   tcpKeepalive?: ConnectionPoolSettings_TCPSettings_TcpKeepalive | undefined;
 };
 
-/**
- * Describes the message istio.mesh.v1alpha1.RemoteService.
- * Use `create(RemoteServiceSchema)` to create a new message.
- */
 export const RemoteServiceSchema: GenMessage<RemoteService> = /*@__PURE__*/
   messageDesc(file_istio_mesh_v1alpha1_proxy, 5);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.AuthenticationPolicy
- */
+/** enum istio.mesh.v1alpha1.AuthenticationPolicy */
 export const AuthenticationPolicy = {
-  /**
-   * @generated from enum value: NONE = 0;
-   */
   NONE: 0,
-
-  /**
-   * @generated from enum value: MUTUAL_TLS = 1;
-   */
   MUTUAL_TLS: 1,
-
-  /**
-   * @generated from enum value: INHERIT = 1000;
-   */
   INHERIT: 1000,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.AuthenticationPolicy
- */
+/** enum istio.mesh.v1alpha1.AuthenticationPolicy */
 export type AuthenticationPolicy = (typeof AuthenticationPolicy)[keyof typeof AuthenticationPolicy] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.AuthenticationPolicy.
- */
 export const AuthenticationPolicySchema: GenEnum<AuthenticationPolicy> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_proxy, 0);
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ForwardClientCertDetails
- */
+/** enum istio.mesh.v1alpha1.ForwardClientCertDetails */
 export const ForwardClientCertDetails = {
-  /**
-   * @generated from enum value: UNDEFINED = 0;
-   */
   UNDEFINED: 0,
-
-  /**
-   * @generated from enum value: SANITIZE = 1;
-   */
   SANITIZE: 1,
-
-  /**
-   * @generated from enum value: FORWARD_ONLY = 2;
-   */
   FORWARD_ONLY: 2,
-
-  /**
-   * @generated from enum value: APPEND_FORWARD = 3;
-   */
   APPEND_FORWARD: 3,
-
-  /**
-   * @generated from enum value: SANITIZE_SET = 4;
-   */
   SANITIZE_SET: 4,
-
-  /**
-   * @generated from enum value: ALWAYS_FORWARD_ONLY = 5;
-   */
   ALWAYS_FORWARD_ONLY: 5,
 } as const;
 
-/**
- * @generated from enum istio.mesh.v1alpha1.ForwardClientCertDetails
- */
+/** enum istio.mesh.v1alpha1.ForwardClientCertDetails */
 export type ForwardClientCertDetails = (typeof ForwardClientCertDetails)[keyof typeof ForwardClientCertDetails] | UnknownEnum;
 
-/**
- * Describes the enum istio.mesh.v1alpha1.ForwardClientCertDetails.
- */
 export const ForwardClientCertDetailsSchema: GenEnum<ForwardClientCertDetails> = /*@__PURE__*/
   enumDesc(file_istio_mesh_v1alpha1_proxy, 1);
 

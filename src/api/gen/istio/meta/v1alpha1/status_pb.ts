@@ -8,83 +8,40 @@ import type { AnalysisMessageBase } from "../../analysis/v1alpha1/message_pb.ts"
 import { file_istio_analysis_v1alpha1_message } from "../../analysis/v1alpha1/message_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/meta/v1alpha1/status.proto.
- */
 export const file_istio_meta_v1alpha1_status: GenFile = /*@__PURE__*/
   fileDesc("CiBpc3Rpby9tZXRhL3YxYWxwaGExL3N0YXR1cy5wcm90bxITaXN0aW8ubWV0YS52MWFscGhhMSKuAQoLSXN0aW9TdGF0dXMSNwoKY29uZGl0aW9ucxgBIAMoCzIjLmlzdGlvLm1ldGEudjFhbHBoYTEuSXN0aW9Db25kaXRpb24SSQoTdmFsaWRhdGlvbl9tZXNzYWdlcxgCIAMoCzIsLmlzdGlvLmFuYWx5c2lzLnYxYWxwaGExLkFuYWx5c2lzTWVzc2FnZUJhc2USGwoTb2JzZXJ2ZWRfZ2VuZXJhdGlvbhgDIAEoAyLbAQoOSXN0aW9Db25kaXRpb24SDAoEdHlwZRgBIAEoCRIOCgZzdGF0dXMYAiABKAkSMwoPbGFzdF9wcm9iZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI4ChRsYXN0X3RyYW5zaXRpb25fdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGAUgASgJEg8KB21lc3NhZ2UYBiABKAkSGwoTb2JzZXJ2ZWRfZ2VuZXJhdGlvbhgHIAEoA2IGcHJvdG8z", [file_google_protobuf_timestamp, file_istio_analysis_v1alpha1_message]);
 
-/**
- * @generated from message istio.meta.v1alpha1.IstioStatus
- */
+/** message istio.meta.v1alpha1.IstioStatus */
 export type IstioStatus = Message<"istio.meta.v1alpha1.IstioStatus"> & {
-  /**
-   * @generated from field: repeated istio.meta.v1alpha1.IstioCondition conditions = 1;
-   */
+  /** repeated istio.meta.v1alpha1.IstioCondition conditions = 1 */
   conditions: IstioCondition[];
-
-  /**
-   * @generated from field: repeated istio.analysis.v1alpha1.AnalysisMessageBase validation_messages = 2;
-   */
+  /** repeated istio.analysis.v1alpha1.AnalysisMessageBase validation_messages = 2 */
   validationMessages: AnalysisMessageBase[];
-
-  /**
-   * @generated from field: int64 observed_generation = 3;
-   */
+  /** int64 observed_generation = 3 */
   observedGeneration: bigint;
 };
 
-/**
- * Describes the message istio.meta.v1alpha1.IstioStatus.
- * Use `create(IstioStatusSchema)` to create a new message.
- */
 export const IstioStatusSchema: GenMessage<IstioStatus> = /*@__PURE__*/
   messageDesc(file_istio_meta_v1alpha1_status, 0);
 
-/**
- * @generated from message istio.meta.v1alpha1.IstioCondition
- */
+/** message istio.meta.v1alpha1.IstioCondition */
 export type IstioCondition = Message<"istio.meta.v1alpha1.IstioCondition"> & {
-  /**
-   * @generated from field: string type = 1;
-   */
+  /** string type = 1 */
   type: string;
-
-  /**
-   * @generated from field: string status = 2;
-   */
+  /** string status = 2 */
   status: string;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_probe_time = 3;
-   */
+  /** google.protobuf.Timestamp last_probe_time = 3 */
   lastProbeTime?: Timestamp | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_transition_time = 4;
-   */
+  /** google.protobuf.Timestamp last_transition_time = 4 */
   lastTransitionTime?: Timestamp | undefined;
-
-  /**
-   * @generated from field: string reason = 5;
-   */
+  /** string reason = 5 */
   reason: string;
-
-  /**
-   * @generated from field: string message = 6;
-   */
+  /** string message = 6 */
   message: string;
-
-  /**
-   * @generated from field: int64 observed_generation = 7;
-   */
+  /** int64 observed_generation = 7 */
   observedGeneration: bigint;
 };
 
-/**
- * Describes the message istio.meta.v1alpha1.IstioCondition.
- * Use `create(IstioConditionSchema)` to create a new message.
- */
 export const IstioConditionSchema: GenMessage<IstioCondition> = /*@__PURE__*/
   messageDesc(file_istio_meta_v1alpha1_status, 1);
 

@@ -10,1013 +10,477 @@ import type { WorkloadSelector } from "../../type/v1beta1/selector_pb.ts";
 import { file_istio_type_v1beta1_selector } from "../../type/v1beta1/selector_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/v1alpha3/destination_rule.proto.
- */
 export const file_istio_networking_v1alpha3_destination_rule: GenFile = /*@__PURE__*/
   fileDesc("CjBpc3Rpby9uZXR3b3JraW5nL3YxYWxwaGEzL2Rlc3RpbmF0aW9uX3J1bGUucHJvdG8SGWlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMi6QEKD0Rlc3RpbmF0aW9uUnVsZRIMCgRob3N0GAEgASgJEkAKDnRyYWZmaWNfcG9saWN5GAIgASgLMiguaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5UcmFmZmljUG9saWN5EjIKB3N1YnNldHMYAyADKAsyIS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlN1YnNldBIRCglleHBvcnRfdG8YBCADKAkSPwoRd29ya2xvYWRfc2VsZWN0b3IYBSABKAsyJC5pc3Rpby50eXBlLnYxYmV0YTEuV29ya2xvYWRTZWxlY3RvciKlCgoNVHJhZmZpY1BvbGljeRJGCg1sb2FkX2JhbGFuY2VyGAEgASgLMi8uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Mb2FkQmFsYW5jZXJTZXR0aW5ncxJKCg9jb25uZWN0aW9uX3Bvb2wYAiABKAsyMS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNvbm5lY3Rpb25Qb29sU2V0dGluZ3MSRgoRb3V0bGllcl9kZXRlY3Rpb24YAyABKAsyKy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLk91dGxpZXJEZXRlY3Rpb24SOQoDdGxzGAQgASgLMiwuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5DbGllbnRUTFNTZXR0aW5ncxJXChNwb3J0X2xldmVsX3NldHRpbmdzGAUgAygLMjouaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5UcmFmZmljUG9saWN5LlBvcnRUcmFmZmljUG9saWN5EkcKBnR1bm5lbBgGIAEoCzI3LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuVHJhZmZpY1BvbGljeS5UdW5uZWxTZXR0aW5ncxJOCg5wcm94eV9wcm90b2NvbBgHIAEoCzI2LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuVHJhZmZpY1BvbGljeS5Qcm94eVByb3RvY29sEkoKDHJldHJ5X2J1ZGdldBgIIAEoCzI0LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuVHJhZmZpY1BvbGljeS5SZXRyeUJ1ZGdldBrhAgoRUG9ydFRyYWZmaWNQb2xpY3kSNQoEcG9ydBgBIAEoCzInLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuUG9ydFNlbGVjdG9yEkYKDWxvYWRfYmFsYW5jZXIYAiABKAsyLy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkxvYWRCYWxhbmNlclNldHRpbmdzEkoKD2Nvbm5lY3Rpb25fcG9vbBgDIAEoCzIxLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuQ29ubmVjdGlvblBvb2xTZXR0aW5ncxJGChFvdXRsaWVyX2RldGVjdGlvbhgEIAEoCzIrLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuT3V0bGllckRldGVjdGlvbhI5CgN0bHMYBSABKAsyLC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNsaWVudFRMU1NldHRpbmdzGkwKDlR1bm5lbFNldHRpbmdzEhAKCHByb3RvY29sGAEgASgJEhMKC3RhcmdldF9ob3N0GAIgASgJEhMKC3RhcmdldF9wb3J0GAMgASgNGnsKDVByb3h5UHJvdG9jb2wSTwoHdmVyc2lvbhgBIAEoDjI+LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuVHJhZmZpY1BvbGljeS5Qcm94eVByb3RvY29sLlZFUlNJT04iGQoHVkVSU0lPThIGCgJWMRAAEgYKAlYyEAEajwEKC1JldHJ5QnVkZ2V0Ei0KB3BlcmNlbnQYASABKAsyHC5nb29nbGUucHJvdG9idWYuRG91YmxlVmFsdWUSHQoVbWluX3JldHJ5X2NvbmN1cnJlbmN5GAIgASgNEjIKD2J1ZGdldF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLGAQoGU3Vic2V0EgwKBG5hbWUYASABKAkSPQoGbGFiZWxzGAIgAygLMi0uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5TdWJzZXQuTGFiZWxzRW50cnkSQAoOdHJhZmZpY19wb2xpY3kYAyABKAsyKC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlRyYWZmaWNQb2xpY3kaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLUCgoUTG9hZEJhbGFuY2VyU2V0dGluZ3MSSgoGc2ltcGxlGAEgASgOMjguaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Mb2FkQmFsYW5jZXJTZXR0aW5ncy5TaW1wbGVMQkgAElsKD2NvbnNpc3RlbnRfaGFzaBgCIAEoCzJALmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuTG9hZEJhbGFuY2VyU2V0dGluZ3MuQ29uc2lzdGVudEhhc2hMQkgAElMKE2xvY2FsaXR5X2xiX3NldHRpbmcYAyABKAsyNi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkxvY2FsaXR5TG9hZEJhbGFuY2VyU2V0dGluZxJWChV6b25lX2F3YXJlX2xiX3NldHRpbmcYBiABKAsyNy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlpvbmVBd2FyZUxvYWRCYWxhbmNlclNldHRpbmcSNwoUd2FybXVwX2R1cmF0aW9uX3NlY3MYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SPgoGd2FybXVwGAUgASgLMi4uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5XYXJtdXBDb25maWd1cmF0aW9uGvEFChBDb25zaXN0ZW50SGFzaExCEhoKEGh0dHBfaGVhZGVyX25hbWUYASABKAlIABJiCgtodHRwX2Nvb2tpZRgCIAEoCzJLLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuTG9hZEJhbGFuY2VyU2V0dGluZ3MuQ29uc2lzdGVudEhhc2hMQi5IVFRQQ29va2llSAASFwoNdXNlX3NvdXJjZV9pcBgDIAEoCEgAEiMKGWh0dHBfcXVlcnlfcGFyYW1ldGVyX25hbWUYBSABKAlIABJeCglyaW5nX2hhc2gYBiABKAsySS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkxvYWRCYWxhbmNlclNldHRpbmdzLkNvbnNpc3RlbnRIYXNoTEIuUmluZ0hhc2hIARJZCgZtYWdsZXYYByABKAsyRy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkxvYWRCYWxhbmNlclNldHRpbmdzLkNvbnNpc3RlbnRIYXNoTEIuTWFnTGV2SAESGQoRbWluaW11bV9yaW5nX3NpemUYBCABKAQaJQoIUmluZ0hhc2gSGQoRbWluaW11bV9yaW5nX3NpemUYASABKAQaHAoGTWFnTGV2EhIKCnRhYmxlX3NpemUYASABKAQa5QEKCkhUVFBDb29raWUSDAoEbmFtZRgBIAEoCRIMCgRwYXRoGAIgASgJEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJpCgphdHRyaWJ1dGVzGAQgAygLMlUuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Mb2FkQmFsYW5jZXJTZXR0aW5ncy5Db25zaXN0ZW50SGFzaExCLkhUVFBDb29raWUuQXR0cmlidXRlGigKCUF0dHJpYnV0ZRIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJQgoKCGhhc2hfa2V5QhAKDmhhc2hfYWxnb3JpdGhtImwKCFNpbXBsZUxCEg8KC1VOU1BFQ0lGSUVEEAASDgoKTEVBU1RfQ09OThABEgoKBlJBTkRPTRACEg8KC1BBU1NUSFJPVUdIEAMSDwoLUk9VTkRfUk9CSU4QBBIRCg1MRUFTVF9SRVFVRVNUEAVCCwoJbGJfcG9saWN5IqsBChNXYXJtdXBDb25maWd1cmF0aW9uEisKCGR1cmF0aW9uGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKD21pbmltdW1fcGVyY2VudBgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5Eb3VibGVWYWx1ZRIwCgphZ2dyZXNzaW9uGAMgASgLMhwuZ29vZ2xlLnByb3RvYnVmLkRvdWJsZVZhbHVlItgJChZDb25uZWN0aW9uUG9vbFNldHRpbmdzEkoKA3RjcBgBIAEoCzI9LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuQ29ubmVjdGlvblBvb2xTZXR0aW5ncy5UQ1BTZXR0aW5ncxJMCgRodHRwGAIgASgLMj4uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Db25uZWN0aW9uUG9vbFNldHRpbmdzLkhUVFBTZXR0aW5ncxqgAwoLVENQU2V0dGluZ3MSFwoPbWF4X2Nvbm5lY3Rpb25zGAEgASgFEjIKD2Nvbm5lY3RfdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJhCg10Y3Bfa2VlcGFsaXZlGAMgASgLMkouaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Db25uZWN0aW9uUG9vbFNldHRpbmdzLlRDUFNldHRpbmdzLlRjcEtlZXBhbGl2ZRI6ChdtYXhfY29ubmVjdGlvbl9kdXJhdGlvbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxpZGxlX3RpbWVvdXQYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24adAoMVGNwS2VlcGFsaXZlEg4KBnByb2JlcxgBIAEoDRInCgR0aW1lGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCGludGVydmFsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGoAFCgxIVFRQU2V0dGluZ3MSIgoaaHR0cDFfbWF4X3BlbmRpbmdfcmVxdWVzdHMYASABKAUSGgoSaHR0cDJfbWF4X3JlcXVlc3RzGAIgASgFEiMKG21heF9yZXF1ZXN0c19wZXJfY29ubmVjdGlvbhgDIAEoBRITCgttYXhfcmV0cmllcxgEIAEoBRIvCgxpZGxlX3RpbWVvdXQYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SaQoRaDJfdXBncmFkZV9wb2xpY3kYBiABKA4yTi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNvbm5lY3Rpb25Qb29sU2V0dGluZ3MuSFRUUFNldHRpbmdzLkgyVXBncmFkZVBvbGljeRIbChN1c2VfY2xpZW50X3Byb3RvY29sGAcgASgIEh4KFm1heF9jb25jdXJyZW50X3N0cmVhbXMYCCABKAUSbAoQaHR0cDJfa2VlcF9hbGl2ZRgJIAEoCzJSLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuQ29ubmVjdGlvblBvb2xTZXR0aW5ncy5IVFRQU2V0dGluZ3MuQ29ubmVjdGlvbktlZXBhbGl2ZRpuChNDb25uZWN0aW9uS2VlcGFsaXZlEisKCGludGVydmFsGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iPwoPSDJVcGdyYWRlUG9saWN5EgsKB0RFRkFVTFQQABISCg5ET19OT1RfVVBHUkFERRABEgsKB1VQR1JBREUQAiLtAwoQT3V0bGllckRldGVjdGlvbhIaChJjb25zZWN1dGl2ZV9lcnJvcnMYASABKAUSKgoic3BsaXRfZXh0ZXJuYWxfbG9jYWxfb3JpZ2luX2Vycm9ycxgIIAEoCBJHCiFjb25zZWN1dGl2ZV9sb2NhbF9vcmlnaW5fZmFpbHVyZXMYCSABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSQAoaY29uc2VjdXRpdmVfZ2F0ZXdheV9lcnJvcnMYBiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSPAoWY29uc2VjdXRpdmVfNXh4X2Vycm9ycxgHIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIrCghpbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJiYXNlX2VqZWN0aW9uX3RpbWUYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SHAoUbWF4X2VqZWN0aW9uX3BlcmNlbnQYBCABKAUSGgoSbWluX2hlYWx0aF9wZXJjZW50GAUgASgFEioKIm91dGxpZXJfZGV0ZWN0aW9uX2h0dHBfZXJyb3JfY29kZXMYCiADKA0i7gIKEUNsaWVudFRMU1NldHRpbmdzEkIKBG1vZGUYASABKA4yNC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNsaWVudFRMU1NldHRpbmdzLlRMU21vZGUSGgoSY2xpZW50X2NlcnRpZmljYXRlGAIgASgJEhMKC3ByaXZhdGVfa2V5GAMgASgJEhcKD2NhX2NlcnRpZmljYXRlcxgEIAEoCRIXCg9jcmVkZW50aWFsX25hbWUYByABKAkSGQoRc3ViamVjdF9hbHRfbmFtZXMYBSADKAkSCwoDc25pGAYgASgJEjgKFGluc2VjdXJlX3NraXBfdmVyaWZ5GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIOCgZjYV9jcmwYCSABKAkiQAoHVExTbW9kZRILCgdESVNBQkxFEAASCgoGU0lNUExFEAESCgoGTVVUVUFMEAISEAoMSVNUSU9fTVVUVUFMEAMi1AMKG0xvY2FsaXR5TG9hZEJhbGFuY2VyU2V0dGluZxJVCgpkaXN0cmlidXRlGAEgAygLMkEuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Mb2NhbGl0eUxvYWRCYWxhbmNlclNldHRpbmcuRGlzdHJpYnV0ZRJRCghmYWlsb3ZlchgCIAMoCzI/LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuTG9jYWxpdHlMb2FkQmFsYW5jZXJTZXR0aW5nLkZhaWxvdmVyEhkKEWZhaWxvdmVyX3ByaW9yaXR5GAQgAygJEisKB2VuYWJsZWQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlGpwBCgpEaXN0cmlidXRlEgwKBGZyb20YASABKAkSVQoCdG8YAiADKAsySS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkxvY2FsaXR5TG9hZEJhbGFuY2VyU2V0dGluZy5EaXN0cmlidXRlLlRvRW50cnkaKQoHVG9FbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBGiQKCEZhaWxvdmVyEgwKBGZyb20YASABKAkSCgoCdG8YAiABKAkimAIKHFpvbmVBd2FyZUxvYWRCYWxhbmNlclNldHRpbmcSKwoHZW5hYmxlZBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSUgoIZmFpbG92ZXIYAiADKAsyQC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlpvbmVBd2FyZUxvYWRCYWxhbmNlclNldHRpbmcuRmFpbG92ZXISGQoRZmFpbG92ZXJfcHJpb3JpdHkYAyADKAkSNgoQbWluX2NsdXN0ZXJfc2l6ZRgEIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRokCghGYWlsb3ZlchIMCgRmcm9tGAEgASgJEgoKAnRvGAIgASgJYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_wrappers, file_istio_networking_v1alpha3_virtual_service, file_istio_type_v1beta1_selector]);
 
-/**
- * @generated from message istio.networking.v1alpha3.DestinationRule
- */
+/** message istio.networking.v1alpha3.DestinationRule */
 export type DestinationRule = Message<"istio.networking.v1alpha3.DestinationRule"> & {
-  /**
-   * @generated from field: string host = 1;
-   */
+  /** string host = 1 */
   host: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.TrafficPolicy traffic_policy = 2;
-   */
+  /** istio.networking.v1alpha3.TrafficPolicy traffic_policy = 2 */
   trafficPolicy?: TrafficPolicy | undefined;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.Subset subsets = 3;
-   */
+  /** repeated istio.networking.v1alpha3.Subset subsets = 3 */
   subsets: Subset[];
-
-  /**
-   * @generated from field: repeated string export_to = 4;
-   */
+  /** repeated string export_to = 4 */
   exportTo: string[];
-
-  /**
-   * @generated from field: istio.type.v1beta1.WorkloadSelector workload_selector = 5;
-   */
+  /** istio.type.v1beta1.WorkloadSelector workload_selector = 5 */
   workloadSelector?: WorkloadSelector | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.DestinationRule.
- * Use `create(DestinationRuleSchema)` to create a new message.
- */
 export const DestinationRuleSchema: GenMessage<DestinationRule> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.TrafficPolicy
- */
+/** message istio.networking.v1alpha3.TrafficPolicy */
 export type TrafficPolicy = Message<"istio.networking.v1alpha3.TrafficPolicy"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.LoadBalancerSettings load_balancer = 1;
-   */
+  /** istio.networking.v1alpha3.LoadBalancerSettings load_balancer = 1 */
   loadBalancer?: LoadBalancerSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings connection_pool = 2;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings connection_pool = 2 */
   connectionPool?: ConnectionPoolSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.OutlierDetection outlier_detection = 3;
-   */
+  /** istio.networking.v1alpha3.OutlierDetection outlier_detection = 3 */
   outlierDetection?: OutlierDetection | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ClientTLSSettings tls = 4;
-   */
+  /** istio.networking.v1alpha3.ClientTLSSettings tls = 4 */
   tls?: ClientTLSSettings | undefined;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy port_level_settings = 5;
-   */
+  /** repeated istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy port_level_settings = 5 */
   portLevelSettings: TrafficPolicy_PortTrafficPolicy[];
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.TrafficPolicy.TunnelSettings tunnel = 6;
-   */
+  /** istio.networking.v1alpha3.TrafficPolicy.TunnelSettings tunnel = 6 */
   tunnel?: TrafficPolicy_TunnelSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol proxy_protocol = 7;
-   */
+  /** istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol proxy_protocol = 7 */
   proxyProtocol?: TrafficPolicy_ProxyProtocol | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.TrafficPolicy.RetryBudget retry_budget = 8;
-   */
+  /** istio.networking.v1alpha3.TrafficPolicy.RetryBudget retry_budget = 8 */
   retryBudget?: TrafficPolicy_RetryBudget | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.TrafficPolicy.
- * Use `create(TrafficPolicySchema)` to create a new message.
- */
 export const TrafficPolicySchema: GenMessage<TrafficPolicy> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy
- */
+/** message istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy */
 export type TrafficPolicy_PortTrafficPolicy = Message<"istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.PortSelector port = 1;
-   */
+  /** istio.networking.v1alpha3.PortSelector port = 1 */
   port?: PortSelector | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.LoadBalancerSettings load_balancer = 2;
-   */
+  /** istio.networking.v1alpha3.LoadBalancerSettings load_balancer = 2 */
   loadBalancer?: LoadBalancerSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings connection_pool = 3;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings connection_pool = 3 */
   connectionPool?: ConnectionPoolSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.OutlierDetection outlier_detection = 4;
-   */
+  /** istio.networking.v1alpha3.OutlierDetection outlier_detection = 4 */
   outlierDetection?: OutlierDetection | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ClientTLSSettings tls = 5;
-   */
+  /** istio.networking.v1alpha3.ClientTLSSettings tls = 5 */
   tls?: ClientTLSSettings | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.TrafficPolicy.PortTrafficPolicy.
- * Use `create(TrafficPolicy_PortTrafficPolicySchema)` to create a new message.
- */
 export const TrafficPolicy_PortTrafficPolicySchema: GenMessage<TrafficPolicy_PortTrafficPolicy> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 1, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.TrafficPolicy.TunnelSettings
- */
+/** message istio.networking.v1alpha3.TrafficPolicy.TunnelSettings */
 export type TrafficPolicy_TunnelSettings = Message<"istio.networking.v1alpha3.TrafficPolicy.TunnelSettings"> & {
-  /**
-   * @generated from field: string protocol = 1;
-   */
+  /** string protocol = 1 */
   protocol: string;
-
-  /**
-   * @generated from field: string target_host = 2;
-   */
+  /** string target_host = 2 */
   targetHost: string;
-
-  /**
-   * @generated from field: uint32 target_port = 3;
-   */
+  /** uint32 target_port = 3 */
   targetPort: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.TrafficPolicy.TunnelSettings.
- * Use `create(TrafficPolicy_TunnelSettingsSchema)` to create a new message.
- */
 export const TrafficPolicy_TunnelSettingsSchema: GenMessage<TrafficPolicy_TunnelSettings> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 1, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol
- */
+/** message istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol */
 export type TrafficPolicy_ProxyProtocol = Message<"istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol.VERSION version = 1;
-   */
+  /** istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol.VERSION version = 1 */
   version: TrafficPolicy_ProxyProtocol_VERSION;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol.
- * Use `create(TrafficPolicy_ProxyProtocolSchema)` to create a new message.
- */
 export const TrafficPolicy_ProxyProtocolSchema: GenMessage<TrafficPolicy_ProxyProtocol> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 1, 2);
 
-/**
- * @generated from enum istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol.VERSION
- */
+/** enum istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol.VERSION */
 export const TrafficPolicy_ProxyProtocol_VERSION = {
-  /**
-   * @generated from enum value: V1 = 0;
-   */
   V1: 0,
-
-  /**
-   * @generated from enum value: V2 = 1;
-   */
   V2: 1,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol.VERSION
- */
+/** enum istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol.VERSION */
 export type TrafficPolicy_ProxyProtocol_VERSION = (typeof TrafficPolicy_ProxyProtocol_VERSION)[keyof typeof TrafficPolicy_ProxyProtocol_VERSION] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.TrafficPolicy.ProxyProtocol.VERSION.
- */
 export const TrafficPolicy_ProxyProtocol_VERSIONSchema: GenEnum<TrafficPolicy_ProxyProtocol_VERSION> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_destination_rule, 1, 2, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.TrafficPolicy.RetryBudget
- */
+/** message istio.networking.v1alpha3.TrafficPolicy.RetryBudget */
 export type TrafficPolicy_RetryBudget = Message<"istio.networking.v1alpha3.TrafficPolicy.RetryBudget"> & {
-  /**
-   * @generated from field: google.protobuf.DoubleValue percent = 1;
-   */
+  /** google.protobuf.DoubleValue percent = 1 */
   percent?: number | undefined;
-
-  /**
-   * @generated from field: uint32 min_retry_concurrency = 2;
-   */
+  /** uint32 min_retry_concurrency = 2 */
   minRetryConcurrency: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration budget_interval = 3;
-   */
+  /** google.protobuf.Duration budget_interval = 3 */
   budgetInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.TrafficPolicy.RetryBudget.
- * Use `create(TrafficPolicy_RetryBudgetSchema)` to create a new message.
- */
 export const TrafficPolicy_RetryBudgetSchema: GenMessage<TrafficPolicy_RetryBudget> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 1, 3);
 
-/**
- * @generated from message istio.networking.v1alpha3.Subset
- */
+/** message istio.networking.v1alpha3.Subset */
 export type Subset = Message<"istio.networking.v1alpha3.Subset"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: map<string, string> labels = 2;
-   */
+  /** map<string, string> labels = 2 */
   labels: { [key: string]: string };
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.TrafficPolicy traffic_policy = 3;
-   */
+  /** istio.networking.v1alpha3.TrafficPolicy traffic_policy = 3 */
   trafficPolicy?: TrafficPolicy | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Subset.
- * Use `create(SubsetSchema)` to create a new message.
- */
 export const SubsetSchema: GenMessage<Subset> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 2);
 
-/**
- * @generated from message istio.networking.v1alpha3.LoadBalancerSettings
- */
+/** message istio.networking.v1alpha3.LoadBalancerSettings */
 export type LoadBalancerSettings = Message<"istio.networking.v1alpha3.LoadBalancerSettings"> & {
-  /**
-   * @generated from oneof istio.networking.v1alpha3.LoadBalancerSettings.lb_policy
-   */
+  /** oneof istio.networking.v1alpha3.LoadBalancerSettings.lb_policy */
   lbPolicy: {
-    /**
-     * @generated from field: istio.networking.v1alpha3.LoadBalancerSettings.SimpleLB simple = 1;
-     */
+    /** istio.networking.v1alpha3.LoadBalancerSettings.SimpleLB simple = 1 */
     value: LoadBalancerSettings_SimpleLB;
     case: "simple";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB consistent_hash = 2;
-     */
+    /** istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB consistent_hash = 2 */
     value: LoadBalancerSettings_ConsistentHashLB;
     case: "consistentHash";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.LocalityLoadBalancerSetting locality_lb_setting = 3;
-   */
+  /** istio.networking.v1alpha3.LocalityLoadBalancerSetting locality_lb_setting = 3 */
   localityLbSetting?: LocalityLoadBalancerSetting | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting zone_aware_lb_setting = 6;
-   */
+  /** istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting zone_aware_lb_setting = 6 */
   zoneAwareLbSetting?: ZoneAwareLoadBalancerSetting | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration warmup_duration_secs = 4;
-   */
+  /** google.protobuf.Duration warmup_duration_secs = 4 */
   warmupDurationSecs?: Duration | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.WarmupConfiguration warmup = 5;
-   */
+  /** istio.networking.v1alpha3.WarmupConfiguration warmup = 5 */
   warmup?: WarmupConfiguration | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.LoadBalancerSettings.
- * Use `create(LoadBalancerSettingsSchema)` to create a new message.
- */
 export const LoadBalancerSettingsSchema: GenMessage<LoadBalancerSettings> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 3);
 
-/**
- * @generated from message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB
- */
+/** message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB */
 export type LoadBalancerSettings_ConsistentHashLB = Message<"istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB"> & {
-  /**
-   * @generated from oneof istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.hash_key
-   */
+  /** oneof istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.hash_key */
   hashKey: {
-    /**
-     * @generated from field: string http_header_name = 1;
-     */
+    /** string http_header_name = 1 */
     value: string;
     case: "httpHeaderName";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie http_cookie = 2;
-     */
+    /** istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie http_cookie = 2 */
     value: LoadBalancerSettings_ConsistentHashLB_HTTPCookie;
     case: "httpCookie";
   } | {
-    /**
-     * @generated from field: bool use_source_ip = 3;
-     */
+    /** bool use_source_ip = 3 */
     value: boolean;
     case: "useSourceIp";
   } | {
-    /**
-     * @generated from field: string http_query_parameter_name = 5;
-     */
+    /** string http_query_parameter_name = 5 */
     value: string;
     case: "httpQueryParameterName";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from oneof istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.hash_algorithm
-   */
+  /** oneof istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.hash_algorithm */
   hashAlgorithm: {
-    /**
-     * @generated from field: istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.RingHash ring_hash = 6;
-     */
+    /** istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.RingHash ring_hash = 6 */
     value: LoadBalancerSettings_ConsistentHashLB_RingHash;
     case: "ringHash";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.MagLev maglev = 7;
-     */
+    /** istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.MagLev maglev = 7 */
     value: LoadBalancerSettings_ConsistentHashLB_MagLev;
     case: "maglev";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: uint64 minimum_ring_size = 4;
-   */
+  /** uint64 minimum_ring_size = 4 */
   minimumRingSize: bigint;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.
- * Use `create(LoadBalancerSettings_ConsistentHashLBSchema)` to create a new message.
- */
 export const LoadBalancerSettings_ConsistentHashLBSchema: GenMessage<LoadBalancerSettings_ConsistentHashLB> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 3, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.RingHash
- */
+/** message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.RingHash */
 export type LoadBalancerSettings_ConsistentHashLB_RingHash = Message<"istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.RingHash"> & {
-  /**
-   * @generated from field: uint64 minimum_ring_size = 1;
-   */
+  /** uint64 minimum_ring_size = 1 */
   minimumRingSize: bigint;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.RingHash.
- * Use `create(LoadBalancerSettings_ConsistentHashLB_RingHashSchema)` to create a new message.
- */
 export const LoadBalancerSettings_ConsistentHashLB_RingHashSchema: GenMessage<LoadBalancerSettings_ConsistentHashLB_RingHash> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 3, 0, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.MagLev
- */
+/** message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.MagLev */
 export type LoadBalancerSettings_ConsistentHashLB_MagLev = Message<"istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.MagLev"> & {
-  /**
-   * @generated from field: uint64 table_size = 1;
-   */
+  /** uint64 table_size = 1 */
   tableSize: bigint;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.MagLev.
- * Use `create(LoadBalancerSettings_ConsistentHashLB_MagLevSchema)` to create a new message.
- */
 export const LoadBalancerSettings_ConsistentHashLB_MagLevSchema: GenMessage<LoadBalancerSettings_ConsistentHashLB_MagLev> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 3, 0, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie
- */
+/** message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie */
 export type LoadBalancerSettings_ConsistentHashLB_HTTPCookie = Message<"istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string path = 2;
-   */
+  /** string path = 2 */
   path: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration ttl = 3;
-   */
+  /** google.protobuf.Duration ttl = 3 */
   ttl?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute attributes = 4;
-   */
+  /** repeated istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute attributes = 4 */
   attributes: LoadBalancerSettings_ConsistentHashLB_HTTPCookie_Attribute[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie.
- * Use `create(LoadBalancerSettings_ConsistentHashLB_HTTPCookieSchema)` to create a new message.
- */
 export const LoadBalancerSettings_ConsistentHashLB_HTTPCookieSchema: GenMessage<LoadBalancerSettings_ConsistentHashLB_HTTPCookie> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 3, 0, 2);
 
-/**
- * @generated from message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute
- */
+/** message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute */
 export type LoadBalancerSettings_ConsistentHashLB_HTTPCookie_Attribute = Message<"istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.LoadBalancerSettings.ConsistentHashLB.HTTPCookie.Attribute.
- * Use `create(LoadBalancerSettings_ConsistentHashLB_HTTPCookie_AttributeSchema)` to create a new message.
- */
 export const LoadBalancerSettings_ConsistentHashLB_HTTPCookie_AttributeSchema: GenMessage<LoadBalancerSettings_ConsistentHashLB_HTTPCookie_Attribute> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 3, 0, 2, 0);
 
-/**
- * @generated from enum istio.networking.v1alpha3.LoadBalancerSettings.SimpleLB
- */
+/** enum istio.networking.v1alpha3.LoadBalancerSettings.SimpleLB */
 export const LoadBalancerSettings_SimpleLB = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: LEAST_CONN = 1;
-   */
   LEAST_CONN: 1,
-
-  /**
-   * @generated from enum value: RANDOM = 2;
-   */
   RANDOM: 2,
-
-  /**
-   * @generated from enum value: PASSTHROUGH = 3;
-   */
   PASSTHROUGH: 3,
-
-  /**
-   * @generated from enum value: ROUND_ROBIN = 4;
-   */
   ROUND_ROBIN: 4,
-
-  /**
-   * @generated from enum value: LEAST_REQUEST = 5;
-   */
   LEAST_REQUEST: 5,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.LoadBalancerSettings.SimpleLB
- */
+/** enum istio.networking.v1alpha3.LoadBalancerSettings.SimpleLB */
 export type LoadBalancerSettings_SimpleLB = (typeof LoadBalancerSettings_SimpleLB)[keyof typeof LoadBalancerSettings_SimpleLB] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.LoadBalancerSettings.SimpleLB.
- */
 export const LoadBalancerSettings_SimpleLBSchema: GenEnum<LoadBalancerSettings_SimpleLB> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_destination_rule, 3, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.WarmupConfiguration
- */
+/** message istio.networking.v1alpha3.WarmupConfiguration */
 export type WarmupConfiguration = Message<"istio.networking.v1alpha3.WarmupConfiguration"> & {
-  /**
-   * @generated from field: google.protobuf.Duration duration = 1;
-   */
+  /** google.protobuf.Duration duration = 1 */
   duration?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.DoubleValue minimum_percent = 2;
-   */
+  /** google.protobuf.DoubleValue minimum_percent = 2 */
   minimumPercent?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.DoubleValue aggression = 3;
-   */
+  /** google.protobuf.DoubleValue aggression = 3 */
   aggression?: number | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.WarmupConfiguration.
- * Use `create(WarmupConfigurationSchema)` to create a new message.
- */
 export const WarmupConfigurationSchema: GenMessage<WarmupConfiguration> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 4);
 
-/**
- * @generated from message istio.networking.v1alpha3.ConnectionPoolSettings
- */
+/** message istio.networking.v1alpha3.ConnectionPoolSettings */
 export type ConnectionPoolSettings = Message<"istio.networking.v1alpha3.ConnectionPoolSettings"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings tcp = 1;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings tcp = 1 */
   tcp?: ConnectionPoolSettings_TCPSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings http = 2;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings http = 2 */
   http?: ConnectionPoolSettings_HTTPSettings | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ConnectionPoolSettings.
- * Use `create(ConnectionPoolSettingsSchema)` to create a new message.
- */
 export const ConnectionPoolSettingsSchema: GenMessage<ConnectionPoolSettings> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 5);
 
-/**
- * @generated from message istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings
- */
+/** message istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings */
 export type ConnectionPoolSettings_TCPSettings = Message<"istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings"> & {
-  /**
-   * @generated from field: int32 max_connections = 1;
-   */
+  /** int32 max_connections = 1 */
   maxConnections: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration connect_timeout = 2;
-   */
+  /** google.protobuf.Duration connect_timeout = 2 */
   connectTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive tcp_keepalive = 3;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive tcp_keepalive = 3 */
   tcpKeepalive?: ConnectionPoolSettings_TCPSettings_TcpKeepalive | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_connection_duration = 4;
-   */
+  /** google.protobuf.Duration max_connection_duration = 4 */
   maxConnectionDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration idle_timeout = 5;
-   */
+  /** google.protobuf.Duration idle_timeout = 5 */
   idleTimeout?: Duration | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.
- * Use `create(ConnectionPoolSettings_TCPSettingsSchema)` to create a new message.
- */
 export const ConnectionPoolSettings_TCPSettingsSchema: GenMessage<ConnectionPoolSettings_TCPSettings> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 5, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive
- */
+/** message istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive */
 export type ConnectionPoolSettings_TCPSettings_TcpKeepalive = Message<"istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive"> & {
-  /**
-   * @generated from field: uint32 probes = 1;
-   */
+  /** uint32 probes = 1 */
   probes: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration time = 2;
-   */
+  /** google.protobuf.Duration time = 2 */
   time?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration interval = 3;
-   */
+  /** google.protobuf.Duration interval = 3 */
   interval?: Duration | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ConnectionPoolSettings.TCPSettings.TcpKeepalive.
- * Use `create(ConnectionPoolSettings_TCPSettings_TcpKeepaliveSchema)` to create a new message.
- */
 export const ConnectionPoolSettings_TCPSettings_TcpKeepaliveSchema: GenMessage<ConnectionPoolSettings_TCPSettings_TcpKeepalive> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 5, 0, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings
- */
+/** message istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings */
 export type ConnectionPoolSettings_HTTPSettings = Message<"istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings"> & {
-  /**
-   * @generated from field: int32 http1_max_pending_requests = 1;
-   */
+  /** int32 http1_max_pending_requests = 1 */
   http1MaxPendingRequests: number;
-
-  /**
-   * @generated from field: int32 http2_max_requests = 2;
-   */
+  /** int32 http2_max_requests = 2 */
   http2MaxRequests: number;
-
-  /**
-   * @generated from field: int32 max_requests_per_connection = 3;
-   */
+  /** int32 max_requests_per_connection = 3 */
   maxRequestsPerConnection: number;
-
-  /**
-   * @generated from field: int32 max_retries = 4;
-   */
+  /** int32 max_retries = 4 */
   maxRetries: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration idle_timeout = 5;
-   */
+  /** google.protobuf.Duration idle_timeout = 5 */
   idleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.H2UpgradePolicy h2_upgrade_policy = 6;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.H2UpgradePolicy h2_upgrade_policy = 6 */
   h2UpgradePolicy: ConnectionPoolSettings_HTTPSettings_H2UpgradePolicy;
-
-  /**
-   * @generated from field: bool use_client_protocol = 7;
-   */
+  /** bool use_client_protocol = 7 */
   useClientProtocol: boolean;
-
-  /**
-   * @generated from field: int32 max_concurrent_streams = 8;
-   */
+  /** int32 max_concurrent_streams = 8 */
   maxConcurrentStreams: number;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.ConnectionKeepalive http2_keep_alive = 9;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.ConnectionKeepalive http2_keep_alive = 9 */
   http2KeepAlive?: ConnectionPoolSettings_HTTPSettings_ConnectionKeepalive | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.
- * Use `create(ConnectionPoolSettings_HTTPSettingsSchema)` to create a new message.
- */
 export const ConnectionPoolSettings_HTTPSettingsSchema: GenMessage<ConnectionPoolSettings_HTTPSettings> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 5, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.ConnectionKeepalive
- */
+/** message istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.ConnectionKeepalive */
 export type ConnectionPoolSettings_HTTPSettings_ConnectionKeepalive = Message<"istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.ConnectionKeepalive"> & {
-  /**
-   * @generated from field: google.protobuf.Duration interval = 1;
-   */
+  /** google.protobuf.Duration interval = 1 */
   interval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 2;
-   */
+  /** google.protobuf.Duration timeout = 2 */
   timeout?: Duration | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.ConnectionKeepalive.
- * Use `create(ConnectionPoolSettings_HTTPSettings_ConnectionKeepaliveSchema)` to create a new message.
- */
 export const ConnectionPoolSettings_HTTPSettings_ConnectionKeepaliveSchema: GenMessage<ConnectionPoolSettings_HTTPSettings_ConnectionKeepalive> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 5, 1, 0);
 
-/**
- * @generated from enum istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.H2UpgradePolicy
- */
+/** enum istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.H2UpgradePolicy */
 export const ConnectionPoolSettings_HTTPSettings_H2UpgradePolicy = {
-  /**
-   * @generated from enum value: DEFAULT = 0;
-   */
   DEFAULT: 0,
-
-  /**
-   * @generated from enum value: DO_NOT_UPGRADE = 1;
-   */
   DO_NOT_UPGRADE: 1,
-
-  /**
-   * @generated from enum value: UPGRADE = 2;
-   */
   UPGRADE: 2,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.H2UpgradePolicy
- */
+/** enum istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.H2UpgradePolicy */
 export type ConnectionPoolSettings_HTTPSettings_H2UpgradePolicy = (typeof ConnectionPoolSettings_HTTPSettings_H2UpgradePolicy)[keyof typeof ConnectionPoolSettings_HTTPSettings_H2UpgradePolicy] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.ConnectionPoolSettings.HTTPSettings.H2UpgradePolicy.
- */
 export const ConnectionPoolSettings_HTTPSettings_H2UpgradePolicySchema: GenEnum<ConnectionPoolSettings_HTTPSettings_H2UpgradePolicy> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_destination_rule, 5, 1, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.OutlierDetection
- */
+/** message istio.networking.v1alpha3.OutlierDetection */
 export type OutlierDetection = Message<"istio.networking.v1alpha3.OutlierDetection"> & {
-  /**
-   * @generated from field: int32 consecutive_errors = 1;
-   */
+  /** int32 consecutive_errors = 1 */
   consecutiveErrors: number;
-
-  /**
-   * @generated from field: bool split_external_local_origin_errors = 8;
-   */
+  /** bool split_external_local_origin_errors = 8 */
   splitExternalLocalOriginErrors: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value consecutive_local_origin_failures = 9;
-   */
+  /** google.protobuf.UInt32Value consecutive_local_origin_failures = 9 */
   consecutiveLocalOriginFailures?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value consecutive_gateway_errors = 6;
-   */
+  /** google.protobuf.UInt32Value consecutive_gateway_errors = 6 */
   consecutiveGatewayErrors?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value consecutive_5xx_errors = 7;
-   */
+  /** google.protobuf.UInt32Value consecutive_5xx_errors = 7 */
   consecutive5xxErrors?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration interval = 2;
-   */
+  /** google.protobuf.Duration interval = 2 */
   interval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration base_ejection_time = 3;
-   */
+  /** google.protobuf.Duration base_ejection_time = 3 */
   baseEjectionTime?: Duration | undefined;
-
-  /**
-   * @generated from field: int32 max_ejection_percent = 4;
-   */
+  /** int32 max_ejection_percent = 4 */
   maxEjectionPercent: number;
-
-  /**
-   * @generated from field: int32 min_health_percent = 5;
-   */
+  /** int32 min_health_percent = 5 */
   minHealthPercent: number;
-
-  /**
-   * @generated from field: repeated uint32 outlier_detection_http_error_codes = 10;
-   */
+  /** repeated uint32 outlier_detection_http_error_codes = 10 */
   outlierDetectionHttpErrorCodes: number[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.OutlierDetection.
- * Use `create(OutlierDetectionSchema)` to create a new message.
- */
 export const OutlierDetectionSchema: GenMessage<OutlierDetection> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 6);
 
-/**
- * @generated from message istio.networking.v1alpha3.ClientTLSSettings
- */
+/** message istio.networking.v1alpha3.ClientTLSSettings */
 export type ClientTLSSettings = Message<"istio.networking.v1alpha3.ClientTLSSettings"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.ClientTLSSettings.TLSmode mode = 1;
-   */
+  /** istio.networking.v1alpha3.ClientTLSSettings.TLSmode mode = 1 */
   mode: ClientTLSSettings_TLSmode;
-
-  /**
-   * @generated from field: string client_certificate = 2;
-   */
+  /** string client_certificate = 2 */
   clientCertificate: string;
-
-  /**
-   * @generated from field: string private_key = 3;
-   */
+  /** string private_key = 3 */
   privateKey: string;
-
-  /**
-   * @generated from field: string ca_certificates = 4;
-   */
+  /** string ca_certificates = 4 */
   caCertificates: string;
-
-  /**
-   * @generated from field: string credential_name = 7;
-   */
+  /** string credential_name = 7 */
   credentialName: string;
-
-  /**
-   * @generated from field: repeated string subject_alt_names = 5;
-   */
+  /** repeated string subject_alt_names = 5 */
   subjectAltNames: string[];
-
-  /**
-   * @generated from field: string sni = 6;
-   */
+  /** string sni = 6 */
   sni: string;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue insecure_skip_verify = 8;
-   */
+  /** google.protobuf.BoolValue insecure_skip_verify = 8 */
   insecureSkipVerify?: boolean | undefined;
-
-  /**
-   * @generated from field: string ca_crl = 9;
-   */
+  /** string ca_crl = 9 */
   caCrl: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ClientTLSSettings.
- * Use `create(ClientTLSSettingsSchema)` to create a new message.
- */
 export const ClientTLSSettingsSchema: GenMessage<ClientTLSSettings> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 7);
 
-/**
- * @generated from enum istio.networking.v1alpha3.ClientTLSSettings.TLSmode
- */
+/** enum istio.networking.v1alpha3.ClientTLSSettings.TLSmode */
 export const ClientTLSSettings_TLSmode = {
-  /**
-   * @generated from enum value: DISABLE = 0;
-   */
   DISABLE: 0,
-
-  /**
-   * @generated from enum value: SIMPLE = 1;
-   */
   SIMPLE: 1,
-
-  /**
-   * @generated from enum value: MUTUAL = 2;
-   */
   MUTUAL: 2,
-
-  /**
-   * @generated from enum value: ISTIO_MUTUAL = 3;
-   */
   ISTIO_MUTUAL: 3,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.ClientTLSSettings.TLSmode
- */
+/** enum istio.networking.v1alpha3.ClientTLSSettings.TLSmode */
 export type ClientTLSSettings_TLSmode = (typeof ClientTLSSettings_TLSmode)[keyof typeof ClientTLSSettings_TLSmode] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.ClientTLSSettings.TLSmode.
- */
 export const ClientTLSSettings_TLSmodeSchema: GenEnum<ClientTLSSettings_TLSmode> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_destination_rule, 7, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.LocalityLoadBalancerSetting
- */
+/** message istio.networking.v1alpha3.LocalityLoadBalancerSetting */
 export type LocalityLoadBalancerSetting = Message<"istio.networking.v1alpha3.LocalityLoadBalancerSetting"> & {
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.LocalityLoadBalancerSetting.Distribute distribute = 1;
-   */
+  /** repeated istio.networking.v1alpha3.LocalityLoadBalancerSetting.Distribute distribute = 1 */
   distribute: LocalityLoadBalancerSetting_Distribute[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.LocalityLoadBalancerSetting.Failover failover = 2;
-   */
+  /** repeated istio.networking.v1alpha3.LocalityLoadBalancerSetting.Failover failover = 2 */
   failover: LocalityLoadBalancerSetting_Failover[];
-
-  /**
-   * @generated from field: repeated string failover_priority = 4;
-   */
+  /** repeated string failover_priority = 4 */
   failoverPriority: string[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enabled = 3;
-   */
+  /** google.protobuf.BoolValue enabled = 3 */
   enabled?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.LocalityLoadBalancerSetting.
- * Use `create(LocalityLoadBalancerSettingSchema)` to create a new message.
- */
 export const LocalityLoadBalancerSettingSchema: GenMessage<LocalityLoadBalancerSetting> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 8);
 
-/**
- * @generated from message istio.networking.v1alpha3.LocalityLoadBalancerSetting.Distribute
- */
+/** message istio.networking.v1alpha3.LocalityLoadBalancerSetting.Distribute */
 export type LocalityLoadBalancerSetting_Distribute = Message<"istio.networking.v1alpha3.LocalityLoadBalancerSetting.Distribute"> & {
-  /**
-   * @generated from field: string from = 1;
-   */
+  /** string from = 1 */
   from: string;
-
-  /**
-   * @generated from field: map<string, uint32> to = 2;
-   */
+  /** map<string, uint32> to = 2 */
   to: { [key: string]: number };
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.LocalityLoadBalancerSetting.Distribute.
- * Use `create(LocalityLoadBalancerSetting_DistributeSchema)` to create a new message.
- */
 export const LocalityLoadBalancerSetting_DistributeSchema: GenMessage<LocalityLoadBalancerSetting_Distribute> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 8, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.LocalityLoadBalancerSetting.Failover
- */
+/** message istio.networking.v1alpha3.LocalityLoadBalancerSetting.Failover */
 export type LocalityLoadBalancerSetting_Failover = Message<"istio.networking.v1alpha3.LocalityLoadBalancerSetting.Failover"> & {
-  /**
-   * @generated from field: string from = 1;
-   */
+  /** string from = 1 */
   from: string;
-
-  /**
-   * @generated from field: string to = 2;
-   */
+  /** string to = 2 */
   to: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.LocalityLoadBalancerSetting.Failover.
- * Use `create(LocalityLoadBalancerSetting_FailoverSchema)` to create a new message.
- */
 export const LocalityLoadBalancerSetting_FailoverSchema: GenMessage<LocalityLoadBalancerSetting_Failover> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 8, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting
- */
+/** message istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting */
 export type ZoneAwareLoadBalancerSetting = Message<"istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue enabled = 1;
-   */
+  /** google.protobuf.BoolValue enabled = 1 */
   enabled?: boolean | undefined;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting.Failover failover = 2;
-   */
+  /** repeated istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting.Failover failover = 2 */
   failover: ZoneAwareLoadBalancerSetting_Failover[];
-
-  /**
-   * @generated from field: repeated string failover_priority = 3;
-   */
+  /** repeated string failover_priority = 3 */
   failoverPriority: string[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value min_cluster_size = 4;
-   */
+  /** google.protobuf.UInt32Value min_cluster_size = 4 */
   minClusterSize?: number | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting.
- * Use `create(ZoneAwareLoadBalancerSettingSchema)` to create a new message.
- */
 export const ZoneAwareLoadBalancerSettingSchema: GenMessage<ZoneAwareLoadBalancerSetting> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 9);
 
-/**
- * @generated from message istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting.Failover
- */
+/** message istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting.Failover */
 export type ZoneAwareLoadBalancerSetting_Failover = Message<"istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting.Failover"> & {
-  /**
-   * @generated from field: string from = 1;
-   */
+  /** string from = 1 */
   from: string;
-
-  /**
-   * @generated from field: string to = 2;
-   */
+  /** string to = 2 */
   to: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ZoneAwareLoadBalancerSetting.Failover.
- * Use `create(ZoneAwareLoadBalancerSetting_FailoverSchema)` to create a new message.
- */
 export const ZoneAwareLoadBalancerSetting_FailoverSchema: GenMessage<ZoneAwareLoadBalancerSetting_Failover> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_destination_rule, 9, 0);
 

@@ -9,737 +9,325 @@ import type { PolicyTargetReference } from "../../type/v1beta1/selector_pb.ts";
 import { file_istio_type_v1beta1_selector } from "../../type/v1beta1/selector_pb.ts";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/v1alpha3/envoy_filter.proto.
- */
 export const file_istio_networking_v1alpha3_envoy_filter: GenFile = /*@__PURE__*/
   fileDesc("Cixpc3Rpby9uZXR3b3JraW5nL3YxYWxwaGEzL2Vudm95X2ZpbHRlci5wcm90bxIZaXN0aW8ubmV0d29ya2luZy52MWFscGhhMyKBGwoLRW52b3lGaWx0ZXISRgoRd29ya2xvYWRfc2VsZWN0b3IYAyABKAsyKy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLldvcmtsb2FkU2VsZWN0b3ISPQoKdGFyZ2V0UmVmcxgGIAMoCzIpLmlzdGlvLnR5cGUudjFiZXRhMS5Qb2xpY3lUYXJnZXRSZWZlcmVuY2USVQoOY29uZmlnX3BhdGNoZXMYBCADKAsyPS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkVudm95RmlsdGVyLkVudm95Q29uZmlnT2JqZWN0UGF0Y2gSEAoIcHJpb3JpdHkYBSABKAUapwEKClByb3h5TWF0Y2gSFQoNcHJveHlfdmVyc2lvbhgBIAEoCRJRCghtZXRhZGF0YRgCIAMoCzI/LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuRW52b3lGaWx0ZXIuUHJveHlNYXRjaC5NZXRhZGF0YUVudHJ5Gi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARpSCgxDbHVzdGVyTWF0Y2gSEwoLcG9ydF9udW1iZXIYASABKA0SDwoHc2VydmljZRgCIAEoCRIOCgZzdWJzZXQYAyABKAkSDAoEbmFtZRgEIAEoCRqSBAoXUm91dGVDb25maWd1cmF0aW9uTWF0Y2gSEwoLcG9ydF9udW1iZXIYASABKA0SEQoJcG9ydF9uYW1lGAIgASgJEg8KB2dhdGV3YXkYAyABKAkSXgoFdmhvc3QYBCABKAsyTy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkVudm95RmlsdGVyLlJvdXRlQ29uZmlndXJhdGlvbk1hdGNoLlZpcnR1YWxIb3N0TWF0Y2gSDAoEbmFtZRgFIAEoCRq9AQoKUm91dGVNYXRjaBIMCgRuYW1lGAEgASgJEmAKBmFjdGlvbhgCIAEoDjJQLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuRW52b3lGaWx0ZXIuUm91dGVDb25maWd1cmF0aW9uTWF0Y2guUm91dGVNYXRjaC5BY3Rpb24iPwoGQWN0aW9uEgcKA0FOWRAAEgkKBVJPVVRFEAESDAoIUkVESVJFQ1QQAhITCg9ESVJFQ1RfUkVTUE9OU0UQAxqPAQoQVmlydHVhbEhvc3RNYXRjaBIMCgRuYW1lGAEgASgJEhMKC2RvbWFpbl9uYW1lGAMgASgJElgKBXJvdXRlGAIgASgLMkkuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5Sb3V0ZUNvbmZpZ3VyYXRpb25NYXRjaC5Sb3V0ZU1hdGNoGqgECg1MaXN0ZW5lck1hdGNoEhMKC3BvcnRfbnVtYmVyGAEgASgNEhEKCXBvcnRfbmFtZRgCIAEoCRJbCgxmaWx0ZXJfY2hhaW4YAyABKAsyRS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkVudm95RmlsdGVyLkxpc3RlbmVyTWF0Y2guRmlsdGVyQ2hhaW5NYXRjaBIXCg9saXN0ZW5lcl9maWx0ZXIYBSABKAkSDAoEbmFtZRgEIAEoCRrUAQoQRmlsdGVyQ2hhaW5NYXRjaBIMCgRuYW1lGAEgASgJEgsKA3NuaRgCIAEoCRIaChJ0cmFuc3BvcnRfcHJvdG9jb2wYAyABKAkSHQoVYXBwbGljYXRpb25fcHJvdG9jb2xzGAQgASgJElAKBmZpbHRlchgFIAEoCzJALmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuRW52b3lGaWx0ZXIuTGlzdGVuZXJNYXRjaC5GaWx0ZXJNYXRjaBIYChBkZXN0aW5hdGlvbl9wb3J0GAYgASgNGnQKC0ZpbHRlck1hdGNoEgwKBG5hbWUYASABKAkSVwoKc3ViX2ZpbHRlchgCIAEoCzJDLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuRW52b3lGaWx0ZXIuTGlzdGVuZXJNYXRjaC5TdWJGaWx0ZXJNYXRjaBoeCg5TdWJGaWx0ZXJNYXRjaBIMCgRuYW1lGAEgASgJGoUDCg1XYXlwb2ludE1hdGNoEhMKC3BvcnRfbnVtYmVyGAEgASgNEk4KBXJvdXRlGAIgASgLMj8uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5XYXlwb2ludE1hdGNoLlJvdXRlTWF0Y2gSUAoGZmlsdGVyGAMgASgLMkAuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5XYXlwb2ludE1hdGNoLkZpbHRlck1hdGNoGhoKClJvdXRlTWF0Y2gSDAoEbmFtZRgBIAEoCRqgAQoLRmlsdGVyTWF0Y2gSDAoEbmFtZRgBIAEoCRJjCgpzdWJfZmlsdGVyGAIgASgLMk8uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5XYXlwb2ludE1hdGNoLkZpbHRlck1hdGNoLlN1YkZpbHRlck1hdGNoGh4KDlN1YkZpbHRlck1hdGNoEgwKBG5hbWUYASABKAkapgMKBVBhdGNoEkkKCW9wZXJhdGlvbhgBIAEoDjI2LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuRW52b3lGaWx0ZXIuUGF0Y2guT3BlcmF0aW9uEiYKBXZhbHVlGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJOCgxmaWx0ZXJfY2xhc3MYAyABKA4yOC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkVudm95RmlsdGVyLlBhdGNoLkZpbHRlckNsYXNzIpgBCglPcGVyYXRpb24SCwoHSU5WQUxJRBAAEgkKBU1FUkdFEAESBwoDQUREEAISCgoGUkVNT1ZFEAMSEQoNSU5TRVJUX0JFRk9SRRAEEhAKDElOU0VSVF9BRlRFUhAFEhAKDElOU0VSVF9GSVJTVBAGEgsKB1JFUExBQ0UQBxIaChZNRVJHRV9BTkRfUkVQTEFDRV9MSVNUEAgiPwoLRmlsdGVyQ2xhc3MSDwoLVU5TUEVDSUZJRUQQABIJCgVBVVRIThABEgkKBUFVVEhaEAISCQoFU1RBVFMQAxrrAwoWRW52b3lDb25maWdPYmplY3RNYXRjaBJECgdjb250ZXh0GAEgASgOMjMuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5QYXRjaENvbnRleHQSQAoFcHJveHkYAiABKAsyMS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkVudm95RmlsdGVyLlByb3h5TWF0Y2gSSAoIbGlzdGVuZXIYAyABKAsyNC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkVudm95RmlsdGVyLkxpc3RlbmVyTWF0Y2hIABJdChNyb3V0ZV9jb25maWd1cmF0aW9uGAQgASgLMj4uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5Sb3V0ZUNvbmZpZ3VyYXRpb25NYXRjaEgAEkYKB2NsdXN0ZXIYBSABKAsyMy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkVudm95RmlsdGVyLkNsdXN0ZXJNYXRjaEgAEkgKCHdheXBvaW50GAYgASgLMjQuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5XYXlwb2ludE1hdGNoSABCDgoMb2JqZWN0X3R5cGVzGuUBChZFbnZveUNvbmZpZ09iamVjdFBhdGNoEkAKCGFwcGx5X3RvGAEgASgOMi4uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5BcHBseVRvEkwKBW1hdGNoGAIgASgLMj0uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5FbnZveUNvbmZpZ09iamVjdE1hdGNoEjsKBXBhdGNoGAMgASgLMiwuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FbnZveUZpbHRlci5QYXRjaCLdAQoHQXBwbHlUbxILCgdJTlZBTElEEAASDAoITElTVEVORVIQARIQCgxGSUxURVJfQ0hBSU4QAhISCg5ORVRXT1JLX0ZJTFRFUhADEg8KC0hUVFBfRklMVEVSEAQSFwoTUk9VVEVfQ09ORklHVVJBVElPThAFEhAKDFZJUlRVQUxfSE9TVBAGEg4KCkhUVFBfUk9VVEUQBxILCgdDTFVTVEVSEAgSFAoQRVhURU5TSU9OX0NPTkZJRxAJEg0KCUJPT1RTVFJBUBAKEhMKD0xJU1RFTkVSX0ZJTFRFUhALIl0KDFBhdGNoQ29udGV4dBIHCgNBTlkQABITCg9TSURFQ0FSX0lOQk9VTkQQARIUChBTSURFQ0FSX09VVEJPVU5EEAISCwoHR0FURVdBWRADEgwKCFdBWVBPSU5UEARiBnByb3RvMw", [file_google_protobuf_struct, file_istio_networking_v1alpha3_sidecar, file_istio_type_v1beta1_selector]);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter
- */
+/** message istio.networking.v1alpha3.EnvoyFilter */
 export type EnvoyFilter = Message<"istio.networking.v1alpha3.EnvoyFilter"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.WorkloadSelector workload_selector = 3;
-   */
+  /** istio.networking.v1alpha3.WorkloadSelector workload_selector = 3 */
   workloadSelector?: WorkloadSelector | undefined;
-
-  /**
-   * @generated from field: repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 6;
-   */
+  /** repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 6 */
   targetRefs: PolicyTargetReference[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectPatch config_patches = 4;
-   */
+  /** repeated istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectPatch config_patches = 4 */
   configPatches: EnvoyFilter_EnvoyConfigObjectPatch[];
-
-  /**
-   * @generated from field: int32 priority = 5;
-   */
+  /** int32 priority = 5 */
   priority: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.
- * Use `create(EnvoyFilterSchema)` to create a new message.
- */
 export const EnvoyFilterSchema: GenMessage<EnvoyFilter> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.ProxyMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.ProxyMatch */
 export type EnvoyFilter_ProxyMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.ProxyMatch"> & {
-  /**
-   * @generated from field: string proxy_version = 1;
-   */
+  /** string proxy_version = 1 */
   proxyVersion: string;
-
-  /**
-   * @generated from field: map<string, string> metadata = 2;
-   */
+  /** map<string, string> metadata = 2 */
   metadata: { [key: string]: string };
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.ProxyMatch.
- * Use `create(EnvoyFilter_ProxyMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_ProxyMatchSchema: GenMessage<EnvoyFilter_ProxyMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.ClusterMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.ClusterMatch */
 export type EnvoyFilter_ClusterMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.ClusterMatch"> & {
-  /**
-   * @generated from field: uint32 port_number = 1;
-   */
+  /** uint32 port_number = 1 */
   portNumber: number;
-
-  /**
-   * @generated from field: string service = 2;
-   */
+  /** string service = 2 */
   service: string;
-
-  /**
-   * @generated from field: string subset = 3;
-   */
+  /** string subset = 3 */
   subset: string;
-
-  /**
-   * @generated from field: string name = 4;
-   */
+  /** string name = 4 */
   name: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.ClusterMatch.
- * Use `create(EnvoyFilter_ClusterMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_ClusterMatchSchema: GenMessage<EnvoyFilter_ClusterMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch */
 export type EnvoyFilter_RouteConfigurationMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch"> & {
-  /**
-   * @generated from field: uint32 port_number = 1;
-   */
+  /** uint32 port_number = 1 */
   portNumber: number;
-
-  /**
-   * @generated from field: string port_name = 2;
-   */
+  /** string port_name = 2 */
   portName: string;
-
-  /**
-   * @generated from field: string gateway = 3;
-   */
+  /** string gateway = 3 */
   gateway: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.VirtualHostMatch vhost = 4;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.VirtualHostMatch vhost = 4 */
   vhost?: EnvoyFilter_RouteConfigurationMatch_VirtualHostMatch | undefined;
-
-  /**
-   * @generated from field: string name = 5;
-   */
+  /** string name = 5 */
   name: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.
- * Use `create(EnvoyFilter_RouteConfigurationMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_RouteConfigurationMatchSchema: GenMessage<EnvoyFilter_RouteConfigurationMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 2);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch */
 export type EnvoyFilter_RouteConfigurationMatch_RouteMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch.Action action = 2;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch.Action action = 2 */
   action: EnvoyFilter_RouteConfigurationMatch_RouteMatch_Action;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch.
- * Use `create(EnvoyFilter_RouteConfigurationMatch_RouteMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_RouteConfigurationMatch_RouteMatchSchema: GenMessage<EnvoyFilter_RouteConfigurationMatch_RouteMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 2, 0);
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch.Action
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch.Action */
 export const EnvoyFilter_RouteConfigurationMatch_RouteMatch_Action = {
-  /**
-   * @generated from enum value: ANY = 0;
-   */
   ANY: 0,
-
-  /**
-   * @generated from enum value: ROUTE = 1;
-   */
   ROUTE: 1,
-
-  /**
-   * @generated from enum value: REDIRECT = 2;
-   */
   REDIRECT: 2,
-
-  /**
-   * @generated from enum value: DIRECT_RESPONSE = 3;
-   */
   DIRECT_RESPONSE: 3,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch.Action
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch.Action */
 export type EnvoyFilter_RouteConfigurationMatch_RouteMatch_Action = (typeof EnvoyFilter_RouteConfigurationMatch_RouteMatch_Action)[keyof typeof EnvoyFilter_RouteConfigurationMatch_RouteMatch_Action] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch.Action.
- */
 export const EnvoyFilter_RouteConfigurationMatch_RouteMatch_ActionSchema: GenEnum<EnvoyFilter_RouteConfigurationMatch_RouteMatch_Action> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 2, 0, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.VirtualHostMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.VirtualHostMatch */
 export type EnvoyFilter_RouteConfigurationMatch_VirtualHostMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.VirtualHostMatch"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string domain_name = 3;
-   */
+  /** string domain_name = 3 */
   domainName: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch route = 2;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.RouteMatch route = 2 */
   route?: EnvoyFilter_RouteConfigurationMatch_RouteMatch | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch.VirtualHostMatch.
- * Use `create(EnvoyFilter_RouteConfigurationMatch_VirtualHostMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_RouteConfigurationMatch_VirtualHostMatchSchema: GenMessage<EnvoyFilter_RouteConfigurationMatch_VirtualHostMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 2, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch */
 export type EnvoyFilter_ListenerMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.ListenerMatch"> & {
-  /**
-   * @generated from field: uint32 port_number = 1;
-   */
+  /** uint32 port_number = 1 */
   portNumber: number;
-
-  /**
-   * @generated from field: string port_name = 2;
-   */
+  /** string port_name = 2 */
   portName: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterChainMatch filter_chain = 3;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterChainMatch filter_chain = 3 */
   filterChain?: EnvoyFilter_ListenerMatch_FilterChainMatch | undefined;
-
-  /**
-   * @generated from field: string listener_filter = 5;
-   */
+  /** string listener_filter = 5 */
   listenerFilter: string;
-
-  /**
-   * @generated from field: string name = 4;
-   */
+  /** string name = 4 */
   name: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.
- * Use `create(EnvoyFilter_ListenerMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_ListenerMatchSchema: GenMessage<EnvoyFilter_ListenerMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 3);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterChainMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterChainMatch */
 export type EnvoyFilter_ListenerMatch_FilterChainMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterChainMatch"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string sni = 2;
-   */
+  /** string sni = 2 */
   sni: string;
-
-  /**
-   * @generated from field: string transport_protocol = 3;
-   */
+  /** string transport_protocol = 3 */
   transportProtocol: string;
-
-  /**
-   * @generated from field: string application_protocols = 4;
-   */
+  /** string application_protocols = 4 */
   applicationProtocols: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterMatch filter = 5;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterMatch filter = 5 */
   filter?: EnvoyFilter_ListenerMatch_FilterMatch | undefined;
-
-  /**
-   * @generated from field: uint32 destination_port = 6;
-   */
+  /** uint32 destination_port = 6 */
   destinationPort: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterChainMatch.
- * Use `create(EnvoyFilter_ListenerMatch_FilterChainMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_ListenerMatch_FilterChainMatchSchema: GenMessage<EnvoyFilter_ListenerMatch_FilterChainMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 3, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterMatch */
 export type EnvoyFilter_ListenerMatch_FilterMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterMatch"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.SubFilterMatch sub_filter = 2;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.SubFilterMatch sub_filter = 2 */
   subFilter?: EnvoyFilter_ListenerMatch_SubFilterMatch | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.FilterMatch.
- * Use `create(EnvoyFilter_ListenerMatch_FilterMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_ListenerMatch_FilterMatchSchema: GenMessage<EnvoyFilter_ListenerMatch_FilterMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 3, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.SubFilterMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.SubFilterMatch */
 export type EnvoyFilter_ListenerMatch_SubFilterMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.SubFilterMatch"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.ListenerMatch.SubFilterMatch.
- * Use `create(EnvoyFilter_ListenerMatch_SubFilterMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_ListenerMatch_SubFilterMatchSchema: GenMessage<EnvoyFilter_ListenerMatch_SubFilterMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 3, 2);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch */
 export type EnvoyFilter_WaypointMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.WaypointMatch"> & {
-  /**
-   * @generated from field: uint32 port_number = 1;
-   */
+  /** uint32 port_number = 1 */
   portNumber: number;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.RouteMatch route = 2;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.RouteMatch route = 2 */
   route?: EnvoyFilter_WaypointMatch_RouteMatch | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch filter = 3;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch filter = 3 */
   filter?: EnvoyFilter_WaypointMatch_FilterMatch | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.
- * Use `create(EnvoyFilter_WaypointMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_WaypointMatchSchema: GenMessage<EnvoyFilter_WaypointMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 4);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.RouteMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.RouteMatch */
 export type EnvoyFilter_WaypointMatch_RouteMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.RouteMatch"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.RouteMatch.
- * Use `create(EnvoyFilter_WaypointMatch_RouteMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_WaypointMatch_RouteMatchSchema: GenMessage<EnvoyFilter_WaypointMatch_RouteMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 4, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch */
 export type EnvoyFilter_WaypointMatch_FilterMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch.SubFilterMatch sub_filter = 2;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch.SubFilterMatch sub_filter = 2 */
   subFilter?: EnvoyFilter_WaypointMatch_FilterMatch_SubFilterMatch | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch.
- * Use `create(EnvoyFilter_WaypointMatch_FilterMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_WaypointMatch_FilterMatchSchema: GenMessage<EnvoyFilter_WaypointMatch_FilterMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 4, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch.SubFilterMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch.SubFilterMatch */
 export type EnvoyFilter_WaypointMatch_FilterMatch_SubFilterMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch.SubFilterMatch"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.WaypointMatch.FilterMatch.SubFilterMatch.
- * Use `create(EnvoyFilter_WaypointMatch_FilterMatch_SubFilterMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_WaypointMatch_FilterMatch_SubFilterMatchSchema: GenMessage<EnvoyFilter_WaypointMatch_FilterMatch_SubFilterMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 4, 1, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.Patch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.Patch */
 export type EnvoyFilter_Patch = Message<"istio.networking.v1alpha3.EnvoyFilter.Patch"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.Patch.Operation operation = 1;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.Patch.Operation operation = 1 */
   operation: EnvoyFilter_Patch_Operation;
-
-  /**
-   * @generated from field: google.protobuf.Struct value = 2;
-   */
+  /** google.protobuf.Struct value = 2 */
   value?: JsonObject | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.Patch.FilterClass filter_class = 3;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.Patch.FilterClass filter_class = 3 */
   filterClass: EnvoyFilter_Patch_FilterClass;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.Patch.
- * Use `create(EnvoyFilter_PatchSchema)` to create a new message.
- */
 export const EnvoyFilter_PatchSchema: GenMessage<EnvoyFilter_Patch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 5);
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.Patch.Operation
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.Patch.Operation */
 export const EnvoyFilter_Patch_Operation = {
-  /**
-   * @generated from enum value: INVALID = 0;
-   */
   INVALID: 0,
-
-  /**
-   * @generated from enum value: MERGE = 1;
-   */
   MERGE: 1,
-
-  /**
-   * @generated from enum value: ADD = 2;
-   */
   ADD: 2,
-
-  /**
-   * @generated from enum value: REMOVE = 3;
-   */
   REMOVE: 3,
-
-  /**
-   * @generated from enum value: INSERT_BEFORE = 4;
-   */
   INSERT_BEFORE: 4,
-
-  /**
-   * @generated from enum value: INSERT_AFTER = 5;
-   */
   INSERT_AFTER: 5,
-
-  /**
-   * @generated from enum value: INSERT_FIRST = 6;
-   */
   INSERT_FIRST: 6,
-
-  /**
-   * @generated from enum value: REPLACE = 7;
-   */
   REPLACE: 7,
-
-  /**
-   * @generated from enum value: MERGE_AND_REPLACE_LIST = 8;
-   */
   MERGE_AND_REPLACE_LIST: 8,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.Patch.Operation
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.Patch.Operation */
 export type EnvoyFilter_Patch_Operation = (typeof EnvoyFilter_Patch_Operation)[keyof typeof EnvoyFilter_Patch_Operation] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.EnvoyFilter.Patch.Operation.
- */
 export const EnvoyFilter_Patch_OperationSchema: GenEnum<EnvoyFilter_Patch_Operation> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 5, 0);
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.Patch.FilterClass
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.Patch.FilterClass */
 export const EnvoyFilter_Patch_FilterClass = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: AUTHN = 1;
-   */
   AUTHN: 1,
-
-  /**
-   * @generated from enum value: AUTHZ = 2;
-   */
   AUTHZ: 2,
-
-  /**
-   * @generated from enum value: STATS = 3;
-   */
   STATS: 3,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.Patch.FilterClass
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.Patch.FilterClass */
 export type EnvoyFilter_Patch_FilterClass = (typeof EnvoyFilter_Patch_FilterClass)[keyof typeof EnvoyFilter_Patch_FilterClass] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.EnvoyFilter.Patch.FilterClass.
- */
 export const EnvoyFilter_Patch_FilterClassSchema: GenEnum<EnvoyFilter_Patch_FilterClass> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 5, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectMatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectMatch */
 export type EnvoyFilter_EnvoyConfigObjectMatch = Message<"istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectMatch"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.PatchContext context = 1;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.PatchContext context = 1 */
   context: EnvoyFilter_PatchContext;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.ProxyMatch proxy = 2;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.ProxyMatch proxy = 2 */
   proxy?: EnvoyFilter_ProxyMatch | undefined;
-
-  /**
-   * @generated from oneof istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectMatch.object_types
-   */
+  /** oneof istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectMatch.object_types */
   objectTypes: {
-    /**
-     * @generated from field: istio.networking.v1alpha3.EnvoyFilter.ListenerMatch listener = 3;
-     */
+    /** istio.networking.v1alpha3.EnvoyFilter.ListenerMatch listener = 3 */
     value: EnvoyFilter_ListenerMatch;
     case: "listener";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch route_configuration = 4;
-     */
+    /** istio.networking.v1alpha3.EnvoyFilter.RouteConfigurationMatch route_configuration = 4 */
     value: EnvoyFilter_RouteConfigurationMatch;
     case: "routeConfiguration";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.EnvoyFilter.ClusterMatch cluster = 5;
-     */
+    /** istio.networking.v1alpha3.EnvoyFilter.ClusterMatch cluster = 5 */
     value: EnvoyFilter_ClusterMatch;
     case: "cluster";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.EnvoyFilter.WaypointMatch waypoint = 6;
-     */
+    /** istio.networking.v1alpha3.EnvoyFilter.WaypointMatch waypoint = 6 */
     value: EnvoyFilter_WaypointMatch;
     case: "waypoint";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectMatch.
- * Use `create(EnvoyFilter_EnvoyConfigObjectMatchSchema)` to create a new message.
- */
 export const EnvoyFilter_EnvoyConfigObjectMatchSchema: GenMessage<EnvoyFilter_EnvoyConfigObjectMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 6);
 
-/**
- * @generated from message istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectPatch
- */
+/** message istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectPatch */
 export type EnvoyFilter_EnvoyConfigObjectPatch = Message<"istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectPatch"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.ApplyTo apply_to = 1;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.ApplyTo apply_to = 1 */
   applyTo: EnvoyFilter_ApplyTo;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectMatch match = 2;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectMatch match = 2 */
   match?: EnvoyFilter_EnvoyConfigObjectMatch | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.EnvoyFilter.Patch patch = 3;
-   */
+  /** istio.networking.v1alpha3.EnvoyFilter.Patch patch = 3 */
   patch?: EnvoyFilter_Patch | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.EnvoyFilter.EnvoyConfigObjectPatch.
- * Use `create(EnvoyFilter_EnvoyConfigObjectPatchSchema)` to create a new message.
- */
 export const EnvoyFilter_EnvoyConfigObjectPatchSchema: GenMessage<EnvoyFilter_EnvoyConfigObjectPatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 7);
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.ApplyTo
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.ApplyTo */
 export const EnvoyFilter_ApplyTo = {
-  /**
-   * @generated from enum value: INVALID = 0;
-   */
   INVALID: 0,
-
-  /**
-   * @generated from enum value: LISTENER = 1;
-   */
   LISTENER: 1,
-
-  /**
-   * @generated from enum value: FILTER_CHAIN = 2;
-   */
   FILTER_CHAIN: 2,
-
-  /**
-   * @generated from enum value: NETWORK_FILTER = 3;
-   */
   NETWORK_FILTER: 3,
-
-  /**
-   * @generated from enum value: HTTP_FILTER = 4;
-   */
   HTTP_FILTER: 4,
-
-  /**
-   * @generated from enum value: ROUTE_CONFIGURATION = 5;
-   */
   ROUTE_CONFIGURATION: 5,
-
-  /**
-   * @generated from enum value: VIRTUAL_HOST = 6;
-   */
   VIRTUAL_HOST: 6,
-
-  /**
-   * @generated from enum value: HTTP_ROUTE = 7;
-   */
   HTTP_ROUTE: 7,
-
-  /**
-   * @generated from enum value: CLUSTER = 8;
-   */
   CLUSTER: 8,
-
-  /**
-   * @generated from enum value: EXTENSION_CONFIG = 9;
-   */
   EXTENSION_CONFIG: 9,
-
-  /**
-   * @generated from enum value: BOOTSTRAP = 10;
-   */
   BOOTSTRAP: 10,
-
-  /**
-   * @generated from enum value: LISTENER_FILTER = 11;
-   */
   LISTENER_FILTER: 11,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.ApplyTo
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.ApplyTo */
 export type EnvoyFilter_ApplyTo = (typeof EnvoyFilter_ApplyTo)[keyof typeof EnvoyFilter_ApplyTo] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.EnvoyFilter.ApplyTo.
- */
 export const EnvoyFilter_ApplyToSchema: GenEnum<EnvoyFilter_ApplyTo> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 0);
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.PatchContext
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.PatchContext */
 export const EnvoyFilter_PatchContext = {
-  /**
-   * @generated from enum value: ANY = 0;
-   */
   ANY: 0,
-
-  /**
-   * @generated from enum value: SIDECAR_INBOUND = 1;
-   */
   SIDECAR_INBOUND: 1,
-
-  /**
-   * @generated from enum value: SIDECAR_OUTBOUND = 2;
-   */
   SIDECAR_OUTBOUND: 2,
-
-  /**
-   * @generated from enum value: GATEWAY = 3;
-   */
   GATEWAY: 3,
-
-  /**
-   * @generated from enum value: WAYPOINT = 4;
-   */
   WAYPOINT: 4,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.EnvoyFilter.PatchContext
- */
+/** enum istio.networking.v1alpha3.EnvoyFilter.PatchContext */
 export type EnvoyFilter_PatchContext = (typeof EnvoyFilter_PatchContext)[keyof typeof EnvoyFilter_PatchContext] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.EnvoyFilter.PatchContext.
- */
 export const EnvoyFilter_PatchContextSchema: GenEnum<EnvoyFilter_PatchContext> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_envoy_filter, 0, 1);
 

@@ -5,316 +5,136 @@ import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/v1alpha3/gateway.proto.
- */
 export const file_istio_networking_v1alpha3_gateway: GenFile = /*@__PURE__*/
   fileDesc("Cidpc3Rpby9uZXR3b3JraW5nL3YxYWxwaGEzL2dhdGV3YXkucHJvdG8SGWlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMisgEKB0dhdGV3YXkSMgoHc2VydmVycxgBIAMoCzIhLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuU2VydmVyEkIKCHNlbGVjdG9yGAIgAygLMjAuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5HYXRld2F5LlNlbGVjdG9yRW50cnkaLwoNU2VsZWN0b3JFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrcBCgZTZXJ2ZXISLQoEcG9ydBgBIAEoCzIfLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuUG9ydBIMCgRiaW5kGAQgASgJEg0KBWhvc3RzGAIgAygJEjkKA3RscxgDIAEoCzIsLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuU2VydmVyVExTU2V0dGluZ3MSGAoQZGVmYXVsdF9lbmRwb2ludBgFIAEoCRIMCgRuYW1lGAYgASgJIksKBFBvcnQSDgoGbnVtYmVyGAEgASgNEhAKCHByb3RvY29sGAIgASgJEgwKBG5hbWUYAyABKAkSEwoLdGFyZ2V0X3BvcnQYBCABKA0i8AcKEVNlcnZlclRMU1NldHRpbmdzEhYKDmh0dHBzX3JlZGlyZWN0GAEgASgIEkIKBG1vZGUYAiABKA4yNC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlNlcnZlclRMU1NldHRpbmdzLlRMU21vZGUSGgoSc2VydmVyX2NlcnRpZmljYXRlGAMgASgJEhMKC3ByaXZhdGVfa2V5GAQgASgJEhcKD2NhX2NlcnRpZmljYXRlcxgFIAEoCRIOCgZjYV9jcmwYDSABKAkSFwoPY3JlZGVudGlhbF9uYW1lGAogASgJEhgKEGNyZWRlbnRpYWxfbmFtZXMYDiADKAkSHwoXY2FfY2VydF9jcmVkZW50aWFsX25hbWUYECABKAkSVQoQdGxzX2NlcnRpZmljYXRlcxgPIAMoCzI7LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuU2VydmVyVExTU2V0dGluZ3MuVExTQ2VydGlmaWNhdGUSGQoRc3ViamVjdF9hbHRfbmFtZXMYBiADKAkSHwoXdmVyaWZ5X2NlcnRpZmljYXRlX3Nwa2kYCyADKAkSHwoXdmVyaWZ5X2NlcnRpZmljYXRlX2hhc2gYDCADKAkSVgoUbWluX3Byb3RvY29sX3ZlcnNpb24YByABKA4yOC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlNlcnZlclRMU1NldHRpbmdzLlRMU1Byb3RvY29sElYKFG1heF9wcm90b2NvbF92ZXJzaW9uGAggASgOMjguaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5TZXJ2ZXJUTFNTZXR0aW5ncy5UTFNQcm90b2NvbBIVCg1jaXBoZXJfc3VpdGVzGAkgAygJEjgKFGluc2VjdXJlX3NraXBfdmVyaWZ5GBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRpaCg5UTFNDZXJ0aWZpY2F0ZRIaChJzZXJ2ZXJfY2VydGlmaWNhdGUYASABKAkSEwoLcHJpdmF0ZV9rZXkYAiABKAkSFwoPY2FfY2VydGlmaWNhdGVzGAMgASgJIm8KB1RMU21vZGUSDwoLUEFTU1RIUk9VR0gQABIKCgZTSU1QTEUQARIKCgZNVVRVQUwQAhIUChBBVVRPX1BBU1NUSFJPVUdIEAMSEAoMSVNUSU9fTVVUVUFMEAQSEwoPT1BUSU9OQUxfTVVUVUFMEAUiTwoLVExTUHJvdG9jb2wSDAoIVExTX0FVVE8QABILCgdUTFNWMV8wEAESCwoHVExTVjFfMRACEgsKB1RMU1YxXzIQAxILCgdUTFNWMV8zEARiBnByb3RvMw", [file_google_protobuf_wrappers]);
 
-/**
- * @generated from message istio.networking.v1alpha3.Gateway
- */
+/** message istio.networking.v1alpha3.Gateway */
 export type Gateway = Message<"istio.networking.v1alpha3.Gateway"> & {
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.Server servers = 1;
-   */
+  /** repeated istio.networking.v1alpha3.Server servers = 1 */
   servers: Server[];
-
-  /**
-   * @generated from field: map<string, string> selector = 2;
-   */
+  /** map<string, string> selector = 2 */
   selector: { [key: string]: string };
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Gateway.
- * Use `create(GatewaySchema)` to create a new message.
- */
 export const GatewaySchema: GenMessage<Gateway> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_gateway, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.Server
- */
+/** message istio.networking.v1alpha3.Server */
 export type Server = Message<"istio.networking.v1alpha3.Server"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.Port port = 1;
-   */
+  /** istio.networking.v1alpha3.Port port = 1 */
   port?: Port | undefined;
-
-  /**
-   * @generated from field: string bind = 4;
-   */
+  /** string bind = 4 */
   bind: string;
-
-  /**
-   * @generated from field: repeated string hosts = 2;
-   */
+  /** repeated string hosts = 2 */
   hosts: string[];
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ServerTLSSettings tls = 3;
-   */
+  /** istio.networking.v1alpha3.ServerTLSSettings tls = 3 */
   tls?: ServerTLSSettings | undefined;
-
-  /**
-   * @generated from field: string default_endpoint = 5;
-   */
+  /** string default_endpoint = 5 */
   defaultEndpoint: string;
-
-  /**
-   * @generated from field: string name = 6;
-   */
+  /** string name = 6 */
   name: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Server.
- * Use `create(ServerSchema)` to create a new message.
- */
 export const ServerSchema: GenMessage<Server> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_gateway, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.Port
- */
+/** message istio.networking.v1alpha3.Port */
 export type Port = Message<"istio.networking.v1alpha3.Port"> & {
-  /**
-   * @generated from field: uint32 number = 1;
-   */
+  /** uint32 number = 1 */
   number: number;
-
-  /**
-   * @generated from field: string protocol = 2;
-   */
+  /** string protocol = 2 */
   protocol: string;
-
-  /**
-   * @generated from field: string name = 3;
-   */
+  /** string name = 3 */
   name: string;
-
-  /**
-   * @generated from field: uint32 target_port = 4;
-   */
+  /** uint32 target_port = 4 */
   targetPort: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Port.
- * Use `create(PortSchema)` to create a new message.
- */
 export const PortSchema: GenMessage<Port> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_gateway, 2);
 
-/**
- * @generated from message istio.networking.v1alpha3.ServerTLSSettings
- */
+/** message istio.networking.v1alpha3.ServerTLSSettings */
 export type ServerTLSSettings = Message<"istio.networking.v1alpha3.ServerTLSSettings"> & {
-  /**
-   * @generated from field: bool https_redirect = 1;
-   */
+  /** bool https_redirect = 1 */
   httpsRedirect: boolean;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ServerTLSSettings.TLSmode mode = 2;
-   */
+  /** istio.networking.v1alpha3.ServerTLSSettings.TLSmode mode = 2 */
   mode: ServerTLSSettings_TLSmode;
-
-  /**
-   * @generated from field: string server_certificate = 3;
-   */
+  /** string server_certificate = 3 */
   serverCertificate: string;
-
-  /**
-   * @generated from field: string private_key = 4;
-   */
+  /** string private_key = 4 */
   privateKey: string;
-
-  /**
-   * @generated from field: string ca_certificates = 5;
-   */
+  /** string ca_certificates = 5 */
   caCertificates: string;
-
-  /**
-   * @generated from field: string ca_crl = 13;
-   */
+  /** string ca_crl = 13 */
   caCrl: string;
-
-  /**
-   * @generated from field: string credential_name = 10;
-   */
+  /** string credential_name = 10 */
   credentialName: string;
-
-  /**
-   * @generated from field: repeated string credential_names = 14;
-   */
+  /** repeated string credential_names = 14 */
   credentialNames: string[];
-
-  /**
-   * @generated from field: string ca_cert_credential_name = 16;
-   */
+  /** string ca_cert_credential_name = 16 */
   caCertCredentialName: string;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.ServerTLSSettings.TLSCertificate tls_certificates = 15;
-   */
+  /** repeated istio.networking.v1alpha3.ServerTLSSettings.TLSCertificate tls_certificates = 15 */
   tlsCertificates: ServerTLSSettings_TLSCertificate[];
-
-  /**
-   * @generated from field: repeated string subject_alt_names = 6;
-   */
+  /** repeated string subject_alt_names = 6 */
   subjectAltNames: string[];
-
-  /**
-   * @generated from field: repeated string verify_certificate_spki = 11;
-   */
+  /** repeated string verify_certificate_spki = 11 */
   verifyCertificateSpki: string[];
-
-  /**
-   * @generated from field: repeated string verify_certificate_hash = 12;
-   */
+  /** repeated string verify_certificate_hash = 12 */
   verifyCertificateHash: string[];
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ServerTLSSettings.TLSProtocol min_protocol_version = 7;
-   */
+  /** istio.networking.v1alpha3.ServerTLSSettings.TLSProtocol min_protocol_version = 7 */
   minProtocolVersion: ServerTLSSettings_TLSProtocol;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ServerTLSSettings.TLSProtocol max_protocol_version = 8;
-   */
+  /** istio.networking.v1alpha3.ServerTLSSettings.TLSProtocol max_protocol_version = 8 */
   maxProtocolVersion: ServerTLSSettings_TLSProtocol;
-
-  /**
-   * @generated from field: repeated string cipher_suites = 9;
-   */
+  /** repeated string cipher_suites = 9 */
   cipherSuites: string[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue insecure_skip_verify = 17;
-   */
+  /** google.protobuf.BoolValue insecure_skip_verify = 17 */
   insecureSkipVerify?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ServerTLSSettings.
- * Use `create(ServerTLSSettingsSchema)` to create a new message.
- */
 export const ServerTLSSettingsSchema: GenMessage<ServerTLSSettings> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_gateway, 3);
 
-/**
- * @generated from message istio.networking.v1alpha3.ServerTLSSettings.TLSCertificate
- */
+/** message istio.networking.v1alpha3.ServerTLSSettings.TLSCertificate */
 export type ServerTLSSettings_TLSCertificate = Message<"istio.networking.v1alpha3.ServerTLSSettings.TLSCertificate"> & {
-  /**
-   * @generated from field: string server_certificate = 1;
-   */
+  /** string server_certificate = 1 */
   serverCertificate: string;
-
-  /**
-   * @generated from field: string private_key = 2;
-   */
+  /** string private_key = 2 */
   privateKey: string;
-
-  /**
-   * @generated from field: string ca_certificates = 3;
-   */
+  /** string ca_certificates = 3 */
   caCertificates: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ServerTLSSettings.TLSCertificate.
- * Use `create(ServerTLSSettings_TLSCertificateSchema)` to create a new message.
- */
 export const ServerTLSSettings_TLSCertificateSchema: GenMessage<ServerTLSSettings_TLSCertificate> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_gateway, 3, 0);
 
-/**
- * @generated from enum istio.networking.v1alpha3.ServerTLSSettings.TLSmode
- */
+/** enum istio.networking.v1alpha3.ServerTLSSettings.TLSmode */
 export const ServerTLSSettings_TLSmode = {
-  /**
-   * @generated from enum value: PASSTHROUGH = 0;
-   */
   PASSTHROUGH: 0,
-
-  /**
-   * @generated from enum value: SIMPLE = 1;
-   */
   SIMPLE: 1,
-
-  /**
-   * @generated from enum value: MUTUAL = 2;
-   */
   MUTUAL: 2,
-
-  /**
-   * @generated from enum value: AUTO_PASSTHROUGH = 3;
-   */
   AUTO_PASSTHROUGH: 3,
-
-  /**
-   * @generated from enum value: ISTIO_MUTUAL = 4;
-   */
   ISTIO_MUTUAL: 4,
-
-  /**
-   * @generated from enum value: OPTIONAL_MUTUAL = 5;
-   */
   OPTIONAL_MUTUAL: 5,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.ServerTLSSettings.TLSmode
- */
+/** enum istio.networking.v1alpha3.ServerTLSSettings.TLSmode */
 export type ServerTLSSettings_TLSmode = (typeof ServerTLSSettings_TLSmode)[keyof typeof ServerTLSSettings_TLSmode] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.ServerTLSSettings.TLSmode.
- */
 export const ServerTLSSettings_TLSmodeSchema: GenEnum<ServerTLSSettings_TLSmode> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_gateway, 3, 0);
 
-/**
- * @generated from enum istio.networking.v1alpha3.ServerTLSSettings.TLSProtocol
- */
+/** enum istio.networking.v1alpha3.ServerTLSSettings.TLSProtocol */
 export const ServerTLSSettings_TLSProtocol = {
-  /**
-   * @generated from enum value: TLS_AUTO = 0;
-   */
   TLS_AUTO: 0,
-
-  /**
-   * @generated from enum value: TLSV1_0 = 1;
-   */
   TLSV1_0: 1,
-
-  /**
-   * @generated from enum value: TLSV1_1 = 2;
-   */
   TLSV1_1: 2,
-
-  /**
-   * @generated from enum value: TLSV1_2 = 3;
-   */
   TLSV1_2: 3,
-
-  /**
-   * @generated from enum value: TLSV1_3 = 4;
-   */
   TLSV1_3: 4,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.ServerTLSSettings.TLSProtocol
- */
+/** enum istio.networking.v1alpha3.ServerTLSSettings.TLSProtocol */
 export type ServerTLSSettings_TLSProtocol = (typeof ServerTLSSettings_TLSProtocol)[keyof typeof ServerTLSSettings_TLSProtocol] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.ServerTLSSettings.TLSProtocol.
- */
 export const ServerTLSSettings_TLSProtocolSchema: GenEnum<ServerTLSSettings_TLSProtocol> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_gateway, 3, 1);
 

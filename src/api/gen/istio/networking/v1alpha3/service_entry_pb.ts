@@ -12,219 +12,99 @@ import type { WorkloadEntry } from "./workload_entry_pb.ts";
 import { file_istio_networking_v1alpha3_workload_entry } from "./workload_entry_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/v1alpha3/service_entry.proto.
- */
 export const file_istio_networking_v1alpha3_service_entry: GenFile = /*@__PURE__*/
   fileDesc("Ci1pc3Rpby9uZXR3b3JraW5nL3YxYWxwaGEzL3NlcnZpY2VfZW50cnkucHJvdG8SGWlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMiqwQKDFNlcnZpY2VFbnRyeRINCgVob3N0cxgBIAMoCRIRCglhZGRyZXNzZXMYAiADKAkSNQoFcG9ydHMYAyADKAsyJi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlNlcnZpY2VQb3J0EkIKCGxvY2F0aW9uGAQgASgOMjAuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5TZXJ2aWNlRW50cnkuTG9jYXRpb24SRgoKcmVzb2x1dGlvbhgFIAEoDjIyLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuU2VydmljZUVudHJ5LlJlc29sdXRpb24SOwoJZW5kcG9pbnRzGAYgAygLMiguaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Xb3JrbG9hZEVudHJ5EkYKEXdvcmtsb2FkX3NlbGVjdG9yGAkgASgLMisuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Xb3JrbG9hZFNlbGVjdG9yEhEKCWV4cG9ydF90bxgHIAMoCRIZChFzdWJqZWN0X2FsdF9uYW1lcxgIIAMoCSIwCghMb2NhdGlvbhIRCg1NRVNIX0VYVEVSTkFMEAASEQoNTUVTSF9JTlRFUk5BTBABIlEKClJlc29sdXRpb24SCAoETk9ORRAAEgoKBlNUQVRJQxABEgcKA0ROUxACEhMKD0ROU19ST1VORF9ST0JJThADEg8KC0RZTkFNSUNfRE5TEAQiUgoLU2VydmljZVBvcnQSDgoGbnVtYmVyGAEgASgNEhAKCHByb3RvY29sGAIgASgJEgwKBG5hbWUYAyABKAkSEwoLdGFyZ2V0X3BvcnQYBCABKA0i+AEKElNlcnZpY2VFbnRyeVN0YXR1cxI3Cgpjb25kaXRpb25zGAEgAygLMiMuaXN0aW8ubWV0YS52MWFscGhhMS5Jc3Rpb0NvbmRpdGlvbhJJChN2YWxpZGF0aW9uX21lc3NhZ2VzGAIgAygLMiwuaXN0aW8uYW5hbHlzaXMudjFhbHBoYTEuQW5hbHlzaXNNZXNzYWdlQmFzZRIbChNvYnNlcnZlZF9nZW5lcmF0aW9uGAMgASgDEkEKCWFkZHJlc3NlcxgKIAMoCzIuLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuU2VydmljZUVudHJ5QWRkcmVzcyIyChNTZXJ2aWNlRW50cnlBZGRyZXNzEg0KBXZhbHVlGAEgASgJEgwKBGhvc3QYAiABKAliBnByb3RvMw", [file_istio_analysis_v1alpha1_message, file_istio_meta_v1alpha1_status, file_istio_networking_v1alpha3_sidecar, file_istio_networking_v1alpha3_workload_entry]);
 
-/**
- * @generated from message istio.networking.v1alpha3.ServiceEntry
- */
+/** message istio.networking.v1alpha3.ServiceEntry */
 export type ServiceEntry = Message<"istio.networking.v1alpha3.ServiceEntry"> & {
-  /**
-   * @generated from field: repeated string hosts = 1;
-   */
+  /** repeated string hosts = 1 */
   hosts: string[];
-
-  /**
-   * @generated from field: repeated string addresses = 2;
-   */
+  /** repeated string addresses = 2 */
   addresses: string[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.ServicePort ports = 3;
-   */
+  /** repeated istio.networking.v1alpha3.ServicePort ports = 3 */
   ports: ServicePort[];
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ServiceEntry.Location location = 4;
-   */
+  /** istio.networking.v1alpha3.ServiceEntry.Location location = 4 */
   location: ServiceEntry_Location;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ServiceEntry.Resolution resolution = 5;
-   */
+  /** istio.networking.v1alpha3.ServiceEntry.Resolution resolution = 5 */
   resolution: ServiceEntry_Resolution;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.WorkloadEntry endpoints = 6;
-   */
+  /** repeated istio.networking.v1alpha3.WorkloadEntry endpoints = 6 */
   endpoints: WorkloadEntry[];
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.WorkloadSelector workload_selector = 9;
-   */
+  /** istio.networking.v1alpha3.WorkloadSelector workload_selector = 9 */
   workloadSelector?: WorkloadSelector | undefined;
-
-  /**
-   * @generated from field: repeated string export_to = 7;
-   */
+  /** repeated string export_to = 7 */
   exportTo: string[];
-
-  /**
-   * @generated from field: repeated string subject_alt_names = 8;
-   */
+  /** repeated string subject_alt_names = 8 */
   subjectAltNames: string[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ServiceEntry.
- * Use `create(ServiceEntrySchema)` to create a new message.
- */
 export const ServiceEntrySchema: GenMessage<ServiceEntry> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_service_entry, 0);
 
-/**
- * @generated from enum istio.networking.v1alpha3.ServiceEntry.Location
- */
+/** enum istio.networking.v1alpha3.ServiceEntry.Location */
 export const ServiceEntry_Location = {
-  /**
-   * @generated from enum value: MESH_EXTERNAL = 0;
-   */
   MESH_EXTERNAL: 0,
-
-  /**
-   * @generated from enum value: MESH_INTERNAL = 1;
-   */
   MESH_INTERNAL: 1,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.ServiceEntry.Location
- */
+/** enum istio.networking.v1alpha3.ServiceEntry.Location */
 export type ServiceEntry_Location = (typeof ServiceEntry_Location)[keyof typeof ServiceEntry_Location] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.ServiceEntry.Location.
- */
 export const ServiceEntry_LocationSchema: GenEnum<ServiceEntry_Location> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_service_entry, 0, 0);
 
-/**
- * @generated from enum istio.networking.v1alpha3.ServiceEntry.Resolution
- */
+/** enum istio.networking.v1alpha3.ServiceEntry.Resolution */
 export const ServiceEntry_Resolution = {
-  /**
-   * @generated from enum value: NONE = 0;
-   */
   NONE: 0,
-
-  /**
-   * @generated from enum value: STATIC = 1;
-   */
   STATIC: 1,
-
-  /**
-   * @generated from enum value: DNS = 2;
-   */
   DNS: 2,
-
-  /**
-   * @generated from enum value: DNS_ROUND_ROBIN = 3;
-   */
   DNS_ROUND_ROBIN: 3,
-
-  /**
-   * @generated from enum value: DYNAMIC_DNS = 4;
-   */
   DYNAMIC_DNS: 4,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.ServiceEntry.Resolution
- */
+/** enum istio.networking.v1alpha3.ServiceEntry.Resolution */
 export type ServiceEntry_Resolution = (typeof ServiceEntry_Resolution)[keyof typeof ServiceEntry_Resolution] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.ServiceEntry.Resolution.
- */
 export const ServiceEntry_ResolutionSchema: GenEnum<ServiceEntry_Resolution> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_service_entry, 0, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.ServicePort
- */
+/** message istio.networking.v1alpha3.ServicePort */
 export type ServicePort = Message<"istio.networking.v1alpha3.ServicePort"> & {
-  /**
-   * @generated from field: uint32 number = 1;
-   */
+  /** uint32 number = 1 */
   number: number;
-
-  /**
-   * @generated from field: string protocol = 2;
-   */
+  /** string protocol = 2 */
   protocol: string;
-
-  /**
-   * @generated from field: string name = 3;
-   */
+  /** string name = 3 */
   name: string;
-
-  /**
-   * @generated from field: uint32 target_port = 4;
-   */
+  /** uint32 target_port = 4 */
   targetPort: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ServicePort.
- * Use `create(ServicePortSchema)` to create a new message.
- */
 export const ServicePortSchema: GenMessage<ServicePort> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_service_entry, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.ServiceEntryStatus
- */
+/** message istio.networking.v1alpha3.ServiceEntryStatus */
 export type ServiceEntryStatus = Message<"istio.networking.v1alpha3.ServiceEntryStatus"> & {
-  /**
-   * @generated from field: repeated istio.meta.v1alpha1.IstioCondition conditions = 1;
-   */
+  /** repeated istio.meta.v1alpha1.IstioCondition conditions = 1 */
   conditions: IstioCondition[];
-
-  /**
-   * @generated from field: repeated istio.analysis.v1alpha1.AnalysisMessageBase validation_messages = 2;
-   */
+  /** repeated istio.analysis.v1alpha1.AnalysisMessageBase validation_messages = 2 */
   validationMessages: AnalysisMessageBase[];
-
-  /**
-   * @generated from field: int64 observed_generation = 3;
-   */
+  /** int64 observed_generation = 3 */
   observedGeneration: bigint;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.ServiceEntryAddress addresses = 10;
-   */
+  /** repeated istio.networking.v1alpha3.ServiceEntryAddress addresses = 10 */
   addresses: ServiceEntryAddress[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ServiceEntryStatus.
- * Use `create(ServiceEntryStatusSchema)` to create a new message.
- */
 export const ServiceEntryStatusSchema: GenMessage<ServiceEntryStatus> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_service_entry, 2);
 
-/**
- * @generated from message istio.networking.v1alpha3.ServiceEntryAddress
- */
+/** message istio.networking.v1alpha3.ServiceEntryAddress */
 export type ServiceEntryAddress = Message<"istio.networking.v1alpha3.ServiceEntryAddress"> & {
-  /**
-   * @generated from field: string value = 1;
-   */
+  /** string value = 1 */
   value: string;
-
-  /**
-   * @generated from field: string host = 2;
-   */
+  /** string host = 2 */
   host: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ServiceEntryAddress.
- * Use `create(ServiceEntryAddressSchema)` to create a new message.
- */
 export const ServiceEntryAddressSchema: GenMessage<ServiceEntryAddress> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_service_entry, 3);
 

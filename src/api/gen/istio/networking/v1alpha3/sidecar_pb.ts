@@ -10,248 +10,117 @@ import type { Destination } from "./virtual_service_pb.ts";
 import { file_istio_networking_v1alpha3_virtual_service } from "./virtual_service_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/v1alpha3/sidecar.proto.
- */
 export const file_istio_networking_v1alpha3_sidecar: GenFile = /*@__PURE__*/
   fileDesc("Cidpc3Rpby9uZXR3b3JraW5nL3YxYWxwaGEzL3NpZGVjYXIucHJvdG8SGWlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMi+gIKB1NpZGVjYXISRgoRd29ya2xvYWRfc2VsZWN0b3IYASABKAsyKy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLldvcmtsb2FkU2VsZWN0b3ISQAoHaW5ncmVzcxgCIAMoCzIvLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSXN0aW9JbmdyZXNzTGlzdGVuZXISPgoGZWdyZXNzGAMgAygLMi4uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Jc3Rpb0VncmVzc0xpc3RlbmVyElIKF2luYm91bmRfY29ubmVjdGlvbl9wb29sGAcgASgLMjEuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Db25uZWN0aW9uUG9vbFNldHRpbmdzElEKF291dGJvdW5kX3RyYWZmaWNfcG9saWN5GAQgASgLMjAuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5PdXRib3VuZFRyYWZmaWNQb2xpY3kiuQIKFElzdGlvSW5ncmVzc0xpc3RlbmVyEjQKBHBvcnQYASABKAsyJi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlNpZGVjYXJQb3J0EgwKBGJpbmQYAiABKAkSPAoMY2FwdHVyZV9tb2RlGAMgASgOMiYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5DYXB0dXJlTW9kZRIYChBkZWZhdWx0X2VuZHBvaW50GAQgASgJEjkKA3RscxgHIAEoCzIsLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuU2VydmVyVExTU2V0dGluZ3MSSgoPY29ubmVjdGlvbl9wb29sGAggASgLMjEuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Db25uZWN0aW9uUG9vbFNldHRpbmdzIqYBChNJc3Rpb0VncmVzc0xpc3RlbmVyEjQKBHBvcnQYASABKAsyJi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlNpZGVjYXJQb3J0EgwKBGJpbmQYAiABKAkSPAoMY2FwdHVyZV9tb2RlGAMgASgOMiYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5DYXB0dXJlTW9kZRINCgVob3N0cxgEIAMoCSKKAQoQV29ya2xvYWRTZWxlY3RvchJHCgZsYWJlbHMYASADKAsyNy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLldvcmtsb2FkU2VsZWN0b3IuTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLEAQoVT3V0Ym91bmRUcmFmZmljUG9saWN5EkMKBG1vZGUYASABKA4yNS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLk91dGJvdW5kVHJhZmZpY1BvbGljeS5Nb2RlEjwKDGVncmVzc19wcm94eRgCIAEoCzImLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuRGVzdGluYXRpb24iKAoETW9kZRIRCg1SRUdJU1RSWV9PTkxZEAASDQoJQUxMT1dfQU5ZEAEiUgoLU2lkZWNhclBvcnQSDgoGbnVtYmVyGAEgASgNEhAKCHByb3RvY29sGAIgASgJEgwKBG5hbWUYAyABKAkSEwoLdGFyZ2V0X3BvcnQYBCABKA0qMgoLQ2FwdHVyZU1vZGUSCwoHREVGQVVMVBAAEgwKCElQVEFCTEVTEAESCAoETk9ORRACYgZwcm90bzM", [file_istio_networking_v1alpha3_destination_rule, file_istio_networking_v1alpha3_gateway, file_istio_networking_v1alpha3_virtual_service]);
 
-/**
- * @generated from message istio.networking.v1alpha3.Sidecar
- */
+/** message istio.networking.v1alpha3.Sidecar */
 export type Sidecar = Message<"istio.networking.v1alpha3.Sidecar"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.WorkloadSelector workload_selector = 1;
-   */
+  /** istio.networking.v1alpha3.WorkloadSelector workload_selector = 1 */
   workloadSelector?: WorkloadSelector | undefined;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.IstioIngressListener ingress = 2;
-   */
+  /** repeated istio.networking.v1alpha3.IstioIngressListener ingress = 2 */
   ingress: IstioIngressListener[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.IstioEgressListener egress = 3;
-   */
+  /** repeated istio.networking.v1alpha3.IstioEgressListener egress = 3 */
   egress: IstioEgressListener[];
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings inbound_connection_pool = 7;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings inbound_connection_pool = 7 */
   inboundConnectionPool?: ConnectionPoolSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.OutboundTrafficPolicy outbound_traffic_policy = 4;
-   */
+  /** istio.networking.v1alpha3.OutboundTrafficPolicy outbound_traffic_policy = 4 */
   outboundTrafficPolicy?: OutboundTrafficPolicy | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Sidecar.
- * Use `create(SidecarSchema)` to create a new message.
- */
 export const SidecarSchema: GenMessage<Sidecar> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_sidecar, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.IstioIngressListener
- */
+/** message istio.networking.v1alpha3.IstioIngressListener */
 export type IstioIngressListener = Message<"istio.networking.v1alpha3.IstioIngressListener"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.SidecarPort port = 1;
-   */
+  /** istio.networking.v1alpha3.SidecarPort port = 1 */
   port?: SidecarPort | undefined;
-
-  /**
-   * @generated from field: string bind = 2;
-   */
+  /** string bind = 2 */
   bind: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.CaptureMode capture_mode = 3;
-   */
+  /** istio.networking.v1alpha3.CaptureMode capture_mode = 3 */
   captureMode: CaptureMode;
-
-  /**
-   * @generated from field: string default_endpoint = 4;
-   */
+  /** string default_endpoint = 4 */
   defaultEndpoint: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ServerTLSSettings tls = 7;
-   */
+  /** istio.networking.v1alpha3.ServerTLSSettings tls = 7 */
   tls?: ServerTLSSettings | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ConnectionPoolSettings connection_pool = 8;
-   */
+  /** istio.networking.v1alpha3.ConnectionPoolSettings connection_pool = 8 */
   connectionPool?: ConnectionPoolSettings | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.IstioIngressListener.
- * Use `create(IstioIngressListenerSchema)` to create a new message.
- */
 export const IstioIngressListenerSchema: GenMessage<IstioIngressListener> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_sidecar, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.IstioEgressListener
- */
+/** message istio.networking.v1alpha3.IstioEgressListener */
 export type IstioEgressListener = Message<"istio.networking.v1alpha3.IstioEgressListener"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.SidecarPort port = 1;
-   */
+  /** istio.networking.v1alpha3.SidecarPort port = 1 */
   port?: SidecarPort | undefined;
-
-  /**
-   * @generated from field: string bind = 2;
-   */
+  /** string bind = 2 */
   bind: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.CaptureMode capture_mode = 3;
-   */
+  /** istio.networking.v1alpha3.CaptureMode capture_mode = 3 */
   captureMode: CaptureMode;
-
-  /**
-   * @generated from field: repeated string hosts = 4;
-   */
+  /** repeated string hosts = 4 */
   hosts: string[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.IstioEgressListener.
- * Use `create(IstioEgressListenerSchema)` to create a new message.
- */
 export const IstioEgressListenerSchema: GenMessage<IstioEgressListener> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_sidecar, 2);
 
-/**
- * @generated from message istio.networking.v1alpha3.WorkloadSelector
- */
+/** message istio.networking.v1alpha3.WorkloadSelector */
 export type WorkloadSelector = Message<"istio.networking.v1alpha3.WorkloadSelector"> & {
-  /**
-   * @generated from field: map<string, string> labels = 1;
-   */
+  /** map<string, string> labels = 1 */
   labels: { [key: string]: string };
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.WorkloadSelector.
- * Use `create(WorkloadSelectorSchema)` to create a new message.
- */
 export const WorkloadSelectorSchema: GenMessage<WorkloadSelector> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_sidecar, 3);
 
-/**
- * @generated from message istio.networking.v1alpha3.OutboundTrafficPolicy
- */
+/** message istio.networking.v1alpha3.OutboundTrafficPolicy */
 export type OutboundTrafficPolicy = Message<"istio.networking.v1alpha3.OutboundTrafficPolicy"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.OutboundTrafficPolicy.Mode mode = 1;
-   */
+  /** istio.networking.v1alpha3.OutboundTrafficPolicy.Mode mode = 1 */
   mode: OutboundTrafficPolicy_Mode;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Destination egress_proxy = 2;
-   */
+  /** istio.networking.v1alpha3.Destination egress_proxy = 2 */
   egressProxy?: Destination | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.OutboundTrafficPolicy.
- * Use `create(OutboundTrafficPolicySchema)` to create a new message.
- */
 export const OutboundTrafficPolicySchema: GenMessage<OutboundTrafficPolicy> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_sidecar, 4);
 
-/**
- * @generated from enum istio.networking.v1alpha3.OutboundTrafficPolicy.Mode
- */
+/** enum istio.networking.v1alpha3.OutboundTrafficPolicy.Mode */
 export const OutboundTrafficPolicy_Mode = {
-  /**
-   * @generated from enum value: REGISTRY_ONLY = 0;
-   */
   REGISTRY_ONLY: 0,
-
-  /**
-   * @generated from enum value: ALLOW_ANY = 1;
-   */
   ALLOW_ANY: 1,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.OutboundTrafficPolicy.Mode
- */
+/** enum istio.networking.v1alpha3.OutboundTrafficPolicy.Mode */
 export type OutboundTrafficPolicy_Mode = (typeof OutboundTrafficPolicy_Mode)[keyof typeof OutboundTrafficPolicy_Mode] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.OutboundTrafficPolicy.Mode.
- */
 export const OutboundTrafficPolicy_ModeSchema: GenEnum<OutboundTrafficPolicy_Mode> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_sidecar, 4, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.SidecarPort
- */
+/** message istio.networking.v1alpha3.SidecarPort */
 export type SidecarPort = Message<"istio.networking.v1alpha3.SidecarPort"> & {
-  /**
-   * @generated from field: uint32 number = 1;
-   */
+  /** uint32 number = 1 */
   number: number;
-
-  /**
-   * @generated from field: string protocol = 2;
-   */
+  /** string protocol = 2 */
   protocol: string;
-
-  /**
-   * @generated from field: string name = 3;
-   */
+  /** string name = 3 */
   name: string;
-
-  /**
-   * @generated from field: uint32 target_port = 4;
-   */
+  /** uint32 target_port = 4 */
   targetPort: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.SidecarPort.
- * Use `create(SidecarPortSchema)` to create a new message.
- */
 export const SidecarPortSchema: GenMessage<SidecarPort> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_sidecar, 5);
 
-/**
- * @generated from enum istio.networking.v1alpha3.CaptureMode
- */
+/** enum istio.networking.v1alpha3.CaptureMode */
 export const CaptureMode = {
-  /**
-   * @generated from enum value: DEFAULT = 0;
-   */
   DEFAULT: 0,
-
-  /**
-   * @generated from enum value: IPTABLES = 1;
-   */
   IPTABLES: 1,
-
-  /**
-   * @generated from enum value: NONE = 2;
-   */
   NONE: 2,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.CaptureMode
- */
+/** enum istio.networking.v1alpha3.CaptureMode */
 export type CaptureMode = (typeof CaptureMode)[keyof typeof CaptureMode] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.CaptureMode.
- */
 export const CaptureModeSchema: GenEnum<CaptureMode> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_sidecar, 0);
 

@@ -6,997 +6,482 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/v1alpha3/virtual_service.proto.
- */
 export const file_istio_networking_v1alpha3_virtual_service: GenFile = /*@__PURE__*/
   fileDesc("Ci9pc3Rpby9uZXR3b3JraW5nL3YxYWxwaGEzL3ZpcnR1YWxfc2VydmljZS5wcm90bxIZaXN0aW8ubmV0d29ya2luZy52MWFscGhhMyLcAQoOVmlydHVhbFNlcnZpY2USDQoFaG9zdHMYASADKAkSEAoIZ2F0ZXdheXMYAiADKAkSMgoEaHR0cBgDIAMoCzIkLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSFRUUFJvdXRlEjAKA3RscxgFIAMoCzIjLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuVExTUm91dGUSMAoDdGNwGAQgAygLMiMuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5UQ1BSb3V0ZRIRCglleHBvcnRfdG8YBiADKAkiYgoLRGVzdGluYXRpb24SDAoEaG9zdBgBIAEoCRIOCgZzdWJzZXQYAiABKAkSNQoEcG9ydBgDIAEoCzInLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuUG9ydFNlbGVjdG9yIoUHCglIVFRQUm91dGUSDAoEbmFtZRgRIAEoCRI6CgVtYXRjaBgBIAMoCzIrLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSFRUUE1hdGNoUmVxdWVzdBI+CgVyb3V0ZRgCIAMoCzIvLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSFRUUFJvdXRlRGVzdGluYXRpb24SOQoIcmVkaXJlY3QYAyABKAsyJy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhUVFBSZWRpcmVjdBJGCg9kaXJlY3RfcmVzcG9uc2UYFSABKAsyLS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhUVFBEaXJlY3RSZXNwb25zZRI1CghkZWxlZ2F0ZRgUIAEoCzIjLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuRGVsZWdhdGUSNwoHcmV3cml0ZRgEIAEoCzImLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSFRUUFJld3JpdGUSKgoHdGltZW91dBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1CgdyZXRyaWVzGAcgASgLMiQuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5IVFRQUmV0cnkSPAoFZmF1bHQYCCABKAsyLS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhUVFBGYXVsdEluamVjdGlvbhI2CgZtaXJyb3IYCSABKAsyJi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkRlc3RpbmF0aW9uEjwKB21pcnJvcnMYFiADKAsyKy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhUVFBNaXJyb3JQb2xpY3kSNAoObWlycm9yX3BlcmNlbnQYEiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSPQoRbWlycm9yX3BlcmNlbnRhZ2UYEyABKAsyIi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlBlcmNlbnQSOgoLY29yc19wb2xpY3kYCiABKAsyJS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNvcnNQb2xpY3kSMwoHaGVhZGVycxgQIAEoCzIiLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSGVhZGVycyIrCghEZWxlZ2F0ZRIMCgRuYW1lGAEgASgJEhEKCW5hbWVzcGFjZRgCIAEoCSKpAwoHSGVhZGVycxJECgdyZXF1ZXN0GAEgASgLMjMuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5IZWFkZXJzLkhlYWRlck9wZXJhdGlvbnMSRQoIcmVzcG9uc2UYAiABKAsyMy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhlYWRlcnMuSGVhZGVyT3BlcmF0aW9ucxqQAgoQSGVhZGVyT3BlcmF0aW9ucxJJCgNzZXQYASADKAsyPC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhlYWRlcnMuSGVhZGVyT3BlcmF0aW9ucy5TZXRFbnRyeRJJCgNhZGQYAiADKAsyPC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhlYWRlcnMuSGVhZGVyT3BlcmF0aW9ucy5BZGRFbnRyeRIOCgZyZW1vdmUYAyADKAkaKgoIU2V0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoqCghBZGRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIoQBCghUTFNSb3V0ZRI8CgVtYXRjaBgBIAMoCzItLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuVExTTWF0Y2hBdHRyaWJ1dGVzEjoKBXJvdXRlGAIgAygLMisuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Sb3V0ZURlc3RpbmF0aW9uIoMBCghUQ1BSb3V0ZRI7CgVtYXRjaBgBIAMoCzIsLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuTDRNYXRjaEF0dHJpYnV0ZXMSOgoFcm91dGUYAiADKAsyKy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlJvdXRlRGVzdGluYXRpb24i/wcKEEhUVFBNYXRjaFJlcXVlc3QSDAoEbmFtZRgLIAEoCRIzCgN1cmkYASABKAsyJi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlN0cmluZ01hdGNoEjYKBnNjaGVtZRgCIAEoCzImLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuU3RyaW5nTWF0Y2gSNgoGbWV0aG9kGAMgASgLMiYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5TdHJpbmdNYXRjaBI5CglhdXRob3JpdHkYBCABKAsyJi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlN0cmluZ01hdGNoEkkKB2hlYWRlcnMYBSADKAsyOC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhUVFBNYXRjaFJlcXVlc3QuSGVhZGVyc0VudHJ5EgwKBHBvcnQYBiABKA0SVAoNc291cmNlX2xhYmVscxgHIAMoCzI9LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSFRUUE1hdGNoUmVxdWVzdC5Tb3VyY2VMYWJlbHNFbnRyeRIQCghnYXRld2F5cxgIIAMoCRJSCgxxdWVyeV9wYXJhbXMYCSADKAsyPC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhUVFBNYXRjaFJlcXVlc3QuUXVlcnlQYXJhbXNFbnRyeRIXCg9pZ25vcmVfdXJpX2Nhc2UYCiABKAgSWAoPd2l0aG91dF9oZWFkZXJzGAwgAygLMj8uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5IVFRQTWF0Y2hSZXF1ZXN0LldpdGhvdXRIZWFkZXJzRW50cnkSGAoQc291cmNlX25hbWVzcGFjZRgNIAEoCRITCgtzdGF0X3ByZWZpeBgOIAEoCRpWCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEjUKBXZhbHVlGAIgASgLMiYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5TdHJpbmdNYXRjaDoCOAEaMwoRU291cmNlTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARpaChBRdWVyeVBhcmFtc0VudHJ5EgsKA2tleRgBIAEoCRI1CgV2YWx1ZRgCIAEoCzImLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuU3RyaW5nTWF0Y2g6AjgBGl0KE1dpdGhvdXRIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEjUKBXZhbHVlGAIgASgLMiYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5TdHJpbmdNYXRjaDoCOAEimAEKFEhUVFBSb3V0ZURlc3RpbmF0aW9uEjsKC2Rlc3RpbmF0aW9uGAEgASgLMiYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5EZXN0aW5hdGlvbhIOCgZ3ZWlnaHQYAiABKAUSMwoHaGVhZGVycxgHIAEoCzIiLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSGVhZGVycyJfChBSb3V0ZURlc3RpbmF0aW9uEjsKC2Rlc3RpbmF0aW9uGAEgASgLMiYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5EZXN0aW5hdGlvbhIOCgZ3ZWlnaHQYAiABKAUijQIKEUw0TWF0Y2hBdHRyaWJ1dGVzEhsKE2Rlc3RpbmF0aW9uX3N1Ym5ldHMYASADKAkSDAoEcG9ydBgCIAEoDRIVCg1zb3VyY2Vfc3VibmV0GAMgASgJElUKDXNvdXJjZV9sYWJlbHMYBCADKAsyPi5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkw0TWF0Y2hBdHRyaWJ1dGVzLlNvdXJjZUxhYmVsc0VudHJ5EhAKCGdhdGV3YXlzGAUgAygJEhgKEHNvdXJjZV9uYW1lc3BhY2UYBiABKAkaMwoRU291cmNlTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKLAgoSVExTTWF0Y2hBdHRyaWJ1dGVzEhEKCXNuaV9ob3N0cxgBIAMoCRIbChNkZXN0aW5hdGlvbl9zdWJuZXRzGAIgAygJEgwKBHBvcnQYAyABKA0SVgoNc291cmNlX2xhYmVscxgFIAMoCzI/LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuVExTTWF0Y2hBdHRyaWJ1dGVzLlNvdXJjZUxhYmVsc0VudHJ5EhAKCGdhdGV3YXlzGAYgAygJEhgKEHNvdXJjZV9uYW1lc3BhY2UYByABKAkaMwoRU291cmNlTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKvAgoMSFRUUFJlZGlyZWN0EgsKA3VyaRgBIAEoCRIRCglhdXRob3JpdHkYAiABKAkSDgoEcG9ydBgEIAEoDUgAElQKC2Rlcml2ZV9wb3J0GAUgASgOMj0uaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5IVFRQUmVkaXJlY3QuUmVkaXJlY3RQb3J0U2VsZWN0aW9uSAASDgoGc2NoZW1lGAYgASgJEhUKDXJlZGlyZWN0X2NvZGUYAyABKA0SFgoOcHJlZml4X3Jld3JpdGUYByABKAkiSQoVUmVkaXJlY3RQb3J0U2VsZWN0aW9uEhkKFUZST01fUFJPVE9DT0xfREVGQVVMVBAAEhUKEUZST01fUkVRVUVTVF9QT1JUEAFCDwoNcmVkaXJlY3RfcG9ydCJXChJIVFRQRGlyZWN0UmVzcG9uc2USDgoGc3RhdHVzGAEgASgNEjEKBGJvZHkYAiABKAsyIy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhUVFBCb2R5IjoKCEhUVFBCb2R5EhAKBnN0cmluZxgBIAEoCUgAEg8KBWJ5dGVzGAIgASgMSABCCwoJc3BlY2lmaWVyInEKC0hUVFBSZXdyaXRlEgsKA3VyaRgBIAEoCRIRCglhdXRob3JpdHkYAiABKAkSQgoRdXJpX3JlZ2V4X3Jld3JpdGUYAyABKAsyJy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlJlZ2V4UmV3cml0ZSIuCgxSZWdleFJld3JpdGUSDQoFbWF0Y2gYASABKAkSDwoHcmV3cml0ZRgCIAEoCSJPCgtTdHJpbmdNYXRjaBIPCgVleGFjdBgBIAEoCUgAEhAKBnByZWZpeBgCIAEoCUgAEg8KBXJlZ2V4GAMgASgJSABCDAoKbWF0Y2hfdHlwZSKNAgoJSFRUUFJldHJ5EhAKCGF0dGVtcHRzGAEgASgFEjIKD3Blcl90cnlfdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIQCghyZXRyeV9vbhgDIAEoCRI7ChdyZXRyeV9yZW1vdGVfbG9jYWxpdGllcxgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSPwobcmV0cnlfaWdub3JlX3ByZXZpb3VzX2hvc3RzGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIqCgdiYWNrb2ZmGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIqQDCgpDb3JzUG9saWN5EhQKDGFsbG93X29yaWdpbhgBIAMoCRI9Cg1hbGxvd19vcmlnaW5zGAcgAygLMiYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5TdHJpbmdNYXRjaBIVCg1hbGxvd19tZXRob2RzGAIgAygJEhUKDWFsbG93X2hlYWRlcnMYAyADKAkSFgoOZXhwb3NlX2hlYWRlcnMYBCADKAkSKgoHbWF4X2FnZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChFhbGxvd19jcmVkZW50aWFscxgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSVwoUdW5tYXRjaGVkX3ByZWZsaWdodHMYCCABKA4yOS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkNvcnNQb2xpY3kuVW5tYXRjaGVkUHJlZmxpZ2h0cyI/ChNVbm1hdGNoZWRQcmVmbGlnaHRzEg8KC1VOU1BFQ0lGSUVEEAASCwoHRk9SV0FSRBABEgoKBklHTk9SRRACIoEEChJIVFRQRmF1bHRJbmplY3Rpb24SQgoFZGVsYXkYASABKAsyMy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLkhUVFBGYXVsdEluamVjdGlvbi5EZWxheRJCCgVhYm9ydBgCIAEoCzIzLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSFRUUEZhdWx0SW5qZWN0aW9uLkFib3J0Gs0BCgVEZWxheRIPCgdwZXJjZW50GAEgASgFEjAKC2ZpeGVkX2RlbGF5GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAASNgoRZXhwb25lbnRpYWxfZGVsYXkYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25IABI2CgpwZXJjZW50YWdlGAUgASgLMiIuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5QZXJjZW50QhEKD2h0dHBfZGVsYXlfdHlwZRqSAQoFQWJvcnQSFQoLaHR0cF9zdGF0dXMYAiABKAVIABIVCgtncnBjX3N0YXR1cxgDIAEoCUgAEhUKC2h0dHAyX2Vycm9yGAQgASgJSAASNgoKcGVyY2VudGFnZRgFIAEoCzIiLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuUGVyY2VudEIMCgplcnJvcl90eXBlIocBChBIVFRQTWlycm9yUG9saWN5EjsKC2Rlc3RpbmF0aW9uGAEgASgLMiYuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5EZXN0aW5hdGlvbhI2CgpwZXJjZW50YWdlGAIgASgLMiIuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5QZXJjZW50Ih4KDFBvcnRTZWxlY3RvchIOCgZudW1iZXIYASABKA0iGAoHUGVyY2VudBINCgV2YWx1ZRgBIAEoAWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message istio.networking.v1alpha3.VirtualService
- */
+/** message istio.networking.v1alpha3.VirtualService */
 export type VirtualService = Message<"istio.networking.v1alpha3.VirtualService"> & {
-  /**
-   * @generated from field: repeated string hosts = 1;
-   */
+  /** repeated string hosts = 1 */
   hosts: string[];
-
-  /**
-   * @generated from field: repeated string gateways = 2;
-   */
+  /** repeated string gateways = 2 */
   gateways: string[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.HTTPRoute http = 3;
-   */
+  /** repeated istio.networking.v1alpha3.HTTPRoute http = 3 */
   http: HTTPRoute[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.TLSRoute tls = 5;
-   */
+  /** repeated istio.networking.v1alpha3.TLSRoute tls = 5 */
   tls: TLSRoute[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.TCPRoute tcp = 4;
-   */
+  /** repeated istio.networking.v1alpha3.TCPRoute tcp = 4 */
   tcp: TCPRoute[];
-
-  /**
-   * @generated from field: repeated string export_to = 6;
-   */
+  /** repeated string export_to = 6 */
   exportTo: string[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.VirtualService.
- * Use `create(VirtualServiceSchema)` to create a new message.
- */
 export const VirtualServiceSchema: GenMessage<VirtualService> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.Destination
- */
+/** message istio.networking.v1alpha3.Destination */
 export type Destination = Message<"istio.networking.v1alpha3.Destination"> & {
-  /**
-   * @generated from field: string host = 1;
-   */
+  /** string host = 1 */
   host: string;
-
-  /**
-   * @generated from field: string subset = 2;
-   */
+  /** string subset = 2 */
   subset: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.PortSelector port = 3;
-   */
+  /** istio.networking.v1alpha3.PortSelector port = 3 */
   port?: PortSelector | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Destination.
- * Use `create(DestinationSchema)` to create a new message.
- */
 export const DestinationSchema: GenMessage<Destination> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPRoute
- */
+/** message istio.networking.v1alpha3.HTTPRoute */
 export type HTTPRoute = Message<"istio.networking.v1alpha3.HTTPRoute"> & {
-  /**
-   * @generated from field: string name = 17;
-   */
+  /** string name = 17 */
   name: string;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.HTTPMatchRequest match = 1;
-   */
+  /** repeated istio.networking.v1alpha3.HTTPMatchRequest match = 1 */
   match: HTTPMatchRequest[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.HTTPRouteDestination route = 2;
-   */
+  /** repeated istio.networking.v1alpha3.HTTPRouteDestination route = 2 */
   route: HTTPRouteDestination[];
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.HTTPRedirect redirect = 3;
-   */
+  /** istio.networking.v1alpha3.HTTPRedirect redirect = 3 */
   redirect?: HTTPRedirect | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.HTTPDirectResponse direct_response = 21;
-   */
+  /** istio.networking.v1alpha3.HTTPDirectResponse direct_response = 21 */
   directResponse?: HTTPDirectResponse | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Delegate delegate = 20;
-   */
+  /** istio.networking.v1alpha3.Delegate delegate = 20 */
   delegate?: Delegate | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.HTTPRewrite rewrite = 4;
-   */
+  /** istio.networking.v1alpha3.HTTPRewrite rewrite = 4 */
   rewrite?: HTTPRewrite | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 6;
-   */
+  /** google.protobuf.Duration timeout = 6 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.HTTPRetry retries = 7;
-   */
+  /** istio.networking.v1alpha3.HTTPRetry retries = 7 */
   retries?: HTTPRetry | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.HTTPFaultInjection fault = 8;
-   */
+  /** istio.networking.v1alpha3.HTTPFaultInjection fault = 8 */
   fault?: HTTPFaultInjection | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Destination mirror = 9;
-   */
+  /** istio.networking.v1alpha3.Destination mirror = 9 */
   mirror?: Destination | undefined;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.HTTPMirrorPolicy mirrors = 22;
-   */
+  /** repeated istio.networking.v1alpha3.HTTPMirrorPolicy mirrors = 22 */
   mirrors: HTTPMirrorPolicy[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value mirror_percent = 18;
-   */
+  /** google.protobuf.UInt32Value mirror_percent = 18 */
   mirrorPercent?: number | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Percent mirror_percentage = 19;
-   */
+  /** istio.networking.v1alpha3.Percent mirror_percentage = 19 */
   mirrorPercentage?: Percent | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.CorsPolicy cors_policy = 10;
-   */
+  /** istio.networking.v1alpha3.CorsPolicy cors_policy = 10 */
   corsPolicy?: CorsPolicy | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Headers headers = 16;
-   */
+  /** istio.networking.v1alpha3.Headers headers = 16 */
   headers?: Headers | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPRoute.
- * Use `create(HTTPRouteSchema)` to create a new message.
- */
 export const HTTPRouteSchema: GenMessage<HTTPRoute> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 2);
 
-/**
- * @generated from message istio.networking.v1alpha3.Delegate
- */
+/** message istio.networking.v1alpha3.Delegate */
 export type Delegate = Message<"istio.networking.v1alpha3.Delegate"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string namespace = 2;
-   */
+  /** string namespace = 2 */
   namespace: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Delegate.
- * Use `create(DelegateSchema)` to create a new message.
- */
 export const DelegateSchema: GenMessage<Delegate> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 3);
 
-/**
- * @generated from message istio.networking.v1alpha3.Headers
- */
+/** message istio.networking.v1alpha3.Headers */
 export type Headers = Message<"istio.networking.v1alpha3.Headers"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.Headers.HeaderOperations request = 1;
-   */
+  /** istio.networking.v1alpha3.Headers.HeaderOperations request = 1 */
   request?: Headers_HeaderOperations | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Headers.HeaderOperations response = 2;
-   */
+  /** istio.networking.v1alpha3.Headers.HeaderOperations response = 2 */
   response?: Headers_HeaderOperations | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Headers.
- * Use `create(HeadersSchema)` to create a new message.
- */
 export const HeadersSchema: GenMessage<Headers> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 4);
 
-/**
- * @generated from message istio.networking.v1alpha3.Headers.HeaderOperations
- */
+/** message istio.networking.v1alpha3.Headers.HeaderOperations */
 export type Headers_HeaderOperations = Message<"istio.networking.v1alpha3.Headers.HeaderOperations"> & {
-  /**
-   * @generated from field: map<string, string> set = 1;
-   */
+  /** map<string, string> set = 1 */
   set: { [key: string]: string };
-
-  /**
-   * @generated from field: map<string, string> add = 2;
-   */
+  /** map<string, string> add = 2 */
   add: { [key: string]: string };
-
-  /**
-   * @generated from field: repeated string remove = 3;
-   */
+  /** repeated string remove = 3 */
   remove: string[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Headers.HeaderOperations.
- * Use `create(Headers_HeaderOperationsSchema)` to create a new message.
- */
 export const Headers_HeaderOperationsSchema: GenMessage<Headers_HeaderOperations> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 4, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.TLSRoute
- */
+/** message istio.networking.v1alpha3.TLSRoute */
 export type TLSRoute = Message<"istio.networking.v1alpha3.TLSRoute"> & {
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.TLSMatchAttributes match = 1;
-   */
+  /** repeated istio.networking.v1alpha3.TLSMatchAttributes match = 1 */
   match: TLSMatchAttributes[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.RouteDestination route = 2;
-   */
+  /** repeated istio.networking.v1alpha3.RouteDestination route = 2 */
   route: RouteDestination[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.TLSRoute.
- * Use `create(TLSRouteSchema)` to create a new message.
- */
 export const TLSRouteSchema: GenMessage<TLSRoute> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 5);
 
-/**
- * @generated from message istio.networking.v1alpha3.TCPRoute
- */
+/** message istio.networking.v1alpha3.TCPRoute */
 export type TCPRoute = Message<"istio.networking.v1alpha3.TCPRoute"> & {
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.L4MatchAttributes match = 1;
-   */
+  /** repeated istio.networking.v1alpha3.L4MatchAttributes match = 1 */
   match: L4MatchAttributes[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.RouteDestination route = 2;
-   */
+  /** repeated istio.networking.v1alpha3.RouteDestination route = 2 */
   route: RouteDestination[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.TCPRoute.
- * Use `create(TCPRouteSchema)` to create a new message.
- */
 export const TCPRouteSchema: GenMessage<TCPRoute> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 6);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPMatchRequest
- */
+/** message istio.networking.v1alpha3.HTTPMatchRequest */
 export type HTTPMatchRequest = Message<"istio.networking.v1alpha3.HTTPMatchRequest"> & {
-  /**
-   * @generated from field: string name = 11;
-   */
+  /** string name = 11 */
   name: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.StringMatch uri = 1;
-   */
+  /** istio.networking.v1alpha3.StringMatch uri = 1 */
   uri?: StringMatch | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.StringMatch scheme = 2;
-   */
+  /** istio.networking.v1alpha3.StringMatch scheme = 2 */
   scheme?: StringMatch | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.StringMatch method = 3;
-   */
+  /** istio.networking.v1alpha3.StringMatch method = 3 */
   method?: StringMatch | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.StringMatch authority = 4;
-   */
+  /** istio.networking.v1alpha3.StringMatch authority = 4 */
   authority?: StringMatch | undefined;
-
-  /**
-   * @generated from field: map<string, istio.networking.v1alpha3.StringMatch> headers = 5;
-   */
+  /** map<string, istio.networking.v1alpha3.StringMatch> headers = 5 */
   headers: { [key: string]: StringMatch };
-
-  /**
-   * @generated from field: uint32 port = 6;
-   */
+  /** uint32 port = 6 */
   port: number;
-
-  /**
-   * @generated from field: map<string, string> source_labels = 7;
-   */
+  /** map<string, string> source_labels = 7 */
   sourceLabels: { [key: string]: string };
-
-  /**
-   * @generated from field: repeated string gateways = 8;
-   */
+  /** repeated string gateways = 8 */
   gateways: string[];
-
-  /**
-   * @generated from field: map<string, istio.networking.v1alpha3.StringMatch> query_params = 9;
-   */
+  /** map<string, istio.networking.v1alpha3.StringMatch> query_params = 9 */
   queryParams: { [key: string]: StringMatch };
-
-  /**
-   * @generated from field: bool ignore_uri_case = 10;
-   */
+  /** bool ignore_uri_case = 10 */
   ignoreUriCase: boolean;
-
-  /**
-   * @generated from field: map<string, istio.networking.v1alpha3.StringMatch> without_headers = 12;
-   */
+  /** map<string, istio.networking.v1alpha3.StringMatch> without_headers = 12 */
   withoutHeaders: { [key: string]: StringMatch };
-
-  /**
-   * @generated from field: string source_namespace = 13;
-   */
+  /** string source_namespace = 13 */
   sourceNamespace: string;
-
-  /**
-   * @generated from field: string stat_prefix = 14;
-   */
+  /** string stat_prefix = 14 */
   statPrefix: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPMatchRequest.
- * Use `create(HTTPMatchRequestSchema)` to create a new message.
- */
 export const HTTPMatchRequestSchema: GenMessage<HTTPMatchRequest> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 7);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPRouteDestination
- */
+/** message istio.networking.v1alpha3.HTTPRouteDestination */
 export type HTTPRouteDestination = Message<"istio.networking.v1alpha3.HTTPRouteDestination"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.Destination destination = 1;
-   */
+  /** istio.networking.v1alpha3.Destination destination = 1 */
   destination?: Destination | undefined;
-
-  /**
-   * @generated from field: int32 weight = 2;
-   */
+  /** int32 weight = 2 */
   weight: number;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Headers headers = 7;
-   */
+  /** istio.networking.v1alpha3.Headers headers = 7 */
   headers?: Headers | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPRouteDestination.
- * Use `create(HTTPRouteDestinationSchema)` to create a new message.
- */
 export const HTTPRouteDestinationSchema: GenMessage<HTTPRouteDestination> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 8);
 
-/**
- * @generated from message istio.networking.v1alpha3.RouteDestination
- */
+/** message istio.networking.v1alpha3.RouteDestination */
 export type RouteDestination = Message<"istio.networking.v1alpha3.RouteDestination"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.Destination destination = 1;
-   */
+  /** istio.networking.v1alpha3.Destination destination = 1 */
   destination?: Destination | undefined;
-
-  /**
-   * @generated from field: int32 weight = 2;
-   */
+  /** int32 weight = 2 */
   weight: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.RouteDestination.
- * Use `create(RouteDestinationSchema)` to create a new message.
- */
 export const RouteDestinationSchema: GenMessage<RouteDestination> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 9);
 
-/**
- * @generated from message istio.networking.v1alpha3.L4MatchAttributes
- */
+/** message istio.networking.v1alpha3.L4MatchAttributes */
 export type L4MatchAttributes = Message<"istio.networking.v1alpha3.L4MatchAttributes"> & {
-  /**
-   * @generated from field: repeated string destination_subnets = 1;
-   */
+  /** repeated string destination_subnets = 1 */
   destinationSubnets: string[];
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: string source_subnet = 3;
-   */
+  /** string source_subnet = 3 */
   sourceSubnet: string;
-
-  /**
-   * @generated from field: map<string, string> source_labels = 4;
-   */
+  /** map<string, string> source_labels = 4 */
   sourceLabels: { [key: string]: string };
-
-  /**
-   * @generated from field: repeated string gateways = 5;
-   */
+  /** repeated string gateways = 5 */
   gateways: string[];
-
-  /**
-   * @generated from field: string source_namespace = 6;
-   */
+  /** string source_namespace = 6 */
   sourceNamespace: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.L4MatchAttributes.
- * Use `create(L4MatchAttributesSchema)` to create a new message.
- */
 export const L4MatchAttributesSchema: GenMessage<L4MatchAttributes> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 10);
 
-/**
- * @generated from message istio.networking.v1alpha3.TLSMatchAttributes
- */
+/** message istio.networking.v1alpha3.TLSMatchAttributes */
 export type TLSMatchAttributes = Message<"istio.networking.v1alpha3.TLSMatchAttributes"> & {
-  /**
-   * @generated from field: repeated string sni_hosts = 1;
-   */
+  /** repeated string sni_hosts = 1 */
   sniHosts: string[];
-
-  /**
-   * @generated from field: repeated string destination_subnets = 2;
-   */
+  /** repeated string destination_subnets = 2 */
   destinationSubnets: string[];
-
-  /**
-   * @generated from field: uint32 port = 3;
-   */
+  /** uint32 port = 3 */
   port: number;
-
-  /**
-   * @generated from field: map<string, string> source_labels = 5;
-   */
+  /** map<string, string> source_labels = 5 */
   sourceLabels: { [key: string]: string };
-
-  /**
-   * @generated from field: repeated string gateways = 6;
-   */
+  /** repeated string gateways = 6 */
   gateways: string[];
-
-  /**
-   * @generated from field: string source_namespace = 7;
-   */
+  /** string source_namespace = 7 */
   sourceNamespace: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.TLSMatchAttributes.
- * Use `create(TLSMatchAttributesSchema)` to create a new message.
- */
 export const TLSMatchAttributesSchema: GenMessage<TLSMatchAttributes> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 11);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPRedirect
- */
+/** message istio.networking.v1alpha3.HTTPRedirect */
 export type HTTPRedirect = Message<"istio.networking.v1alpha3.HTTPRedirect"> & {
-  /**
-   * @generated from field: string uri = 1;
-   */
+  /** string uri = 1 */
   uri: string;
-
-  /**
-   * @generated from field: string authority = 2;
-   */
+  /** string authority = 2 */
   authority: string;
-
-  /**
-   * @generated from oneof istio.networking.v1alpha3.HTTPRedirect.redirect_port
-   */
+  /** oneof istio.networking.v1alpha3.HTTPRedirect.redirect_port */
   redirectPort: {
-    /**
-     * @generated from field: uint32 port = 4;
-     */
+    /** uint32 port = 4 */
     value: number;
     case: "port";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.HTTPRedirect.RedirectPortSelection derive_port = 5;
-     */
+    /** istio.networking.v1alpha3.HTTPRedirect.RedirectPortSelection derive_port = 5 */
     value: HTTPRedirect_RedirectPortSelection;
     case: "derivePort";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: string scheme = 6;
-   */
+  /** string scheme = 6 */
   scheme: string;
-
-  /**
-   * @generated from field: uint32 redirect_code = 3;
-   */
+  /** uint32 redirect_code = 3 */
   redirectCode: number;
-
-  /**
-   * @generated from field: string prefix_rewrite = 7;
-   */
+  /** string prefix_rewrite = 7 */
   prefixRewrite: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPRedirect.
- * Use `create(HTTPRedirectSchema)` to create a new message.
- */
 export const HTTPRedirectSchema: GenMessage<HTTPRedirect> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 12);
 
-/**
- * @generated from enum istio.networking.v1alpha3.HTTPRedirect.RedirectPortSelection
- */
+/** enum istio.networking.v1alpha3.HTTPRedirect.RedirectPortSelection */
 export const HTTPRedirect_RedirectPortSelection = {
-  /**
-   * @generated from enum value: FROM_PROTOCOL_DEFAULT = 0;
-   */
   FROM_PROTOCOL_DEFAULT: 0,
-
-  /**
-   * @generated from enum value: FROM_REQUEST_PORT = 1;
-   */
   FROM_REQUEST_PORT: 1,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.HTTPRedirect.RedirectPortSelection
- */
+/** enum istio.networking.v1alpha3.HTTPRedirect.RedirectPortSelection */
 export type HTTPRedirect_RedirectPortSelection = (typeof HTTPRedirect_RedirectPortSelection)[keyof typeof HTTPRedirect_RedirectPortSelection] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.HTTPRedirect.RedirectPortSelection.
- */
 export const HTTPRedirect_RedirectPortSelectionSchema: GenEnum<HTTPRedirect_RedirectPortSelection> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_virtual_service, 12, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPDirectResponse
- */
+/** message istio.networking.v1alpha3.HTTPDirectResponse */
 export type HTTPDirectResponse = Message<"istio.networking.v1alpha3.HTTPDirectResponse"> & {
-  /**
-   * @generated from field: uint32 status = 1;
-   */
+  /** uint32 status = 1 */
   status: number;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.HTTPBody body = 2;
-   */
+  /** istio.networking.v1alpha3.HTTPBody body = 2 */
   body?: HTTPBody | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPDirectResponse.
- * Use `create(HTTPDirectResponseSchema)` to create a new message.
- */
 export const HTTPDirectResponseSchema: GenMessage<HTTPDirectResponse> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 13);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPBody
- */
+/** message istio.networking.v1alpha3.HTTPBody */
 export type HTTPBody = Message<"istio.networking.v1alpha3.HTTPBody"> & {
-  /**
-   * @generated from oneof istio.networking.v1alpha3.HTTPBody.specifier
-   */
+  /** oneof istio.networking.v1alpha3.HTTPBody.specifier */
   specifier: {
-    /**
-     * @generated from field: string string = 1;
-     */
+    /** string string = 1 */
     value: string;
     case: "string";
   } | {
-    /**
-     * @generated from field: bytes bytes = 2;
-     */
+    /** bytes bytes = 2 */
     value: Uint8Array;
     case: "bytes";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPBody.
- * Use `create(HTTPBodySchema)` to create a new message.
- */
 export const HTTPBodySchema: GenMessage<HTTPBody> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 14);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPRewrite
- */
+/** message istio.networking.v1alpha3.HTTPRewrite */
 export type HTTPRewrite = Message<"istio.networking.v1alpha3.HTTPRewrite"> & {
-  /**
-   * @generated from field: string uri = 1;
-   */
+  /** string uri = 1 */
   uri: string;
-
-  /**
-   * @generated from field: string authority = 2;
-   */
+  /** string authority = 2 */
   authority: string;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.RegexRewrite uri_regex_rewrite = 3;
-   */
+  /** istio.networking.v1alpha3.RegexRewrite uri_regex_rewrite = 3 */
   uriRegexRewrite?: RegexRewrite | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPRewrite.
- * Use `create(HTTPRewriteSchema)` to create a new message.
- */
 export const HTTPRewriteSchema: GenMessage<HTTPRewrite> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 15);
 
-/**
- * @generated from message istio.networking.v1alpha3.RegexRewrite
- */
+/** message istio.networking.v1alpha3.RegexRewrite */
 export type RegexRewrite = Message<"istio.networking.v1alpha3.RegexRewrite"> & {
-  /**
-   * @generated from field: string match = 1;
-   */
+  /** string match = 1 */
   match: string;
-
-  /**
-   * @generated from field: string rewrite = 2;
-   */
+  /** string rewrite = 2 */
   rewrite: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.RegexRewrite.
- * Use `create(RegexRewriteSchema)` to create a new message.
- */
 export const RegexRewriteSchema: GenMessage<RegexRewrite> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 16);
 
-/**
- * @generated from message istio.networking.v1alpha3.StringMatch
- */
+/** message istio.networking.v1alpha3.StringMatch */
 export type StringMatch = Message<"istio.networking.v1alpha3.StringMatch"> & {
-  /**
-   * @generated from oneof istio.networking.v1alpha3.StringMatch.match_type
-   */
+  /** oneof istio.networking.v1alpha3.StringMatch.match_type */
   matchType: {
-    /**
-     * @generated from field: string exact = 1;
-     */
+    /** string exact = 1 */
     value: string;
     case: "exact";
   } | {
-    /**
-     * @generated from field: string prefix = 2;
-     */
+    /** string prefix = 2 */
     value: string;
     case: "prefix";
   } | {
-    /**
-     * @generated from field: string regex = 3;
-     */
+    /** string regex = 3 */
     value: string;
     case: "regex";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.StringMatch.
- * Use `create(StringMatchSchema)` to create a new message.
- */
 export const StringMatchSchema: GenMessage<StringMatch> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 17);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPRetry
- */
+/** message istio.networking.v1alpha3.HTTPRetry */
 export type HTTPRetry = Message<"istio.networking.v1alpha3.HTTPRetry"> & {
-  /**
-   * @generated from field: int32 attempts = 1;
-   */
+  /** int32 attempts = 1 */
   attempts: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration per_try_timeout = 2;
-   */
+  /** google.protobuf.Duration per_try_timeout = 2 */
   perTryTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: string retry_on = 3;
-   */
+  /** string retry_on = 3 */
   retryOn: string;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue retry_remote_localities = 4;
-   */
+  /** google.protobuf.BoolValue retry_remote_localities = 4 */
   retryRemoteLocalities?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue retry_ignore_previous_hosts = 5;
-   */
+  /** google.protobuf.BoolValue retry_ignore_previous_hosts = 5 */
   retryIgnorePreviousHosts?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration backoff = 6;
-   */
+  /** google.protobuf.Duration backoff = 6 */
   backoff?: Duration | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPRetry.
- * Use `create(HTTPRetrySchema)` to create a new message.
- */
 export const HTTPRetrySchema: GenMessage<HTTPRetry> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 18);
 
-/**
- * @generated from message istio.networking.v1alpha3.CorsPolicy
- */
+/** message istio.networking.v1alpha3.CorsPolicy */
 export type CorsPolicy = Message<"istio.networking.v1alpha3.CorsPolicy"> & {
-  /**
-   * @generated from field: repeated string allow_origin = 1;
-   */
+  /** repeated string allow_origin = 1 */
   allowOrigin: string[];
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.StringMatch allow_origins = 7;
-   */
+  /** repeated istio.networking.v1alpha3.StringMatch allow_origins = 7 */
   allowOrigins: StringMatch[];
-
-  /**
-   * @generated from field: repeated string allow_methods = 2;
-   */
+  /** repeated string allow_methods = 2 */
   allowMethods: string[];
-
-  /**
-   * @generated from field: repeated string allow_headers = 3;
-   */
+  /** repeated string allow_headers = 3 */
   allowHeaders: string[];
-
-  /**
-   * @generated from field: repeated string expose_headers = 4;
-   */
+  /** repeated string expose_headers = 4 */
   exposeHeaders: string[];
-
-  /**
-   * @generated from field: google.protobuf.Duration max_age = 5;
-   */
+  /** google.protobuf.Duration max_age = 5 */
   maxAge?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue allow_credentials = 6;
-   */
+  /** google.protobuf.BoolValue allow_credentials = 6 */
   allowCredentials?: boolean | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.CorsPolicy.UnmatchedPreflights unmatched_preflights = 8;
-   */
+  /** istio.networking.v1alpha3.CorsPolicy.UnmatchedPreflights unmatched_preflights = 8 */
   unmatchedPreflights: CorsPolicy_UnmatchedPreflights;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.CorsPolicy.
- * Use `create(CorsPolicySchema)` to create a new message.
- */
 export const CorsPolicySchema: GenMessage<CorsPolicy> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 19);
 
-/**
- * @generated from enum istio.networking.v1alpha3.CorsPolicy.UnmatchedPreflights
- */
+/** enum istio.networking.v1alpha3.CorsPolicy.UnmatchedPreflights */
 export const CorsPolicy_UnmatchedPreflights = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: FORWARD = 1;
-   */
   FORWARD: 1,
-
-  /**
-   * @generated from enum value: IGNORE = 2;
-   */
   IGNORE: 2,
 } as const;
 
-/**
- * @generated from enum istio.networking.v1alpha3.CorsPolicy.UnmatchedPreflights
- */
+/** enum istio.networking.v1alpha3.CorsPolicy.UnmatchedPreflights */
 export type CorsPolicy_UnmatchedPreflights = (typeof CorsPolicy_UnmatchedPreflights)[keyof typeof CorsPolicy_UnmatchedPreflights] | UnknownEnum;
 
-/**
- * Describes the enum istio.networking.v1alpha3.CorsPolicy.UnmatchedPreflights.
- */
 export const CorsPolicy_UnmatchedPreflightsSchema: GenEnum<CorsPolicy_UnmatchedPreflights> = /*@__PURE__*/
   enumDesc(file_istio_networking_v1alpha3_virtual_service, 19, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPFaultInjection
- */
+/** message istio.networking.v1alpha3.HTTPFaultInjection */
 export type HTTPFaultInjection = Message<"istio.networking.v1alpha3.HTTPFaultInjection"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.HTTPFaultInjection.Delay delay = 1;
-   */
+  /** istio.networking.v1alpha3.HTTPFaultInjection.Delay delay = 1 */
   delay?: HTTPFaultInjection_Delay | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.HTTPFaultInjection.Abort abort = 2;
-   */
+  /** istio.networking.v1alpha3.HTTPFaultInjection.Abort abort = 2 */
   abort?: HTTPFaultInjection_Abort | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPFaultInjection.
- * Use `create(HTTPFaultInjectionSchema)` to create a new message.
- */
 export const HTTPFaultInjectionSchema: GenMessage<HTTPFaultInjection> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 20);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPFaultInjection.Delay
- */
+/** message istio.networking.v1alpha3.HTTPFaultInjection.Delay */
 export type HTTPFaultInjection_Delay = Message<"istio.networking.v1alpha3.HTTPFaultInjection.Delay"> & {
-  /**
-   * @generated from field: int32 percent = 1;
-   */
+  /** int32 percent = 1 */
   percent: number;
-
-  /**
-   * @generated from oneof istio.networking.v1alpha3.HTTPFaultInjection.Delay.http_delay_type
-   */
+  /** oneof istio.networking.v1alpha3.HTTPFaultInjection.Delay.http_delay_type */
   httpDelayType: {
-    /**
-     * @generated from field: google.protobuf.Duration fixed_delay = 2;
-     */
+    /** google.protobuf.Duration fixed_delay = 2 */
     value: Duration;
     case: "fixedDelay";
   } | {
-    /**
-     * @generated from field: google.protobuf.Duration exponential_delay = 3;
-     */
+    /** google.protobuf.Duration exponential_delay = 3 */
     value: Duration;
     case: "exponentialDelay";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Percent percentage = 5;
-   */
+  /** istio.networking.v1alpha3.Percent percentage = 5 */
   percentage?: Percent | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPFaultInjection.Delay.
- * Use `create(HTTPFaultInjection_DelaySchema)` to create a new message.
- */
 export const HTTPFaultInjection_DelaySchema: GenMessage<HTTPFaultInjection_Delay> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 20, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPFaultInjection.Abort
- */
+/** message istio.networking.v1alpha3.HTTPFaultInjection.Abort */
 export type HTTPFaultInjection_Abort = Message<"istio.networking.v1alpha3.HTTPFaultInjection.Abort"> & {
-  /**
-   * @generated from oneof istio.networking.v1alpha3.HTTPFaultInjection.Abort.error_type
-   */
+  /** oneof istio.networking.v1alpha3.HTTPFaultInjection.Abort.error_type */
   errorType: {
-    /**
-     * @generated from field: int32 http_status = 2;
-     */
+    /** int32 http_status = 2 */
     value: number;
     case: "httpStatus";
   } | {
-    /**
-     * @generated from field: string grpc_status = 3;
-     */
+    /** string grpc_status = 3 */
     value: string;
     case: "grpcStatus";
   } | {
-    /**
-     * @generated from field: string http2_error = 4;
-     */
+    /** string http2_error = 4 */
     value: string;
     case: "http2Error";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Percent percentage = 5;
-   */
+  /** istio.networking.v1alpha3.Percent percentage = 5 */
   percentage?: Percent | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPFaultInjection.Abort.
- * Use `create(HTTPFaultInjection_AbortSchema)` to create a new message.
- */
 export const HTTPFaultInjection_AbortSchema: GenMessage<HTTPFaultInjection_Abort> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 20, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPMirrorPolicy
- */
+/** message istio.networking.v1alpha3.HTTPMirrorPolicy */
 export type HTTPMirrorPolicy = Message<"istio.networking.v1alpha3.HTTPMirrorPolicy"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.Destination destination = 1;
-   */
+  /** istio.networking.v1alpha3.Destination destination = 1 */
   destination?: Destination | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.Percent percentage = 2;
-   */
+  /** istio.networking.v1alpha3.Percent percentage = 2 */
   percentage?: Percent | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPMirrorPolicy.
- * Use `create(HTTPMirrorPolicySchema)` to create a new message.
- */
 export const HTTPMirrorPolicySchema: GenMessage<HTTPMirrorPolicy> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 21);
 
-/**
- * @generated from message istio.networking.v1alpha3.PortSelector
- */
+/** message istio.networking.v1alpha3.PortSelector */
 export type PortSelector = Message<"istio.networking.v1alpha3.PortSelector"> & {
-  /**
-   * @generated from field: uint32 number = 1;
-   */
+  /** uint32 number = 1 */
   number: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.PortSelector.
- * Use `create(PortSelectorSchema)` to create a new message.
- */
 export const PortSelectorSchema: GenMessage<PortSelector> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 22);
 
-/**
- * @generated from message istio.networking.v1alpha3.Percent
- */
+/** message istio.networking.v1alpha3.Percent */
 export type Percent = Message<"istio.networking.v1alpha3.Percent"> & {
-  /**
-   * @generated from field: double value = 1;
-   */
+  /** double value = 1 */
   value: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.Percent.
- * Use `create(PercentSchema)` to create a new message.
- */
 export const PercentSchema: GenMessage<Percent> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_virtual_service, 23);
 

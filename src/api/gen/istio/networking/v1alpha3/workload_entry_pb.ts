@@ -4,56 +4,27 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/v1alpha3/workload_entry.proto.
- */
 export const file_istio_networking_v1alpha3_workload_entry: GenFile = /*@__PURE__*/
   fileDesc("Ci5pc3Rpby9uZXR3b3JraW5nL3YxYWxwaGEzL3dvcmtsb2FkX2VudHJ5LnByb3RvEhlpc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzItMCCg1Xb3JrbG9hZEVudHJ5Eg8KB2FkZHJlc3MYASABKAkSQgoFcG9ydHMYAiADKAsyMy5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLldvcmtsb2FkRW50cnkuUG9ydHNFbnRyeRJECgZsYWJlbHMYAyADKAsyNC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLldvcmtsb2FkRW50cnkuTGFiZWxzRW50cnkSDwoHbmV0d29yaxgEIAEoCRIQCghsb2NhbGl0eRgFIAEoCRIOCgZ3ZWlnaHQYBiABKA0SFwoPc2VydmljZV9hY2NvdW50GAcgASgJGiwKClBvcnRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBYgZwcm90bzM");
 
-/**
- * @generated from message istio.networking.v1alpha3.WorkloadEntry
- */
+/** message istio.networking.v1alpha3.WorkloadEntry */
 export type WorkloadEntry = Message<"istio.networking.v1alpha3.WorkloadEntry"> & {
-  /**
-   * @generated from field: string address = 1;
-   */
+  /** string address = 1 */
   address: string;
-
-  /**
-   * @generated from field: map<string, uint32> ports = 2;
-   */
+  /** map<string, uint32> ports = 2 */
   ports: { [key: string]: number };
-
-  /**
-   * @generated from field: map<string, string> labels = 3;
-   */
+  /** map<string, string> labels = 3 */
   labels: { [key: string]: string };
-
-  /**
-   * @generated from field: string network = 4;
-   */
+  /** string network = 4 */
   network: string;
-
-  /**
-   * @generated from field: string locality = 5;
-   */
+  /** string locality = 5 */
   locality: string;
-
-  /**
-   * @generated from field: uint32 weight = 6;
-   */
+  /** uint32 weight = 6 */
   weight: number;
-
-  /**
-   * @generated from field: string service_account = 7;
-   */
+  /** string service_account = 7 */
   serviceAccount: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.WorkloadEntry.
- * Use `create(WorkloadEntrySchema)` to create a new message.
- */
 export const WorkloadEntrySchema: GenMessage<WorkloadEntry> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_workload_entry, 0);
 

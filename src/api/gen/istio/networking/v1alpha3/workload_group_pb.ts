@@ -6,244 +6,124 @@ import type { WorkloadEntry } from "./workload_entry_pb.ts";
 import { file_istio_networking_v1alpha3_workload_entry } from "./workload_entry_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/v1alpha3/workload_group.proto.
- */
 export const file_istio_networking_v1alpha3_workload_group: GenFile = /*@__PURE__*/
   fileDesc("Ci5pc3Rpby9uZXR3b3JraW5nL3YxYWxwaGEzL3dvcmtsb2FkX2dyb3VwLnByb3RvEhlpc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzIuoDCg1Xb3JrbG9hZEdyb3VwEkUKCG1ldGFkYXRhGAEgASgLMjMuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Xb3JrbG9hZEdyb3VwLk9iamVjdE1ldGESOgoIdGVtcGxhdGUYAiABKAsyKC5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLldvcmtsb2FkRW50cnkSOAoFcHJvYmUYAyABKAsyKS5pc3Rpby5uZXR3b3JraW5nLnYxYWxwaGEzLlJlYWRpbmVzc1Byb2JlGpsCCgpPYmplY3RNZXRhEk8KBmxhYmVscxgBIAMoCzI/LmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuV29ya2xvYWRHcm91cC5PYmplY3RNZXRhLkxhYmVsc0VudHJ5ElkKC2Fubm90YXRpb25zGAIgAygLMkQuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5Xb3JrbG9hZEdyb3VwLk9iamVjdE1ldGEuQW5ub3RhdGlvbnNFbnRyeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjIKEEFubm90YXRpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK+AwoOUmVhZGluZXNzUHJvYmUSHQoVaW5pdGlhbF9kZWxheV9zZWNvbmRzGAIgASgFEhcKD3RpbWVvdXRfc2Vjb25kcxgDIAEoBRIWCg5wZXJpb2Rfc2Vjb25kcxgEIAEoBRIZChFzdWNjZXNzX3RocmVzaG9sZBgFIAEoBRIZChFmYWlsdXJlX3RocmVzaG9sZBgGIAEoBRJECghodHRwX2dldBgHIAEoCzIwLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSFRUUEhlYWx0aENoZWNrQ29uZmlnSAASRQoKdGNwX3NvY2tldBgIIAEoCzIvLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuVENQSGVhbHRoQ2hlY2tDb25maWdIABJACgRleGVjGAkgASgLMjAuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5FeGVjSGVhbHRoQ2hlY2tDb25maWdIABJACgRncnBjGAogASgLMjAuaXN0aW8ubmV0d29ya2luZy52MWFscGhhMy5HcnBjSGVhbHRoQ2hlY2tDb25maWdIAEIVChNoZWFsdGhfY2hlY2tfbWV0aG9kIo4BChVIVFRQSGVhbHRoQ2hlY2tDb25maWcSDAoEcGF0aBgBIAEoCRIMCgRwb3J0GAIgASgNEgwKBGhvc3QYAyABKAkSDgoGc2NoZW1lGAQgASgJEjsKDGh0dHBfaGVhZGVycxgFIAMoCzIlLmlzdGlvLm5ldHdvcmtpbmcudjFhbHBoYTMuSFRUUEhlYWRlciI2ChVHcnBjSGVhbHRoQ2hlY2tDb25maWcSDAoEcG9ydBgBIAEoDRIPCgdzZXJ2aWNlGAIgASgJIikKCkhUVFBIZWFkZXISDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSIyChRUQ1BIZWFsdGhDaGVja0NvbmZpZxIMCgRob3N0GAEgASgJEgwKBHBvcnQYAiABKA0iKAoVRXhlY0hlYWx0aENoZWNrQ29uZmlnEg8KB2NvbW1hbmQYASADKAliBnByb3RvMw", [file_istio_networking_v1alpha3_workload_entry]);
 
-/**
- * @generated from message istio.networking.v1alpha3.WorkloadGroup
- */
+/** message istio.networking.v1alpha3.WorkloadGroup */
 export type WorkloadGroup = Message<"istio.networking.v1alpha3.WorkloadGroup"> & {
-  /**
-   * @generated from field: istio.networking.v1alpha3.WorkloadGroup.ObjectMeta metadata = 1;
-   */
+  /** istio.networking.v1alpha3.WorkloadGroup.ObjectMeta metadata = 1 */
   metadata?: WorkloadGroup_ObjectMeta | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.WorkloadEntry template = 2;
-   */
+  /** istio.networking.v1alpha3.WorkloadEntry template = 2 */
   template?: WorkloadEntry | undefined;
-
-  /**
-   * @generated from field: istio.networking.v1alpha3.ReadinessProbe probe = 3;
-   */
+  /** istio.networking.v1alpha3.ReadinessProbe probe = 3 */
   probe?: ReadinessProbe | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.WorkloadGroup.
- * Use `create(WorkloadGroupSchema)` to create a new message.
- */
 export const WorkloadGroupSchema: GenMessage<WorkloadGroup> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_workload_group, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.WorkloadGroup.ObjectMeta
- */
+/** message istio.networking.v1alpha3.WorkloadGroup.ObjectMeta */
 export type WorkloadGroup_ObjectMeta = Message<"istio.networking.v1alpha3.WorkloadGroup.ObjectMeta"> & {
-  /**
-   * @generated from field: map<string, string> labels = 1;
-   */
+  /** map<string, string> labels = 1 */
   labels: { [key: string]: string };
-
-  /**
-   * @generated from field: map<string, string> annotations = 2;
-   */
+  /** map<string, string> annotations = 2 */
   annotations: { [key: string]: string };
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.WorkloadGroup.ObjectMeta.
- * Use `create(WorkloadGroup_ObjectMetaSchema)` to create a new message.
- */
 export const WorkloadGroup_ObjectMetaSchema: GenMessage<WorkloadGroup_ObjectMeta> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_workload_group, 0, 0);
 
-/**
- * @generated from message istio.networking.v1alpha3.ReadinessProbe
- */
+/** message istio.networking.v1alpha3.ReadinessProbe */
 export type ReadinessProbe = Message<"istio.networking.v1alpha3.ReadinessProbe"> & {
-  /**
-   * @generated from field: int32 initial_delay_seconds = 2;
-   */
+  /** int32 initial_delay_seconds = 2 */
   initialDelaySeconds: number;
-
-  /**
-   * @generated from field: int32 timeout_seconds = 3;
-   */
+  /** int32 timeout_seconds = 3 */
   timeoutSeconds: number;
-
-  /**
-   * @generated from field: int32 period_seconds = 4;
-   */
+  /** int32 period_seconds = 4 */
   periodSeconds: number;
-
-  /**
-   * @generated from field: int32 success_threshold = 5;
-   */
+  /** int32 success_threshold = 5 */
   successThreshold: number;
-
-  /**
-   * @generated from field: int32 failure_threshold = 6;
-   */
+  /** int32 failure_threshold = 6 */
   failureThreshold: number;
-
-  /**
-   * @generated from oneof istio.networking.v1alpha3.ReadinessProbe.health_check_method
-   */
+  /** oneof istio.networking.v1alpha3.ReadinessProbe.health_check_method */
   healthCheckMethod: {
-    /**
-     * @generated from field: istio.networking.v1alpha3.HTTPHealthCheckConfig http_get = 7;
-     */
+    /** istio.networking.v1alpha3.HTTPHealthCheckConfig http_get = 7 */
     value: HTTPHealthCheckConfig;
     case: "httpGet";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.TCPHealthCheckConfig tcp_socket = 8;
-     */
+    /** istio.networking.v1alpha3.TCPHealthCheckConfig tcp_socket = 8 */
     value: TCPHealthCheckConfig;
     case: "tcpSocket";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.ExecHealthCheckConfig exec = 9;
-     */
+    /** istio.networking.v1alpha3.ExecHealthCheckConfig exec = 9 */
     value: ExecHealthCheckConfig;
     case: "exec";
   } | {
-    /**
-     * @generated from field: istio.networking.v1alpha3.GrpcHealthCheckConfig grpc = 10;
-     */
+    /** istio.networking.v1alpha3.GrpcHealthCheckConfig grpc = 10 */
     value: GrpcHealthCheckConfig;
     case: "grpc";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ReadinessProbe.
- * Use `create(ReadinessProbeSchema)` to create a new message.
- */
 export const ReadinessProbeSchema: GenMessage<ReadinessProbe> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_workload_group, 1);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPHealthCheckConfig
- */
+/** message istio.networking.v1alpha3.HTTPHealthCheckConfig */
 export type HTTPHealthCheckConfig = Message<"istio.networking.v1alpha3.HTTPHealthCheckConfig"> & {
-  /**
-   * @generated from field: string path = 1;
-   */
+  /** string path = 1 */
   path: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
-
-  /**
-   * @generated from field: string host = 3;
-   */
+  /** string host = 3 */
   host: string;
-
-  /**
-   * @generated from field: string scheme = 4;
-   */
+  /** string scheme = 4 */
   scheme: string;
-
-  /**
-   * @generated from field: repeated istio.networking.v1alpha3.HTTPHeader http_headers = 5;
-   */
+  /** repeated istio.networking.v1alpha3.HTTPHeader http_headers = 5 */
   httpHeaders: HTTPHeader[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPHealthCheckConfig.
- * Use `create(HTTPHealthCheckConfigSchema)` to create a new message.
- */
 export const HTTPHealthCheckConfigSchema: GenMessage<HTTPHealthCheckConfig> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_workload_group, 2);
 
-/**
- * @generated from message istio.networking.v1alpha3.GrpcHealthCheckConfig
- */
+/** message istio.networking.v1alpha3.GrpcHealthCheckConfig */
 export type GrpcHealthCheckConfig = Message<"istio.networking.v1alpha3.GrpcHealthCheckConfig"> & {
-  /**
-   * @generated from field: uint32 port = 1;
-   */
+  /** uint32 port = 1 */
   port: number;
-
-  /**
-   * @generated from field: string service = 2;
-   */
+  /** string service = 2 */
   service: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.GrpcHealthCheckConfig.
- * Use `create(GrpcHealthCheckConfigSchema)` to create a new message.
- */
 export const GrpcHealthCheckConfigSchema: GenMessage<GrpcHealthCheckConfig> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_workload_group, 3);
 
-/**
- * @generated from message istio.networking.v1alpha3.HTTPHeader
- */
+/** message istio.networking.v1alpha3.HTTPHeader */
 export type HTTPHeader = Message<"istio.networking.v1alpha3.HTTPHeader"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.HTTPHeader.
- * Use `create(HTTPHeaderSchema)` to create a new message.
- */
 export const HTTPHeaderSchema: GenMessage<HTTPHeader> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_workload_group, 4);
 
-/**
- * @generated from message istio.networking.v1alpha3.TCPHealthCheckConfig
- */
+/** message istio.networking.v1alpha3.TCPHealthCheckConfig */
 export type TCPHealthCheckConfig = Message<"istio.networking.v1alpha3.TCPHealthCheckConfig"> & {
-  /**
-   * @generated from field: string host = 1;
-   */
+  /** string host = 1 */
   host: string;
-
-  /**
-   * @generated from field: uint32 port = 2;
-   */
+  /** uint32 port = 2 */
   port: number;
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.TCPHealthCheckConfig.
- * Use `create(TCPHealthCheckConfigSchema)` to create a new message.
- */
 export const TCPHealthCheckConfigSchema: GenMessage<TCPHealthCheckConfig> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_workload_group, 5);
 
-/**
- * @generated from message istio.networking.v1alpha3.ExecHealthCheckConfig
- */
+/** message istio.networking.v1alpha3.ExecHealthCheckConfig */
 export type ExecHealthCheckConfig = Message<"istio.networking.v1alpha3.ExecHealthCheckConfig"> & {
-  /**
-   * @generated from field: repeated string command = 1;
-   */
+  /** repeated string command = 1 */
   command: string[];
 };
 
-/**
- * Describes the message istio.networking.v1alpha3.ExecHealthCheckConfig.
- * Use `create(ExecHealthCheckConfigSchema)` to create a new message.
- */
 export const ExecHealthCheckConfigSchema: GenMessage<ExecHealthCheckConfig> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1alpha3_workload_group, 6);
 

@@ -7,58 +7,30 @@ import type { WorkloadSelector } from "../../type/v1beta1/selector_pb.ts";
 import { file_istio_type_v1beta1_selector } from "../../type/v1beta1/selector_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/v1beta1/proxy_config.proto.
- */
 export const file_istio_networking_v1beta1_proxy_config: GenFile = /*@__PURE__*/
   fileDesc("Citpc3Rpby9uZXR3b3JraW5nL3YxYmV0YTEvcHJveHlfY29uZmlnLnByb3RvEhhpc3Rpby5uZXR3b3JraW5nLnYxYmV0YTEiyQIKC1Byb3h5Q29uZmlnEjYKCHNlbGVjdG9yGAEgASgLMiQuaXN0aW8udHlwZS52MWJldGExLldvcmtsb2FkU2VsZWN0b3ISMAoLY29uY3VycmVuY3kYAiABKAsyGy5nb29nbGUucHJvdG9idWYuSW50MzJWYWx1ZRJeChVlbnZpcm9ubWVudF92YXJpYWJsZXMYAyADKAsyPy5pc3Rpby5uZXR3b3JraW5nLnYxYmV0YTEuUHJveHlDb25maWcuRW52aXJvbm1lbnRWYXJpYWJsZXNFbnRyeRIzCgVpbWFnZRgEIAEoCzIkLmlzdGlvLm5ldHdvcmtpbmcudjFiZXRhMS5Qcm94eUltYWdlGjsKGUVudmlyb25tZW50VmFyaWFibGVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIgCgpQcm94eUltYWdlEhIKCmltYWdlX3R5cGUYASABKAliBnByb3RvMw", [file_google_protobuf_wrappers, file_istio_type_v1beta1_selector]);
 
-/**
- * @generated from message istio.networking.v1beta1.ProxyConfig
- */
+/** message istio.networking.v1beta1.ProxyConfig */
 export type ProxyConfig = Message<"istio.networking.v1beta1.ProxyConfig"> & {
-  /**
-   * @generated from field: istio.type.v1beta1.WorkloadSelector selector = 1;
-   */
+  /** istio.type.v1beta1.WorkloadSelector selector = 1 */
   selector?: WorkloadSelector | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Int32Value concurrency = 2;
-   */
+  /** google.protobuf.Int32Value concurrency = 2 */
   concurrency?: number | undefined;
-
-  /**
-   * @generated from field: map<string, string> environment_variables = 3;
-   */
+  /** map<string, string> environment_variables = 3 */
   environmentVariables: { [key: string]: string };
-
-  /**
-   * @generated from field: istio.networking.v1beta1.ProxyImage image = 4;
-   */
+  /** istio.networking.v1beta1.ProxyImage image = 4 */
   image?: ProxyImage | undefined;
 };
 
-/**
- * Describes the message istio.networking.v1beta1.ProxyConfig.
- * Use `create(ProxyConfigSchema)` to create a new message.
- */
 export const ProxyConfigSchema: GenMessage<ProxyConfig> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1beta1_proxy_config, 0);
 
-/**
- * @generated from message istio.networking.v1beta1.ProxyImage
- */
+/** message istio.networking.v1beta1.ProxyImage */
 export type ProxyImage = Message<"istio.networking.v1beta1.ProxyImage"> & {
-  /**
-   * @generated from field: string image_type = 1;
-   */
+  /** string image_type = 1 */
   imageType: string;
 };
 
-/**
- * Describes the message istio.networking.v1beta1.ProxyImage.
- * Use `create(ProxyImageSchema)` to create a new message.
- */
 export const ProxyImageSchema: GenMessage<ProxyImage> = /*@__PURE__*/
   messageDesc(file_istio_networking_v1beta1_proxy_config, 1);
 

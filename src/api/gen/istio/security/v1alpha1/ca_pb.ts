@@ -5,63 +5,34 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/security/v1alpha1/ca.proto.
- */
 export const file_istio_security_v1alpha1_ca: GenFile = /*@__PURE__*/
   fileDesc("CiBpc3Rpby9zZWN1cml0eS92MWFscGhhMS9jYS5wcm90bxINaXN0aW8udjEuYXV0aCJsChdJc3Rpb0NlcnRpZmljYXRlUmVxdWVzdBILCgNjc3IYASABKAkSGQoRdmFsaWRpdHlfZHVyYXRpb24YAyABKAMSKQoIbWV0YWRhdGEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ii4KGElzdGlvQ2VydGlmaWNhdGVSZXNwb25zZRISCgpjZXJ0X2NoYWluGAEgAygJMn8KF0lzdGlvQ2VydGlmaWNhdGVTZXJ2aWNlEmQKEUNyZWF0ZUNlcnRpZmljYXRlEiYuaXN0aW8udjEuYXV0aC5Jc3Rpb0NlcnRpZmljYXRlUmVxdWVzdBonLmlzdGlvLnYxLmF1dGguSXN0aW9DZXJ0aWZpY2F0ZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_struct]);
 
-/**
- * @generated from message istio.v1.auth.IstioCertificateRequest
- */
+/** message istio.v1.auth.IstioCertificateRequest */
 export type IstioCertificateRequest = Message<"istio.v1.auth.IstioCertificateRequest"> & {
-  /**
-   * @generated from field: string csr = 1;
-   */
+  /** string csr = 1 */
   csr: string;
-
-  /**
-   * @generated from field: int64 validity_duration = 3;
-   */
+  /** int64 validity_duration = 3 */
   validityDuration: bigint;
-
-  /**
-   * @generated from field: google.protobuf.Struct metadata = 4;
-   */
+  /** google.protobuf.Struct metadata = 4 */
   metadata?: JsonObject | undefined;
 };
 
-/**
- * Describes the message istio.v1.auth.IstioCertificateRequest.
- * Use `create(IstioCertificateRequestSchema)` to create a new message.
- */
 export const IstioCertificateRequestSchema: GenMessage<IstioCertificateRequest> = /*@__PURE__*/
   messageDesc(file_istio_security_v1alpha1_ca, 0);
 
-/**
- * @generated from message istio.v1.auth.IstioCertificateResponse
- */
+/** message istio.v1.auth.IstioCertificateResponse */
 export type IstioCertificateResponse = Message<"istio.v1.auth.IstioCertificateResponse"> & {
-  /**
-   * @generated from field: repeated string cert_chain = 1;
-   */
+  /** repeated string cert_chain = 1 */
   certChain: string[];
 };
 
-/**
- * Describes the message istio.v1.auth.IstioCertificateResponse.
- * Use `create(IstioCertificateResponseSchema)` to create a new message.
- */
 export const IstioCertificateResponseSchema: GenMessage<IstioCertificateResponse> = /*@__PURE__*/
   messageDesc(file_istio_security_v1alpha1_ca, 1);
 
-/**
- * @generated from service istio.v1.auth.IstioCertificateService
- */
+/** service istio.v1.auth.IstioCertificateService */
 export const IstioCertificateService: GenService<{
-  /**
-   * @generated from rpc istio.v1.auth.IstioCertificateService.CreateCertificate
-   */
+  /** rpc istio.v1.auth.IstioCertificateService.CreateCertificate */
   createCertificate: {
     methodKind: "unary";
     input: typeof IstioCertificateRequestSchema;

@@ -6,332 +6,154 @@ import type { PolicyTargetReference, WorkloadSelector } from "../../type/v1beta1
 import { file_istio_type_v1beta1_selector } from "../../type/v1beta1/selector_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/security/v1beta1/authorization_policy.proto.
- */
 export const file_istio_security_v1beta1_authorization_policy: GenFile = /*@__PURE__*/
   fileDesc("CjFpc3Rpby9zZWN1cml0eS92MWJldGExL2F1dGhvcml6YXRpb25fcG9saWN5LnByb3RvEhZpc3Rpby5zZWN1cml0eS52MWJldGExIvgDChNBdXRob3JpemF0aW9uUG9saWN5EjYKCHNlbGVjdG9yGAEgASgLMiQuaXN0aW8udHlwZS52MWJldGExLldvcmtsb2FkU2VsZWN0b3ISPAoJdGFyZ2V0UmVmGAUgASgLMikuaXN0aW8udHlwZS52MWJldGExLlBvbGljeVRhcmdldFJlZmVyZW5jZRI9Cgp0YXJnZXRSZWZzGAYgAygLMikuaXN0aW8udHlwZS52MWJldGExLlBvbGljeVRhcmdldFJlZmVyZW5jZRIrCgVydWxlcxgCIAMoCzIcLmlzdGlvLnNlY3VyaXR5LnYxYmV0YTEuUnVsZRJCCgZhY3Rpb24YAyABKA4yMi5pc3Rpby5zZWN1cml0eS52MWJldGExLkF1dGhvcml6YXRpb25Qb2xpY3kuQWN0aW9uElEKCHByb3ZpZGVyGAQgASgLMj0uaXN0aW8uc2VjdXJpdHkudjFiZXRhMS5BdXRob3JpemF0aW9uUG9saWN5LkV4dGVuc2lvblByb3ZpZGVySAAaIQoRRXh0ZW5zaW9uUHJvdmlkZXISDAoEbmFtZRgBIAEoCSI0CgZBY3Rpb24SCQoFQUxMT1cQABIICgRERU5ZEAESCQoFQVVESVQQAhIKCgZDVVNUT00QA0IPCg1hY3Rpb25fZGV0YWlsIokCCgRSdWxlEi8KBGZyb20YASADKAsyIS5pc3Rpby5zZWN1cml0eS52MWJldGExLlJ1bGUuRnJvbRIrCgJ0bxgCIAMoCzIfLmlzdGlvLnNlY3VyaXR5LnYxYmV0YTEuUnVsZS5UbxIvCgR3aGVuGAMgAygLMiEuaXN0aW8uc2VjdXJpdHkudjFiZXRhMS5Db25kaXRpb24aNgoERnJvbRIuCgZzb3VyY2UYASABKAsyHi5pc3Rpby5zZWN1cml0eS52MWJldGExLlNvdXJjZRo6CgJUbxI0CglvcGVyYXRpb24YASABKAsyIS5pc3Rpby5zZWN1cml0eS52MWJldGExLk9wZXJhdGlvbiLoAgoGU291cmNlEhIKCnByaW5jaXBhbHMYASADKAkSFgoObm90X3ByaW5jaXBhbHMYBSADKAkSGgoScmVxdWVzdF9wcmluY2lwYWxzGAIgAygJEh4KFm5vdF9yZXF1ZXN0X3ByaW5jaXBhbHMYBiADKAkSEgoKbmFtZXNwYWNlcxgDIAMoCRIWCg5ub3RfbmFtZXNwYWNlcxgHIAMoCRIYChBzZXJ2aWNlX2FjY291bnRzGAsgAygJEhwKFG5vdF9zZXJ2aWNlX2FjY291bnRzGAwgAygJEhEKCWlwX2Jsb2NrcxgEIAMoCRIVCg1ub3RfaXBfYmxvY2tzGAggAygJEhgKEHJlbW90ZV9pcF9ibG9ja3MYCSADKAkSHAoUbm90X3JlbW90ZV9pcF9ibG9ja3MYCiADKAkSFQoNdHJ1c3RfZG9tYWlucxgNIAMoCRIZChFub3RfdHJ1c3RfZG9tYWlucxgOIAMoCSKXAQoJT3BlcmF0aW9uEg0KBWhvc3RzGAEgAygJEhEKCW5vdF9ob3N0cxgFIAMoCRINCgVwb3J0cxgCIAMoCRIRCglub3RfcG9ydHMYBiADKAkSDwoHbWV0aG9kcxgDIAMoCRITCgtub3RfbWV0aG9kcxgHIAMoCRINCgVwYXRocxgEIAMoCRIRCglub3RfcGF0aHMYCCADKAkiPAoJQ29uZGl0aW9uEgsKA2tleRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAkSEgoKbm90X3ZhbHVlcxgDIAMoCWIGcHJvdG8z", [file_istio_type_v1beta1_selector]);
 
-/**
- * @generated from message istio.security.v1beta1.AuthorizationPolicy
- */
+/** message istio.security.v1beta1.AuthorizationPolicy */
 export type AuthorizationPolicy = Message<"istio.security.v1beta1.AuthorizationPolicy"> & {
-  /**
-   * @generated from field: istio.type.v1beta1.WorkloadSelector selector = 1;
-   */
+  /** istio.type.v1beta1.WorkloadSelector selector = 1 */
   selector?: WorkloadSelector | undefined;
-
-  /**
-   * @generated from field: istio.type.v1beta1.PolicyTargetReference targetRef = 5;
-   */
+  /** istio.type.v1beta1.PolicyTargetReference targetRef = 5 */
   targetRef?: PolicyTargetReference | undefined;
-
-  /**
-   * @generated from field: repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 6;
-   */
+  /** repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 6 */
   targetRefs: PolicyTargetReference[];
-
-  /**
-   * @generated from field: repeated istio.security.v1beta1.Rule rules = 2;
-   */
+  /** repeated istio.security.v1beta1.Rule rules = 2 */
   rules: Rule[];
-
-  /**
-   * @generated from field: istio.security.v1beta1.AuthorizationPolicy.Action action = 3;
-   */
+  /** istio.security.v1beta1.AuthorizationPolicy.Action action = 3 */
   action: AuthorizationPolicy_Action;
-
-  /**
-   * @generated from oneof istio.security.v1beta1.AuthorizationPolicy.action_detail
-   */
+  /** oneof istio.security.v1beta1.AuthorizationPolicy.action_detail */
   actionDetail: {
-    /**
-     * @generated from field: istio.security.v1beta1.AuthorizationPolicy.ExtensionProvider provider = 4;
-     */
+    /** istio.security.v1beta1.AuthorizationPolicy.ExtensionProvider provider = 4 */
     value: AuthorizationPolicy_ExtensionProvider;
     case: "provider";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.security.v1beta1.AuthorizationPolicy.
- * Use `create(AuthorizationPolicySchema)` to create a new message.
- */
 export const AuthorizationPolicySchema: GenMessage<AuthorizationPolicy> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_authorization_policy, 0);
 
-/**
- * @generated from message istio.security.v1beta1.AuthorizationPolicy.ExtensionProvider
- */
+/** message istio.security.v1beta1.AuthorizationPolicy.ExtensionProvider */
 export type AuthorizationPolicy_ExtensionProvider = Message<"istio.security.v1beta1.AuthorizationPolicy.ExtensionProvider"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
 };
 
-/**
- * Describes the message istio.security.v1beta1.AuthorizationPolicy.ExtensionProvider.
- * Use `create(AuthorizationPolicy_ExtensionProviderSchema)` to create a new message.
- */
 export const AuthorizationPolicy_ExtensionProviderSchema: GenMessage<AuthorizationPolicy_ExtensionProvider> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_authorization_policy, 0, 0);
 
-/**
- * @generated from enum istio.security.v1beta1.AuthorizationPolicy.Action
- */
+/** enum istio.security.v1beta1.AuthorizationPolicy.Action */
 export const AuthorizationPolicy_Action = {
-  /**
-   * @generated from enum value: ALLOW = 0;
-   */
   ALLOW: 0,
-
-  /**
-   * @generated from enum value: DENY = 1;
-   */
   DENY: 1,
-
-  /**
-   * @generated from enum value: AUDIT = 2;
-   */
   AUDIT: 2,
-
-  /**
-   * @generated from enum value: CUSTOM = 3;
-   */
   CUSTOM: 3,
 } as const;
 
-/**
- * @generated from enum istio.security.v1beta1.AuthorizationPolicy.Action
- */
+/** enum istio.security.v1beta1.AuthorizationPolicy.Action */
 export type AuthorizationPolicy_Action = (typeof AuthorizationPolicy_Action)[keyof typeof AuthorizationPolicy_Action] | UnknownEnum;
 
-/**
- * Describes the enum istio.security.v1beta1.AuthorizationPolicy.Action.
- */
 export const AuthorizationPolicy_ActionSchema: GenEnum<AuthorizationPolicy_Action> = /*@__PURE__*/
   enumDesc(file_istio_security_v1beta1_authorization_policy, 0, 0);
 
-/**
- * @generated from message istio.security.v1beta1.Rule
- */
+/** message istio.security.v1beta1.Rule */
 export type Rule = Message<"istio.security.v1beta1.Rule"> & {
-  /**
-   * @generated from field: repeated istio.security.v1beta1.Rule.From from = 1;
-   */
+  /** repeated istio.security.v1beta1.Rule.From from = 1 */
   from: Rule_From[];
-
-  /**
-   * @generated from field: repeated istio.security.v1beta1.Rule.To to = 2;
-   */
+  /** repeated istio.security.v1beta1.Rule.To to = 2 */
   to: Rule_To[];
-
-  /**
-   * @generated from field: repeated istio.security.v1beta1.Condition when = 3;
-   */
+  /** repeated istio.security.v1beta1.Condition when = 3 */
   when: Condition[];
 };
 
-/**
- * Describes the message istio.security.v1beta1.Rule.
- * Use `create(RuleSchema)` to create a new message.
- */
 export const RuleSchema: GenMessage<Rule> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_authorization_policy, 1);
 
-/**
- * @generated from message istio.security.v1beta1.Rule.From
- */
+/** message istio.security.v1beta1.Rule.From */
 export type Rule_From = Message<"istio.security.v1beta1.Rule.From"> & {
-  /**
-   * @generated from field: istio.security.v1beta1.Source source = 1;
-   */
+  /** istio.security.v1beta1.Source source = 1 */
   source?: Source | undefined;
 };
 
-/**
- * Describes the message istio.security.v1beta1.Rule.From.
- * Use `create(Rule_FromSchema)` to create a new message.
- */
 export const Rule_FromSchema: GenMessage<Rule_From> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_authorization_policy, 1, 0);
 
-/**
- * @generated from message istio.security.v1beta1.Rule.To
- */
+/** message istio.security.v1beta1.Rule.To */
 export type Rule_To = Message<"istio.security.v1beta1.Rule.To"> & {
-  /**
-   * @generated from field: istio.security.v1beta1.Operation operation = 1;
-   */
+  /** istio.security.v1beta1.Operation operation = 1 */
   operation?: Operation | undefined;
 };
 
-/**
- * Describes the message istio.security.v1beta1.Rule.To.
- * Use `create(Rule_ToSchema)` to create a new message.
- */
 export const Rule_ToSchema: GenMessage<Rule_To> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_authorization_policy, 1, 1);
 
-/**
- * @generated from message istio.security.v1beta1.Source
- */
+/** message istio.security.v1beta1.Source */
 export type Source = Message<"istio.security.v1beta1.Source"> & {
-  /**
-   * @generated from field: repeated string principals = 1;
-   */
+  /** repeated string principals = 1 */
   principals: string[];
-
-  /**
-   * @generated from field: repeated string not_principals = 5;
-   */
+  /** repeated string not_principals = 5 */
   notPrincipals: string[];
-
-  /**
-   * @generated from field: repeated string request_principals = 2;
-   */
+  /** repeated string request_principals = 2 */
   requestPrincipals: string[];
-
-  /**
-   * @generated from field: repeated string not_request_principals = 6;
-   */
+  /** repeated string not_request_principals = 6 */
   notRequestPrincipals: string[];
-
-  /**
-   * @generated from field: repeated string namespaces = 3;
-   */
+  /** repeated string namespaces = 3 */
   namespaces: string[];
-
-  /**
-   * @generated from field: repeated string not_namespaces = 7;
-   */
+  /** repeated string not_namespaces = 7 */
   notNamespaces: string[];
-
-  /**
-   * @generated from field: repeated string service_accounts = 11;
-   */
+  /** repeated string service_accounts = 11 */
   serviceAccounts: string[];
-
-  /**
-   * @generated from field: repeated string not_service_accounts = 12;
-   */
+  /** repeated string not_service_accounts = 12 */
   notServiceAccounts: string[];
-
-  /**
-   * @generated from field: repeated string ip_blocks = 4;
-   */
+  /** repeated string ip_blocks = 4 */
   ipBlocks: string[];
-
-  /**
-   * @generated from field: repeated string not_ip_blocks = 8;
-   */
+  /** repeated string not_ip_blocks = 8 */
   notIpBlocks: string[];
-
-  /**
-   * @generated from field: repeated string remote_ip_blocks = 9;
-   */
+  /** repeated string remote_ip_blocks = 9 */
   remoteIpBlocks: string[];
-
-  /**
-   * @generated from field: repeated string not_remote_ip_blocks = 10;
-   */
+  /** repeated string not_remote_ip_blocks = 10 */
   notRemoteIpBlocks: string[];
-
-  /**
-   * @generated from field: repeated string trust_domains = 13;
-   */
+  /** repeated string trust_domains = 13 */
   trustDomains: string[];
-
-  /**
-   * @generated from field: repeated string not_trust_domains = 14;
-   */
+  /** repeated string not_trust_domains = 14 */
   notTrustDomains: string[];
 };
 
-/**
- * Describes the message istio.security.v1beta1.Source.
- * Use `create(SourceSchema)` to create a new message.
- */
 export const SourceSchema: GenMessage<Source> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_authorization_policy, 2);
 
-/**
- * @generated from message istio.security.v1beta1.Operation
- */
+/** message istio.security.v1beta1.Operation */
 export type Operation = Message<"istio.security.v1beta1.Operation"> & {
-  /**
-   * @generated from field: repeated string hosts = 1;
-   */
+  /** repeated string hosts = 1 */
   hosts: string[];
-
-  /**
-   * @generated from field: repeated string not_hosts = 5;
-   */
+  /** repeated string not_hosts = 5 */
   notHosts: string[];
-
-  /**
-   * @generated from field: repeated string ports = 2;
-   */
+  /** repeated string ports = 2 */
   ports: string[];
-
-  /**
-   * @generated from field: repeated string not_ports = 6;
-   */
+  /** repeated string not_ports = 6 */
   notPorts: string[];
-
-  /**
-   * @generated from field: repeated string methods = 3;
-   */
+  /** repeated string methods = 3 */
   methods: string[];
-
-  /**
-   * @generated from field: repeated string not_methods = 7;
-   */
+  /** repeated string not_methods = 7 */
   notMethods: string[];
-
-  /**
-   * @generated from field: repeated string paths = 4;
-   */
+  /** repeated string paths = 4 */
   paths: string[];
-
-  /**
-   * @generated from field: repeated string not_paths = 8;
-   */
+  /** repeated string not_paths = 8 */
   notPaths: string[];
 };
 
-/**
- * Describes the message istio.security.v1beta1.Operation.
- * Use `create(OperationSchema)` to create a new message.
- */
 export const OperationSchema: GenMessage<Operation> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_authorization_policy, 3);
 
-/**
- * @generated from message istio.security.v1beta1.Condition
- */
+/** message istio.security.v1beta1.Condition */
 export type Condition = Message<"istio.security.v1beta1.Condition"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: repeated string values = 2;
-   */
+  /** repeated string values = 2 */
   values: string[];
-
-  /**
-   * @generated from field: repeated string not_values = 3;
-   */
+  /** repeated string not_values = 3 */
   notValues: string[];
 };
 
-/**
- * Describes the message istio.security.v1beta1.Condition.
- * Use `create(ConditionSchema)` to create a new message.
- */
 export const ConditionSchema: GenMessage<Condition> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_authorization_policy, 4);
 

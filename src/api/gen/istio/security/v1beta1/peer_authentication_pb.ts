@@ -6,89 +6,42 @@ import type { WorkloadSelector } from "../../type/v1beta1/selector_pb.ts";
 import { file_istio_type_v1beta1_selector } from "../../type/v1beta1/selector_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/security/v1beta1/peer_authentication.proto.
- */
 export const file_istio_security_v1beta1_peer_authentication: GenFile = /*@__PURE__*/
   fileDesc("CjBpc3Rpby9zZWN1cml0eS92MWJldGExL3BlZXJfYXV0aGVudGljYXRpb24ucHJvdG8SFmlzdGlvLnNlY3VyaXR5LnYxYmV0YTEi5wMKElBlZXJBdXRoZW50aWNhdGlvbhI2CghzZWxlY3RvchgBIAEoCzIkLmlzdGlvLnR5cGUudjFiZXRhMS5Xb3JrbG9hZFNlbGVjdG9yEkIKBG10bHMYAiABKAsyNC5pc3Rpby5zZWN1cml0eS52MWJldGExLlBlZXJBdXRoZW50aWNhdGlvbi5NdXR1YWxUTFMSVgoPcG9ydF9sZXZlbF9tdGxzGAMgAygLMj0uaXN0aW8uc2VjdXJpdHkudjFiZXRhMS5QZWVyQXV0aGVudGljYXRpb24uUG9ydExldmVsTXRsc0VudHJ5GpABCglNdXR1YWxUTFMSRwoEbW9kZRgBIAEoDjI5LmlzdGlvLnNlY3VyaXR5LnYxYmV0YTEuUGVlckF1dGhlbnRpY2F0aW9uLk11dHVhbFRMUy5Nb2RlIjoKBE1vZGUSCQoFVU5TRVQQABILCgdESVNBQkxFEAESDgoKUEVSTUlTU0lWRRACEgoKBlNUUklDVBADGmoKElBvcnRMZXZlbE10bHNFbnRyeRILCgNrZXkYASABKA0SQwoFdmFsdWUYAiABKAsyNC5pc3Rpby5zZWN1cml0eS52MWJldGExLlBlZXJBdXRoZW50aWNhdGlvbi5NdXR1YWxUTFM6AjgBYgZwcm90bzM", [file_istio_type_v1beta1_selector]);
 
-/**
- * @generated from message istio.security.v1beta1.PeerAuthentication
- */
+/** message istio.security.v1beta1.PeerAuthentication */
 export type PeerAuthentication = Message<"istio.security.v1beta1.PeerAuthentication"> & {
-  /**
-   * @generated from field: istio.type.v1beta1.WorkloadSelector selector = 1;
-   */
+  /** istio.type.v1beta1.WorkloadSelector selector = 1 */
   selector?: WorkloadSelector | undefined;
-
-  /**
-   * @generated from field: istio.security.v1beta1.PeerAuthentication.MutualTLS mtls = 2;
-   */
+  /** istio.security.v1beta1.PeerAuthentication.MutualTLS mtls = 2 */
   mtls?: PeerAuthentication_MutualTLS | undefined;
-
-  /**
-   * @generated from field: map<uint32, istio.security.v1beta1.PeerAuthentication.MutualTLS> port_level_mtls = 3;
-   */
+  /** map<uint32, istio.security.v1beta1.PeerAuthentication.MutualTLS> port_level_mtls = 3 */
   portLevelMtls: { [key: number]: PeerAuthentication_MutualTLS };
 };
 
-/**
- * Describes the message istio.security.v1beta1.PeerAuthentication.
- * Use `create(PeerAuthenticationSchema)` to create a new message.
- */
 export const PeerAuthenticationSchema: GenMessage<PeerAuthentication> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_peer_authentication, 0);
 
-/**
- * @generated from message istio.security.v1beta1.PeerAuthentication.MutualTLS
- */
+/** message istio.security.v1beta1.PeerAuthentication.MutualTLS */
 export type PeerAuthentication_MutualTLS = Message<"istio.security.v1beta1.PeerAuthentication.MutualTLS"> & {
-  /**
-   * @generated from field: istio.security.v1beta1.PeerAuthentication.MutualTLS.Mode mode = 1;
-   */
+  /** istio.security.v1beta1.PeerAuthentication.MutualTLS.Mode mode = 1 */
   mode: PeerAuthentication_MutualTLS_Mode;
 };
 
-/**
- * Describes the message istio.security.v1beta1.PeerAuthentication.MutualTLS.
- * Use `create(PeerAuthentication_MutualTLSSchema)` to create a new message.
- */
 export const PeerAuthentication_MutualTLSSchema: GenMessage<PeerAuthentication_MutualTLS> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_peer_authentication, 0, 0);
 
-/**
- * @generated from enum istio.security.v1beta1.PeerAuthentication.MutualTLS.Mode
- */
+/** enum istio.security.v1beta1.PeerAuthentication.MutualTLS.Mode */
 export const PeerAuthentication_MutualTLS_Mode = {
-  /**
-   * @generated from enum value: UNSET = 0;
-   */
   UNSET: 0,
-
-  /**
-   * @generated from enum value: DISABLE = 1;
-   */
   DISABLE: 1,
-
-  /**
-   * @generated from enum value: PERMISSIVE = 2;
-   */
   PERMISSIVE: 2,
-
-  /**
-   * @generated from enum value: STRICT = 3;
-   */
   STRICT: 3,
 } as const;
 
-/**
- * @generated from enum istio.security.v1beta1.PeerAuthentication.MutualTLS.Mode
- */
+/** enum istio.security.v1beta1.PeerAuthentication.MutualTLS.Mode */
 export type PeerAuthentication_MutualTLS_Mode = (typeof PeerAuthentication_MutualTLS_Mode)[keyof typeof PeerAuthentication_MutualTLS_Mode] | UnknownEnum;
 
-/**
- * Describes the enum istio.security.v1beta1.PeerAuthentication.MutualTLS.Mode.
- */
 export const PeerAuthentication_MutualTLS_ModeSchema: GenEnum<PeerAuthentication_MutualTLS_Mode> = /*@__PURE__*/
   enumDesc(file_istio_security_v1beta1_peer_authentication, 0, 0, 0);
 

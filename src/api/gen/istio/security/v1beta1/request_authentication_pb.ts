@@ -8,157 +8,74 @@ import type { PolicyTargetReference, WorkloadSelector } from "../../type/v1beta1
 import { file_istio_type_v1beta1_selector } from "../../type/v1beta1/selector_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/security/v1beta1/request_authentication.proto.
- */
 export const file_istio_security_v1beta1_request_authentication: GenFile = /*@__PURE__*/
   fileDesc("CjNpc3Rpby9zZWN1cml0eS92MWJldGExL3JlcXVlc3RfYXV0aGVudGljYXRpb24ucHJvdG8SFmlzdGlvLnNlY3VyaXR5LnYxYmV0YTEigAIKFVJlcXVlc3RBdXRoZW50aWNhdGlvbhI2CghzZWxlY3RvchgBIAEoCzIkLmlzdGlvLnR5cGUudjFiZXRhMS5Xb3JrbG9hZFNlbGVjdG9yEjwKCXRhcmdldFJlZhgDIAEoCzIpLmlzdGlvLnR5cGUudjFiZXRhMS5Qb2xpY3lUYXJnZXRSZWZlcmVuY2USPQoKdGFyZ2V0UmVmcxgEIAMoCzIpLmlzdGlvLnR5cGUudjFiZXRhMS5Qb2xpY3lUYXJnZXRSZWZlcmVuY2USMgoJand0X3J1bGVzGAIgAygLMh8uaXN0aW8uc2VjdXJpdHkudjFiZXRhMS5KV1RSdWxlIoYDCgdKV1RSdWxlEg4KBmlzc3VlchgBIAEoCRIRCglhdWRpZW5jZXMYAiADKAkSEAoIandrc191cmkYAyABKAkSDAoEandrcxgKIAEoCRI3Cgxmcm9tX2hlYWRlcnMYBiADKAsyIS5pc3Rpby5zZWN1cml0eS52MWJldGExLkpXVEhlYWRlchITCgtmcm9tX3BhcmFtcxgHIAMoCRIgChhvdXRwdXRfcGF5bG9hZF90b19oZWFkZXIYCCABKAkSFAoMZnJvbV9jb29raWVzGAwgAygJEh4KFmZvcndhcmRfb3JpZ2luYWxfdG9rZW4YCSABKAgSRgoXb3V0cHV0X2NsYWltX3RvX2hlYWRlcnMYCyADKAsyJS5pc3Rpby5zZWN1cml0eS52MWJldGExLkNsYWltVG9IZWFkZXISKgoHdGltZW91dBgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIeChZzcGFjZV9kZWxpbWl0ZWRfY2xhaW1zGA4gAygJIikKCUpXVEhlYWRlchIMCgRuYW1lGAEgASgJEg4KBnByZWZpeBgCIAEoCSIuCg1DbGFpbVRvSGVhZGVyEg4KBmhlYWRlchgBIAEoCRINCgVjbGFpbRgCIAEoCWIGcHJvdG8z", [file_google_protobuf_duration, file_istio_type_v1beta1_selector]);
 
-/**
- * @generated from message istio.security.v1beta1.RequestAuthentication
- */
+/** message istio.security.v1beta1.RequestAuthentication */
 export type RequestAuthentication = Message<"istio.security.v1beta1.RequestAuthentication"> & {
-  /**
-   * @generated from field: istio.type.v1beta1.WorkloadSelector selector = 1;
-   */
+  /** istio.type.v1beta1.WorkloadSelector selector = 1 */
   selector?: WorkloadSelector | undefined;
-
-  /**
-   * @generated from field: istio.type.v1beta1.PolicyTargetReference targetRef = 3;
-   */
+  /** istio.type.v1beta1.PolicyTargetReference targetRef = 3 */
   targetRef?: PolicyTargetReference | undefined;
-
-  /**
-   * @generated from field: repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 4;
-   */
+  /** repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 4 */
   targetRefs: PolicyTargetReference[];
-
-  /**
-   * @generated from field: repeated istio.security.v1beta1.JWTRule jwt_rules = 2;
-   */
+  /** repeated istio.security.v1beta1.JWTRule jwt_rules = 2 */
   jwtRules: JWTRule[];
 };
 
-/**
- * Describes the message istio.security.v1beta1.RequestAuthentication.
- * Use `create(RequestAuthenticationSchema)` to create a new message.
- */
 export const RequestAuthenticationSchema: GenMessage<RequestAuthentication> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_request_authentication, 0);
 
-/**
- * @generated from message istio.security.v1beta1.JWTRule
- */
+/** message istio.security.v1beta1.JWTRule */
 export type JWTRule = Message<"istio.security.v1beta1.JWTRule"> & {
-  /**
-   * @generated from field: string issuer = 1;
-   */
+  /** string issuer = 1 */
   issuer: string;
-
-  /**
-   * @generated from field: repeated string audiences = 2;
-   */
+  /** repeated string audiences = 2 */
   audiences: string[];
-
-  /**
-   * @generated from field: string jwks_uri = 3;
-   */
+  /** string jwks_uri = 3 */
   jwksUri: string;
-
-  /**
-   * @generated from field: string jwks = 10;
-   */
+  /** string jwks = 10 */
   jwks: string;
-
-  /**
-   * @generated from field: repeated istio.security.v1beta1.JWTHeader from_headers = 6;
-   */
+  /** repeated istio.security.v1beta1.JWTHeader from_headers = 6 */
   fromHeaders: JWTHeader[];
-
-  /**
-   * @generated from field: repeated string from_params = 7;
-   */
+  /** repeated string from_params = 7 */
   fromParams: string[];
-
-  /**
-   * @generated from field: string output_payload_to_header = 8;
-   */
+  /** string output_payload_to_header = 8 */
   outputPayloadToHeader: string;
-
-  /**
-   * @generated from field: repeated string from_cookies = 12;
-   */
+  /** repeated string from_cookies = 12 */
   fromCookies: string[];
-
-  /**
-   * @generated from field: bool forward_original_token = 9;
-   */
+  /** bool forward_original_token = 9 */
   forwardOriginalToken: boolean;
-
-  /**
-   * @generated from field: repeated istio.security.v1beta1.ClaimToHeader output_claim_to_headers = 11;
-   */
+  /** repeated istio.security.v1beta1.ClaimToHeader output_claim_to_headers = 11 */
   outputClaimToHeaders: ClaimToHeader[];
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 13;
-   */
+  /** google.protobuf.Duration timeout = 13 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated string space_delimited_claims = 14;
-   */
+  /** repeated string space_delimited_claims = 14 */
   spaceDelimitedClaims: string[];
 };
 
-/**
- * Describes the message istio.security.v1beta1.JWTRule.
- * Use `create(JWTRuleSchema)` to create a new message.
- */
 export const JWTRuleSchema: GenMessage<JWTRule> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_request_authentication, 1);
 
-/**
- * @generated from message istio.security.v1beta1.JWTHeader
- */
+/** message istio.security.v1beta1.JWTHeader */
 export type JWTHeader = Message<"istio.security.v1beta1.JWTHeader"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string prefix = 2;
-   */
+  /** string prefix = 2 */
   prefix: string;
 };
 
-/**
- * Describes the message istio.security.v1beta1.JWTHeader.
- * Use `create(JWTHeaderSchema)` to create a new message.
- */
 export const JWTHeaderSchema: GenMessage<JWTHeader> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_request_authentication, 2);
 
-/**
- * @generated from message istio.security.v1beta1.ClaimToHeader
- */
+/** message istio.security.v1beta1.ClaimToHeader */
 export type ClaimToHeader = Message<"istio.security.v1beta1.ClaimToHeader"> & {
-  /**
-   * @generated from field: string header = 1;
-   */
+  /** string header = 1 */
   header: string;
-
-  /**
-   * @generated from field: string claim = 2;
-   */
+  /** string claim = 2 */
   claim: string;
 };
 
-/**
- * Describes the message istio.security.v1beta1.ClaimToHeader.
- * Use `create(ClaimToHeaderSchema)` to create a new message.
- */
 export const ClaimToHeaderSchema: GenMessage<ClaimToHeader> = /*@__PURE__*/
   messageDesc(file_istio_security_v1beta1_request_authentication, 3);
 

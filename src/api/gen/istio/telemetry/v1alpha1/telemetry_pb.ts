@@ -8,560 +8,266 @@ import type { PolicyTargetReference, WorkloadSelector } from "../../type/v1beta1
 import { file_istio_type_v1beta1_selector } from "../../type/v1beta1/selector_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/telemetry/v1alpha1/telemetry.proto.
- */
 export const file_istio_telemetry_v1alpha1_telemetry: GenFile = /*@__PURE__*/
   fileDesc("Cihpc3Rpby90ZWxlbWV0cnkvdjFhbHBoYTEvdGVsZW1ldHJ5LnByb3RvEhhpc3Rpby50ZWxlbWV0cnkudjFhbHBoYTEi6QIKCVRlbGVtZXRyeRI2CghzZWxlY3RvchgBIAEoCzIkLmlzdGlvLnR5cGUudjFiZXRhMS5Xb3JrbG9hZFNlbGVjdG9yEjwKCXRhcmdldFJlZhgFIAEoCzIpLmlzdGlvLnR5cGUudjFiZXRhMS5Qb2xpY3lUYXJnZXRSZWZlcmVuY2USPQoKdGFyZ2V0UmVmcxgGIAMoCzIpLmlzdGlvLnR5cGUudjFiZXRhMS5Qb2xpY3lUYXJnZXRSZWZlcmVuY2USMgoHdHJhY2luZxgCIAMoCzIhLmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5UcmFjaW5nEjIKB21ldHJpY3MYAyADKAsyIS5pc3Rpby50ZWxlbWV0cnkudjFhbHBoYTEuTWV0cmljcxI/Cg5hY2Nlc3NfbG9nZ2luZxgEIAMoCzInLmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5BY2Nlc3NMb2dnaW5nIvIICgdUcmFjaW5nEkAKBW1hdGNoGAcgASgLMjEuaXN0aW8udGVsZW1ldHJ5LnYxYWxwaGExLlRyYWNpbmcuVHJhY2luZ1NlbGVjdG9yEjgKCXByb3ZpZGVycxgCIAMoCzIlLmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5Qcm92aWRlclJlZhJAChpyYW5kb21fc2FtcGxpbmdfcGVyY2VudGFnZRgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5Eb3VibGVWYWx1ZRI6ChZkaXNhYmxlX3NwYW5fcmVwb3J0aW5nGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRJGCgtjdXN0b21fdGFncxgFIAMoCzIxLmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5UcmFjaW5nLkN1c3RvbVRhZ3NFbnRyeRJFCiF1c2VfcmVxdWVzdF9pZF9mb3JfdHJhY2Vfc2FtcGxpbmcYBiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEjUKEWVuYWJsZV9pc3Rpb190YWdzGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRI/ChtkaXNhYmxlX2NvbnRleHRfcHJvcGFnYXRpb24YCSABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlGkcKD1RyYWNpbmdTZWxlY3RvchI0CgRtb2RlGAEgASgOMiYuaXN0aW8udGVsZW1ldHJ5LnYxYWxwaGExLldvcmtsb2FkTW9kZRqcAgoJQ3VzdG9tVGFnEjwKB2xpdGVyYWwYASABKAsyKS5pc3Rpby50ZWxlbWV0cnkudjFhbHBoYTEuVHJhY2luZy5MaXRlcmFsSAASRAoLZW52aXJvbm1lbnQYAiABKAsyLS5pc3Rpby50ZWxlbWV0cnkudjFhbHBoYTEuVHJhY2luZy5FbnZpcm9ubWVudEgAEkEKBmhlYWRlchgDIAEoCzIvLmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5UcmFjaW5nLlJlcXVlc3RIZWFkZXJIABJACglmb3JtYXR0ZXIYBCABKAsyKy5pc3Rpby50ZWxlbWV0cnkudjFhbHBoYTEuVHJhY2luZy5Gb3JtYXR0ZXJIAEIGCgR0eXBlGhgKB0xpdGVyYWwSDQoFdmFsdWUYASABKAkaMgoLRW52aXJvbm1lbnQSDAoEbmFtZRgBIAEoCRIVCg1kZWZhdWx0X3ZhbHVlGAIgASgJGjQKDVJlcXVlc3RIZWFkZXISDAoEbmFtZRgBIAEoCRIVCg1kZWZhdWx0X3ZhbHVlGAIgASgJGhoKCUZvcm1hdHRlchINCgV2YWx1ZRgBIAEoCRpeCg9DdXN0b21UYWdzRW50cnkSCwoDa2V5GAEgASgJEjoKBXZhbHVlGAIgASgLMisuaXN0aW8udGVsZW1ldHJ5LnYxYWxwaGExLlRyYWNpbmcuQ3VzdG9tVGFnOgI4ASIbCgtQcm92aWRlclJlZhIMCgRuYW1lGAEgASgJIrkBCgdNZXRyaWNzEjgKCXByb3ZpZGVycxgBIAMoCzIlLmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5Qcm92aWRlclJlZhI9CglvdmVycmlkZXMYAiADKAsyKi5pc3Rpby50ZWxlbWV0cnkudjFhbHBoYTEuTWV0cmljc092ZXJyaWRlcxI1ChJyZXBvcnRpbmdfaW50ZXJ2YWwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iwQMKDk1ldHJpY1NlbGVjdG9yEkYKBm1ldHJpYxgBIAEoDjI0LmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5NZXRyaWNTZWxlY3Rvci5Jc3Rpb01ldHJpY0gAEhcKDWN1c3RvbV9tZXRyaWMYAiABKAlIABI0CgRtb2RlGAMgASgOMiYuaXN0aW8udGVsZW1ldHJ5LnYxYWxwaGExLldvcmtsb2FkTW9kZSKHAgoLSXN0aW9NZXRyaWMSDwoLQUxMX01FVFJJQ1MQABIRCg1SRVFVRVNUX0NPVU5UEAESFAoQUkVRVUVTVF9EVVJBVElPThACEhAKDFJFUVVFU1RfU0laRRADEhEKDVJFU1BPTlNFX1NJWkUQBBIaChZUQ1BfT1BFTkVEX0NPTk5FQ1RJT05TEAUSGgoWVENQX0NMT1NFRF9DT05ORUNUSU9OUxAGEhIKDlRDUF9TRU5UX0JZVEVTEAcSFgoSVENQX1JFQ0VJVkVEX0JZVEVTEAgSGQoVR1JQQ19SRVFVRVNUX01FU1NBR0VTEAkSGgoWR1JQQ19SRVNQT05TRV9NRVNTQUdFUxAKQg4KDG1ldHJpY19tYXRjaCLUAwoQTWV0cmljc092ZXJyaWRlcxI3CgVtYXRjaBgBIAEoCzIoLmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5NZXRyaWNTZWxlY3RvchIsCghkaXNhYmxlZBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSUwoNdGFnX292ZXJyaWRlcxgDIAMoCzI8LmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5NZXRyaWNzT3ZlcnJpZGVzLlRhZ092ZXJyaWRlc0VudHJ5GpYBCgtUYWdPdmVycmlkZRJTCglvcGVyYXRpb24YASABKA4yQC5pc3Rpby50ZWxlbWV0cnkudjFhbHBoYTEuTWV0cmljc092ZXJyaWRlcy5UYWdPdmVycmlkZS5PcGVyYXRpb24SDQoFdmFsdWUYAiABKAkiIwoJT3BlcmF0aW9uEgoKBlVQU0VSVBAAEgoKBlJFTU9WRRABGmsKEVRhZ092ZXJyaWRlc0VudHJ5EgsKA2tleRgBIAEoCRJFCgV2YWx1ZRgCIAEoCzI2LmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5NZXRyaWNzT3ZlcnJpZGVzLlRhZ092ZXJyaWRlOgI4ASLeAgoNQWNjZXNzTG9nZ2luZxJCCgVtYXRjaBgEIAEoCzIzLmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5BY2Nlc3NMb2dnaW5nLkxvZ1NlbGVjdG9yEjgKCXByb3ZpZGVycxgBIAMoCzIlLmlzdGlvLnRlbGVtZXRyeS52MWFscGhhMS5Qcm92aWRlclJlZhIsCghkaXNhYmxlZBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSPgoGZmlsdGVyGAMgASgLMi4uaXN0aW8udGVsZW1ldHJ5LnYxYWxwaGExLkFjY2Vzc0xvZ2dpbmcuRmlsdGVyGkMKC0xvZ1NlbGVjdG9yEjQKBG1vZGUYASABKA4yJi5pc3Rpby50ZWxlbWV0cnkudjFhbHBoYTEuV29ya2xvYWRNb2RlGhwKBkZpbHRlchISCgpleHByZXNzaW9uGAEgASgJKj0KDFdvcmtsb2FkTW9kZRIVChFDTElFTlRfQU5EX1NFUlZFUhAAEgoKBkNMSUVOVBABEgoKBlNFUlZFUhACYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_wrappers, file_istio_type_v1beta1_selector]);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.Telemetry
- */
+/** message istio.telemetry.v1alpha1.Telemetry */
 export type Telemetry = Message<"istio.telemetry.v1alpha1.Telemetry"> & {
-  /**
-   * @generated from field: istio.type.v1beta1.WorkloadSelector selector = 1;
-   */
+  /** istio.type.v1beta1.WorkloadSelector selector = 1 */
   selector?: WorkloadSelector | undefined;
-
-  /**
-   * @generated from field: istio.type.v1beta1.PolicyTargetReference targetRef = 5;
-   */
+  /** istio.type.v1beta1.PolicyTargetReference targetRef = 5 */
   targetRef?: PolicyTargetReference | undefined;
-
-  /**
-   * @generated from field: repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 6;
-   */
+  /** repeated istio.type.v1beta1.PolicyTargetReference targetRefs = 6 */
   targetRefs: PolicyTargetReference[];
-
-  /**
-   * @generated from field: repeated istio.telemetry.v1alpha1.Tracing tracing = 2;
-   */
+  /** repeated istio.telemetry.v1alpha1.Tracing tracing = 2 */
   tracing: Tracing[];
-
-  /**
-   * @generated from field: repeated istio.telemetry.v1alpha1.Metrics metrics = 3;
-   */
+  /** repeated istio.telemetry.v1alpha1.Metrics metrics = 3 */
   metrics: Metrics[];
-
-  /**
-   * @generated from field: repeated istio.telemetry.v1alpha1.AccessLogging access_logging = 4;
-   */
+  /** repeated istio.telemetry.v1alpha1.AccessLogging access_logging = 4 */
   accessLogging: AccessLogging[];
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.Telemetry.
- * Use `create(TelemetrySchema)` to create a new message.
- */
 export const TelemetrySchema: GenMessage<Telemetry> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 0);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.Tracing
- */
+/** message istio.telemetry.v1alpha1.Tracing */
 export type Tracing = Message<"istio.telemetry.v1alpha1.Tracing"> & {
-  /**
-   * @generated from field: istio.telemetry.v1alpha1.Tracing.TracingSelector match = 7;
-   */
+  /** istio.telemetry.v1alpha1.Tracing.TracingSelector match = 7 */
   match?: Tracing_TracingSelector | undefined;
-
-  /**
-   * @generated from field: repeated istio.telemetry.v1alpha1.ProviderRef providers = 2;
-   */
+  /** repeated istio.telemetry.v1alpha1.ProviderRef providers = 2 */
   providers: ProviderRef[];
-
-  /**
-   * @generated from field: google.protobuf.DoubleValue random_sampling_percentage = 3;
-   */
+  /** google.protobuf.DoubleValue random_sampling_percentage = 3 */
   randomSamplingPercentage?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue disable_span_reporting = 4;
-   */
+  /** google.protobuf.BoolValue disable_span_reporting = 4 */
   disableSpanReporting?: boolean | undefined;
-
-  /**
-   * @generated from field: map<string, istio.telemetry.v1alpha1.Tracing.CustomTag> custom_tags = 5;
-   */
+  /** map<string, istio.telemetry.v1alpha1.Tracing.CustomTag> custom_tags = 5 */
   customTags: { [key: string]: Tracing_CustomTag };
-
-  /**
-   * @generated from field: google.protobuf.BoolValue use_request_id_for_trace_sampling = 6;
-   */
+  /** google.protobuf.BoolValue use_request_id_for_trace_sampling = 6 */
   useRequestIdForTraceSampling?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_istio_tags = 8;
-   */
+  /** google.protobuf.BoolValue enable_istio_tags = 8 */
   enableIstioTags?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue disable_context_propagation = 9;
-   */
+  /** google.protobuf.BoolValue disable_context_propagation = 9 */
   disableContextPropagation?: boolean | undefined;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.Tracing.
- * Use `create(TracingSchema)` to create a new message.
- */
 export const TracingSchema: GenMessage<Tracing> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 1);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.Tracing.TracingSelector
- */
+/** message istio.telemetry.v1alpha1.Tracing.TracingSelector */
 export type Tracing_TracingSelector = Message<"istio.telemetry.v1alpha1.Tracing.TracingSelector"> & {
-  /**
-   * @generated from field: istio.telemetry.v1alpha1.WorkloadMode mode = 1;
-   */
+  /** istio.telemetry.v1alpha1.WorkloadMode mode = 1 */
   mode: WorkloadMode;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.Tracing.TracingSelector.
- * Use `create(Tracing_TracingSelectorSchema)` to create a new message.
- */
 export const Tracing_TracingSelectorSchema: GenMessage<Tracing_TracingSelector> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 1, 0);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.Tracing.CustomTag
- */
+/** message istio.telemetry.v1alpha1.Tracing.CustomTag */
 export type Tracing_CustomTag = Message<"istio.telemetry.v1alpha1.Tracing.CustomTag"> & {
-  /**
-   * @generated from oneof istio.telemetry.v1alpha1.Tracing.CustomTag.type
-   */
+  /** oneof istio.telemetry.v1alpha1.Tracing.CustomTag.type */
   type: {
-    /**
-     * @generated from field: istio.telemetry.v1alpha1.Tracing.Literal literal = 1;
-     */
+    /** istio.telemetry.v1alpha1.Tracing.Literal literal = 1 */
     value: Tracing_Literal;
     case: "literal";
   } | {
-    /**
-     * @generated from field: istio.telemetry.v1alpha1.Tracing.Environment environment = 2;
-     */
+    /** istio.telemetry.v1alpha1.Tracing.Environment environment = 2 */
     value: Tracing_Environment;
     case: "environment";
   } | {
-    /**
-     * @generated from field: istio.telemetry.v1alpha1.Tracing.RequestHeader header = 3;
-     */
+    /** istio.telemetry.v1alpha1.Tracing.RequestHeader header = 3 */
     value: Tracing_RequestHeader;
     case: "header";
   } | {
-    /**
-     * @generated from field: istio.telemetry.v1alpha1.Tracing.Formatter formatter = 4;
-     */
+    /** istio.telemetry.v1alpha1.Tracing.Formatter formatter = 4 */
     value: Tracing_Formatter;
     case: "formatter";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.Tracing.CustomTag.
- * Use `create(Tracing_CustomTagSchema)` to create a new message.
- */
 export const Tracing_CustomTagSchema: GenMessage<Tracing_CustomTag> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 1, 1);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.Tracing.Literal
- */
+/** message istio.telemetry.v1alpha1.Tracing.Literal */
 export type Tracing_Literal = Message<"istio.telemetry.v1alpha1.Tracing.Literal"> & {
-  /**
-   * @generated from field: string value = 1;
-   */
+  /** string value = 1 */
   value: string;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.Tracing.Literal.
- * Use `create(Tracing_LiteralSchema)` to create a new message.
- */
 export const Tracing_LiteralSchema: GenMessage<Tracing_Literal> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 1, 2);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.Tracing.Environment
- */
+/** message istio.telemetry.v1alpha1.Tracing.Environment */
 export type Tracing_Environment = Message<"istio.telemetry.v1alpha1.Tracing.Environment"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string default_value = 2;
-   */
+  /** string default_value = 2 */
   defaultValue: string;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.Tracing.Environment.
- * Use `create(Tracing_EnvironmentSchema)` to create a new message.
- */
 export const Tracing_EnvironmentSchema: GenMessage<Tracing_Environment> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 1, 3);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.Tracing.RequestHeader
- */
+/** message istio.telemetry.v1alpha1.Tracing.RequestHeader */
 export type Tracing_RequestHeader = Message<"istio.telemetry.v1alpha1.Tracing.RequestHeader"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string default_value = 2;
-   */
+  /** string default_value = 2 */
   defaultValue: string;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.Tracing.RequestHeader.
- * Use `create(Tracing_RequestHeaderSchema)` to create a new message.
- */
 export const Tracing_RequestHeaderSchema: GenMessage<Tracing_RequestHeader> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 1, 4);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.Tracing.Formatter
- */
+/** message istio.telemetry.v1alpha1.Tracing.Formatter */
 export type Tracing_Formatter = Message<"istio.telemetry.v1alpha1.Tracing.Formatter"> & {
-  /**
-   * @generated from field: string value = 1;
-   */
+  /** string value = 1 */
   value: string;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.Tracing.Formatter.
- * Use `create(Tracing_FormatterSchema)` to create a new message.
- */
 export const Tracing_FormatterSchema: GenMessage<Tracing_Formatter> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 1, 5);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.ProviderRef
- */
+/** message istio.telemetry.v1alpha1.ProviderRef */
 export type ProviderRef = Message<"istio.telemetry.v1alpha1.ProviderRef"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.ProviderRef.
- * Use `create(ProviderRefSchema)` to create a new message.
- */
 export const ProviderRefSchema: GenMessage<ProviderRef> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 2);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.Metrics
- */
+/** message istio.telemetry.v1alpha1.Metrics */
 export type Metrics = Message<"istio.telemetry.v1alpha1.Metrics"> & {
-  /**
-   * @generated from field: repeated istio.telemetry.v1alpha1.ProviderRef providers = 1;
-   */
+  /** repeated istio.telemetry.v1alpha1.ProviderRef providers = 1 */
   providers: ProviderRef[];
-
-  /**
-   * @generated from field: repeated istio.telemetry.v1alpha1.MetricsOverrides overrides = 2;
-   */
+  /** repeated istio.telemetry.v1alpha1.MetricsOverrides overrides = 2 */
   overrides: MetricsOverrides[];
-
-  /**
-   * @generated from field: google.protobuf.Duration reporting_interval = 3;
-   */
+  /** google.protobuf.Duration reporting_interval = 3 */
   reportingInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.Metrics.
- * Use `create(MetricsSchema)` to create a new message.
- */
 export const MetricsSchema: GenMessage<Metrics> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 3);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.MetricSelector
- */
+/** message istio.telemetry.v1alpha1.MetricSelector */
 export type MetricSelector = Message<"istio.telemetry.v1alpha1.MetricSelector"> & {
-  /**
-   * @generated from oneof istio.telemetry.v1alpha1.MetricSelector.metric_match
-   */
+  /** oneof istio.telemetry.v1alpha1.MetricSelector.metric_match */
   metricMatch: {
-    /**
-     * @generated from field: istio.telemetry.v1alpha1.MetricSelector.IstioMetric metric = 1;
-     */
+    /** istio.telemetry.v1alpha1.MetricSelector.IstioMetric metric = 1 */
     value: MetricSelector_IstioMetric;
     case: "metric";
   } | {
-    /**
-     * @generated from field: string custom_metric = 2;
-     */
+    /** string custom_metric = 2 */
     value: string;
     case: "customMetric";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: istio.telemetry.v1alpha1.WorkloadMode mode = 3;
-   */
+  /** istio.telemetry.v1alpha1.WorkloadMode mode = 3 */
   mode: WorkloadMode;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.MetricSelector.
- * Use `create(MetricSelectorSchema)` to create a new message.
- */
 export const MetricSelectorSchema: GenMessage<MetricSelector> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 4);
 
-/**
- * @generated from enum istio.telemetry.v1alpha1.MetricSelector.IstioMetric
- */
+/** enum istio.telemetry.v1alpha1.MetricSelector.IstioMetric */
 export const MetricSelector_IstioMetric = {
-  /**
-   * @generated from enum value: ALL_METRICS = 0;
-   */
   ALL_METRICS: 0,
-
-  /**
-   * @generated from enum value: REQUEST_COUNT = 1;
-   */
   REQUEST_COUNT: 1,
-
-  /**
-   * @generated from enum value: REQUEST_DURATION = 2;
-   */
   REQUEST_DURATION: 2,
-
-  /**
-   * @generated from enum value: REQUEST_SIZE = 3;
-   */
   REQUEST_SIZE: 3,
-
-  /**
-   * @generated from enum value: RESPONSE_SIZE = 4;
-   */
   RESPONSE_SIZE: 4,
-
-  /**
-   * @generated from enum value: TCP_OPENED_CONNECTIONS = 5;
-   */
   TCP_OPENED_CONNECTIONS: 5,
-
-  /**
-   * @generated from enum value: TCP_CLOSED_CONNECTIONS = 6;
-   */
   TCP_CLOSED_CONNECTIONS: 6,
-
-  /**
-   * @generated from enum value: TCP_SENT_BYTES = 7;
-   */
   TCP_SENT_BYTES: 7,
-
-  /**
-   * @generated from enum value: TCP_RECEIVED_BYTES = 8;
-   */
   TCP_RECEIVED_BYTES: 8,
-
-  /**
-   * @generated from enum value: GRPC_REQUEST_MESSAGES = 9;
-   */
   GRPC_REQUEST_MESSAGES: 9,
-
-  /**
-   * @generated from enum value: GRPC_RESPONSE_MESSAGES = 10;
-   */
   GRPC_RESPONSE_MESSAGES: 10,
 } as const;
 
-/**
- * @generated from enum istio.telemetry.v1alpha1.MetricSelector.IstioMetric
- */
+/** enum istio.telemetry.v1alpha1.MetricSelector.IstioMetric */
 export type MetricSelector_IstioMetric = (typeof MetricSelector_IstioMetric)[keyof typeof MetricSelector_IstioMetric] | UnknownEnum;
 
-/**
- * Describes the enum istio.telemetry.v1alpha1.MetricSelector.IstioMetric.
- */
 export const MetricSelector_IstioMetricSchema: GenEnum<MetricSelector_IstioMetric> = /*@__PURE__*/
   enumDesc(file_istio_telemetry_v1alpha1_telemetry, 4, 0);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.MetricsOverrides
- */
+/** message istio.telemetry.v1alpha1.MetricsOverrides */
 export type MetricsOverrides = Message<"istio.telemetry.v1alpha1.MetricsOverrides"> & {
-  /**
-   * @generated from field: istio.telemetry.v1alpha1.MetricSelector match = 1;
-   */
+  /** istio.telemetry.v1alpha1.MetricSelector match = 1 */
   match?: MetricSelector | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue disabled = 2;
-   */
+  /** google.protobuf.BoolValue disabled = 2 */
   disabled?: boolean | undefined;
-
-  /**
-   * @generated from field: map<string, istio.telemetry.v1alpha1.MetricsOverrides.TagOverride> tag_overrides = 3;
-   */
+  /** map<string, istio.telemetry.v1alpha1.MetricsOverrides.TagOverride> tag_overrides = 3 */
   tagOverrides: { [key: string]: MetricsOverrides_TagOverride };
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.MetricsOverrides.
- * Use `create(MetricsOverridesSchema)` to create a new message.
- */
 export const MetricsOverridesSchema: GenMessage<MetricsOverrides> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 5);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.MetricsOverrides.TagOverride
- */
+/** message istio.telemetry.v1alpha1.MetricsOverrides.TagOverride */
 export type MetricsOverrides_TagOverride = Message<"istio.telemetry.v1alpha1.MetricsOverrides.TagOverride"> & {
-  /**
-   * @generated from field: istio.telemetry.v1alpha1.MetricsOverrides.TagOverride.Operation operation = 1;
-   */
+  /** istio.telemetry.v1alpha1.MetricsOverrides.TagOverride.Operation operation = 1 */
   operation: MetricsOverrides_TagOverride_Operation;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.MetricsOverrides.TagOverride.
- * Use `create(MetricsOverrides_TagOverrideSchema)` to create a new message.
- */
 export const MetricsOverrides_TagOverrideSchema: GenMessage<MetricsOverrides_TagOverride> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 5, 0);
 
-/**
- * @generated from enum istio.telemetry.v1alpha1.MetricsOverrides.TagOverride.Operation
- */
+/** enum istio.telemetry.v1alpha1.MetricsOverrides.TagOverride.Operation */
 export const MetricsOverrides_TagOverride_Operation = {
-  /**
-   * @generated from enum value: UPSERT = 0;
-   */
   UPSERT: 0,
-
-  /**
-   * @generated from enum value: REMOVE = 1;
-   */
   REMOVE: 1,
 } as const;
 
-/**
- * @generated from enum istio.telemetry.v1alpha1.MetricsOverrides.TagOverride.Operation
- */
+/** enum istio.telemetry.v1alpha1.MetricsOverrides.TagOverride.Operation */
 export type MetricsOverrides_TagOverride_Operation = (typeof MetricsOverrides_TagOverride_Operation)[keyof typeof MetricsOverrides_TagOverride_Operation] | UnknownEnum;
 
-/**
- * Describes the enum istio.telemetry.v1alpha1.MetricsOverrides.TagOverride.Operation.
- */
 export const MetricsOverrides_TagOverride_OperationSchema: GenEnum<MetricsOverrides_TagOverride_Operation> = /*@__PURE__*/
   enumDesc(file_istio_telemetry_v1alpha1_telemetry, 5, 0, 0);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.AccessLogging
- */
+/** message istio.telemetry.v1alpha1.AccessLogging */
 export type AccessLogging = Message<"istio.telemetry.v1alpha1.AccessLogging"> & {
-  /**
-   * @generated from field: istio.telemetry.v1alpha1.AccessLogging.LogSelector match = 4;
-   */
+  /** istio.telemetry.v1alpha1.AccessLogging.LogSelector match = 4 */
   match?: AccessLogging_LogSelector | undefined;
-
-  /**
-   * @generated from field: repeated istio.telemetry.v1alpha1.ProviderRef providers = 1;
-   */
+  /** repeated istio.telemetry.v1alpha1.ProviderRef providers = 1 */
   providers: ProviderRef[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue disabled = 2;
-   */
+  /** google.protobuf.BoolValue disabled = 2 */
   disabled?: boolean | undefined;
-
-  /**
-   * @generated from field: istio.telemetry.v1alpha1.AccessLogging.Filter filter = 3;
-   */
+  /** istio.telemetry.v1alpha1.AccessLogging.Filter filter = 3 */
   filter?: AccessLogging_Filter | undefined;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.AccessLogging.
- * Use `create(AccessLoggingSchema)` to create a new message.
- */
 export const AccessLoggingSchema: GenMessage<AccessLogging> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 6);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.AccessLogging.LogSelector
- */
+/** message istio.telemetry.v1alpha1.AccessLogging.LogSelector */
 export type AccessLogging_LogSelector = Message<"istio.telemetry.v1alpha1.AccessLogging.LogSelector"> & {
-  /**
-   * @generated from field: istio.telemetry.v1alpha1.WorkloadMode mode = 1;
-   */
+  /** istio.telemetry.v1alpha1.WorkloadMode mode = 1 */
   mode: WorkloadMode;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.AccessLogging.LogSelector.
- * Use `create(AccessLogging_LogSelectorSchema)` to create a new message.
- */
 export const AccessLogging_LogSelectorSchema: GenMessage<AccessLogging_LogSelector> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 6, 0);
 
-/**
- * @generated from message istio.telemetry.v1alpha1.AccessLogging.Filter
- */
+/** message istio.telemetry.v1alpha1.AccessLogging.Filter */
 export type AccessLogging_Filter = Message<"istio.telemetry.v1alpha1.AccessLogging.Filter"> & {
-  /**
-   * @generated from field: string expression = 1;
-   */
+  /** string expression = 1 */
   expression: string;
 };
 
-/**
- * Describes the message istio.telemetry.v1alpha1.AccessLogging.Filter.
- * Use `create(AccessLogging_FilterSchema)` to create a new message.
- */
 export const AccessLogging_FilterSchema: GenMessage<AccessLogging_Filter> = /*@__PURE__*/
   messageDesc(file_istio_telemetry_v1alpha1_telemetry, 6, 1);
 
-/**
- * @generated from enum istio.telemetry.v1alpha1.WorkloadMode
- */
+/** enum istio.telemetry.v1alpha1.WorkloadMode */
 export const WorkloadMode = {
-  /**
-   * @generated from enum value: CLIENT_AND_SERVER = 0;
-   */
   CLIENT_AND_SERVER: 0,
-
-  /**
-   * @generated from enum value: CLIENT = 1;
-   */
   CLIENT: 1,
-
-  /**
-   * @generated from enum value: SERVER = 2;
-   */
   SERVER: 2,
 } as const;
 
-/**
- * @generated from enum istio.telemetry.v1alpha1.WorkloadMode
- */
+/** enum istio.telemetry.v1alpha1.WorkloadMode */
 export type WorkloadMode = (typeof WorkloadMode)[keyof typeof WorkloadMode] | UnknownEnum;
 
-/**
- * Describes the enum istio.telemetry.v1alpha1.WorkloadMode.
- */
 export const WorkloadModeSchema: GenEnum<WorkloadMode> = /*@__PURE__*/
   enumDesc(file_istio_telemetry_v1alpha1_telemetry, 0);
 

@@ -4,111 +4,53 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/type/v1beta1/selector.proto.
- */
 export const file_istio_type_v1beta1_selector: GenFile = /*@__PURE__*/
   fileDesc("CiFpc3Rpby90eXBlL3YxYmV0YTEvc2VsZWN0b3IucHJvdG8SEmlzdGlvLnR5cGUudjFiZXRhMSKTAQoQV29ya2xvYWRTZWxlY3RvchJLCgxtYXRjaF9sYWJlbHMYASADKAsyNS5pc3Rpby50eXBlLnYxYmV0YTEuV29ya2xvYWRTZWxlY3Rvci5NYXRjaExhYmVsc0VudHJ5GjIKEE1hdGNoTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIeCgxQb3J0U2VsZWN0b3ISDgoGbnVtYmVyGAEgASgNIlUKFVBvbGljeVRhcmdldFJlZmVyZW5jZRINCgVncm91cBgBIAEoCRIMCgRraW5kGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJbmFtZXNwYWNlGAQgASgJKkwKDFdvcmtsb2FkTW9kZRINCglVTkRFRklORUQQABIKCgZDTElFTlQQARIKCgZTRVJWRVIQAhIVChFDTElFTlRfQU5EX1NFUlZFUhADYgZwcm90bzM");
 
-/**
- * @generated from message istio.type.v1beta1.WorkloadSelector
- */
+/** message istio.type.v1beta1.WorkloadSelector */
 export type WorkloadSelector = Message<"istio.type.v1beta1.WorkloadSelector"> & {
-  /**
-   * @generated from field: map<string, string> match_labels = 1;
-   */
+  /** map<string, string> match_labels = 1 */
   matchLabels: { [key: string]: string };
 };
 
-/**
- * Describes the message istio.type.v1beta1.WorkloadSelector.
- * Use `create(WorkloadSelectorSchema)` to create a new message.
- */
 export const WorkloadSelectorSchema: GenMessage<WorkloadSelector> = /*@__PURE__*/
   messageDesc(file_istio_type_v1beta1_selector, 0);
 
-/**
- * @generated from message istio.type.v1beta1.PortSelector
- */
+/** message istio.type.v1beta1.PortSelector */
 export type PortSelector = Message<"istio.type.v1beta1.PortSelector"> & {
-  /**
-   * @generated from field: uint32 number = 1;
-   */
+  /** uint32 number = 1 */
   number: number;
 };
 
-/**
- * Describes the message istio.type.v1beta1.PortSelector.
- * Use `create(PortSelectorSchema)` to create a new message.
- */
 export const PortSelectorSchema: GenMessage<PortSelector> = /*@__PURE__*/
   messageDesc(file_istio_type_v1beta1_selector, 1);
 
-/**
- * @generated from message istio.type.v1beta1.PolicyTargetReference
- */
+/** message istio.type.v1beta1.PolicyTargetReference */
 export type PolicyTargetReference = Message<"istio.type.v1beta1.PolicyTargetReference"> & {
-  /**
-   * @generated from field: string group = 1;
-   */
+  /** string group = 1 */
   group: string;
-
-  /**
-   * @generated from field: string kind = 2;
-   */
+  /** string kind = 2 */
   kind: string;
-
-  /**
-   * @generated from field: string name = 3;
-   */
+  /** string name = 3 */
   name: string;
-
-  /**
-   * @generated from field: string namespace = 4;
-   */
+  /** string namespace = 4 */
   namespace: string;
 };
 
-/**
- * Describes the message istio.type.v1beta1.PolicyTargetReference.
- * Use `create(PolicyTargetReferenceSchema)` to create a new message.
- */
 export const PolicyTargetReferenceSchema: GenMessage<PolicyTargetReference> = /*@__PURE__*/
   messageDesc(file_istio_type_v1beta1_selector, 2);
 
-/**
- * @generated from enum istio.type.v1beta1.WorkloadMode
- */
+/** enum istio.type.v1beta1.WorkloadMode */
 export const WorkloadMode = {
-  /**
-   * @generated from enum value: UNDEFINED = 0;
-   */
   UNDEFINED: 0,
-
-  /**
-   * @generated from enum value: CLIENT = 1;
-   */
   CLIENT: 1,
-
-  /**
-   * @generated from enum value: SERVER = 2;
-   */
   SERVER: 2,
-
-  /**
-   * @generated from enum value: CLIENT_AND_SERVER = 3;
-   */
   CLIENT_AND_SERVER: 3,
 } as const;
 
-/**
- * @generated from enum istio.type.v1beta1.WorkloadMode
- */
+/** enum istio.type.v1beta1.WorkloadMode */
 export type WorkloadMode = (typeof WorkloadMode)[keyof typeof WorkloadMode] | UnknownEnum;
 
-/**
- * Describes the enum istio.type.v1beta1.WorkloadMode.
- */
 export const WorkloadModeSchema: GenEnum<WorkloadMode> = /*@__PURE__*/
   enumDesc(file_istio_type_v1beta1_selector, 0);
 

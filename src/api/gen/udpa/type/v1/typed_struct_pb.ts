@@ -5,31 +5,17 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file udpa/type/v1/typed_struct.proto.
- */
 export const file_udpa_type_v1_typed_struct: GenFile = /*@__PURE__*/
   fileDesc("Ch91ZHBhL3R5cGUvdjEvdHlwZWRfc3RydWN0LnByb3RvEgx1ZHBhLnR5cGUudjEiRwoLVHlwZWRTdHJ1Y3QSEAoIdHlwZV91cmwYASABKAkSJgoFdmFsdWUYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0YgZwcm90bzM", [file_google_protobuf_struct]);
 
-/**
- * @generated from message udpa.type.v1.TypedStruct
- */
+/** message udpa.type.v1.TypedStruct */
 export type TypedStruct = Message<"udpa.type.v1.TypedStruct"> & {
-  /**
-   * @generated from field: string type_url = 1;
-   */
+  /** string type_url = 1 */
   typeUrl: string;
-
-  /**
-   * @generated from field: google.protobuf.Struct value = 2;
-   */
+  /** google.protobuf.Struct value = 2 */
   value?: JsonObject | undefined;
 };
 
-/**
- * Describes the message udpa.type.v1.TypedStruct.
- * Use `create(TypedStructSchema)` to create a new message.
- */
 export const TypedStructSchema: GenMessage<TypedStruct> = /*@__PURE__*/
   messageDesc(file_udpa_type_v1_typed_struct, 0);
 

@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file xds/core/v3/authority.proto.
- */
 export const file_xds_core_v3_authority: GenFile = /*@__PURE__*/
   fileDesc("Cht4ZHMvY29yZS92My9hdXRob3JpdHkucHJvdG8SC3hkcy5jb3JlLnYzIhkKCUF1dGhvcml0eRIMCgRuYW1lGAEgASgJYgZwcm90bzM");
 
-/**
- * @generated from message xds.core.v3.Authority
- */
+/** message xds.core.v3.Authority */
 export type Authority = Message<"xds.core.v3.Authority"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
 };
 
-/**
- * Describes the message xds.core.v3.Authority.
- * Use `create(AuthoritySchema)` to create a new message.
- */
 export const AuthoritySchema: GenMessage<Authority> = /*@__PURE__*/
   messageDesc(file_xds_core_v3_authority, 0);
 

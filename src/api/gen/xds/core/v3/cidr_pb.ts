@@ -5,31 +5,17 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file xds/core/v3/cidr.proto.
- */
 export const file_xds_core_v3_cidr: GenFile = /*@__PURE__*/
   fileDesc("ChZ4ZHMvY29yZS92My9jaWRyLnByb3RvEgt4ZHMuY29yZS52MyJVCglDaWRyUmFuZ2USFgoOYWRkcmVzc19wcmVmaXgYASABKAkSMAoKcHJlZml4X2xlbhgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZWIGcHJvdG8z", [file_google_protobuf_wrappers]);
 
-/**
- * @generated from message xds.core.v3.CidrRange
- */
+/** message xds.core.v3.CidrRange */
 export type CidrRange = Message<"xds.core.v3.CidrRange"> & {
-  /**
-   * @generated from field: string address_prefix = 1;
-   */
+  /** string address_prefix = 1 */
   addressPrefix: string;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value prefix_len = 2;
-   */
+  /** google.protobuf.UInt32Value prefix_len = 2 */
   prefixLen?: number | undefined;
 };
 
-/**
- * Describes the message xds.core.v3.CidrRange.
- * Use `create(CidrRangeSchema)` to create a new message.
- */
 export const CidrRangeSchema: GenMessage<CidrRange> = /*@__PURE__*/
   messageDesc(file_xds_core_v3_cidr, 0);
 

@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file xds/core/v3/context_params.proto.
- */
 export const file_xds_core_v3_context_params: GenFile = /*@__PURE__*/
   fileDesc("CiB4ZHMvY29yZS92My9jb250ZXh0X3BhcmFtcy5wcm90bxILeGRzLmNvcmUudjMidgoNQ29udGV4dFBhcmFtcxI2CgZwYXJhbXMYASADKAsyJi54ZHMuY29yZS52My5Db250ZXh0UGFyYW1zLlBhcmFtc0VudHJ5Gi0KC1BhcmFtc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFiBnByb3RvMw");
 
-/**
- * @generated from message xds.core.v3.ContextParams
- */
+/** message xds.core.v3.ContextParams */
 export type ContextParams = Message<"xds.core.v3.ContextParams"> & {
-  /**
-   * @generated from field: map<string, string> params = 1;
-   */
+  /** map<string, string> params = 1 */
   params: { [key: string]: string };
 };
 
-/**
- * Describes the message xds.core.v3.ContextParams.
- * Use `create(ContextParamsSchema)` to create a new message.
- */
 export const ContextParamsSchema: GenMessage<ContextParams> = /*@__PURE__*/
   messageDesc(file_xds_core_v3_context_params, 0);
 

@@ -6,31 +6,17 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file xds/core/v3/extension.proto.
- */
 export const file_xds_core_v3_extension: GenFile = /*@__PURE__*/
   fileDesc("Cht4ZHMvY29yZS92My9leHRlbnNpb24ucHJvdG8SC3hkcy5jb3JlLnYzIlAKFFR5cGVkRXh0ZW5zaW9uQ29uZmlnEgwKBG5hbWUYASABKAkSKgoMdHlwZWRfY29uZmlnGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueWIGcHJvdG8z", [file_google_protobuf_any]);
 
-/**
- * @generated from message xds.core.v3.TypedExtensionConfig
- */
+/** message xds.core.v3.TypedExtensionConfig */
 export type TypedExtensionConfig = Message<"xds.core.v3.TypedExtensionConfig"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: google.protobuf.Any typed_config = 2;
-   */
+  /** google.protobuf.Any typed_config = 2 */
   typedConfig?: Any | undefined;
 };
 
-/**
- * Describes the message xds.core.v3.TypedExtensionConfig.
- * Use `create(TypedExtensionConfigSchema)` to create a new message.
- */
 export const TypedExtensionConfigSchema: GenMessage<TypedExtensionConfig> = /*@__PURE__*/
   messageDesc(file_xds_core_v3_extension, 0);
 

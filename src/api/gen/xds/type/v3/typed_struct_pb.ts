@@ -5,31 +5,17 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file xds/type/v3/typed_struct.proto.
- */
 export const file_xds_type_v3_typed_struct: GenFile = /*@__PURE__*/
   fileDesc("Ch54ZHMvdHlwZS92My90eXBlZF9zdHJ1Y3QucHJvdG8SC3hkcy50eXBlLnYzIkcKC1R5cGVkU3RydWN0EhAKCHR5cGVfdXJsGAEgASgJEiYKBXZhbHVlGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdGIGcHJvdG8z", [file_google_protobuf_struct]);
 
-/**
- * @generated from message xds.type.v3.TypedStruct
- */
+/** message xds.type.v3.TypedStruct */
 export type TypedStruct = Message<"xds.type.v3.TypedStruct"> & {
-  /**
-   * @generated from field: string type_url = 1;
-   */
+  /** string type_url = 1 */
   typeUrl: string;
-
-  /**
-   * @generated from field: google.protobuf.Struct value = 2;
-   */
+  /** google.protobuf.Struct value = 2 */
   value?: JsonObject | undefined;
 };
 
-/**
- * Describes the message xds.type.v3.TypedStruct.
- * Use `create(TypedStructSchema)` to create a new message.
- */
 export const TypedStructSchema: GenMessage<TypedStruct> = /*@__PURE__*/
   messageDesc(file_xds_type_v3_typed_struct, 0);
 

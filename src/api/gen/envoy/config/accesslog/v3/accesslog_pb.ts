@@ -16,545 +16,265 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/accesslog/v3/accesslog.proto.
- */
 export const file_envoy_config_accesslog_v3_accesslog: GenFile = /*@__PURE__*/
   fileDesc("CillbnZveS9jb25maWcvYWNjZXNzbG9nL3YzL2FjY2Vzc2xvZy5wcm90bxIZZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52MyKSAQoJQWNjZXNzTG9nEgwKBG5hbWUYASABKAkSOgoGZmlsdGVyGAIgASgLMiouZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5BY2Nlc3NMb2dGaWx0ZXISLAoMdHlwZWRfY29uZmlnGAQgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueUgAQg0KC2NvbmZpZ190eXBlIrsHCg9BY2Nlc3NMb2dGaWx0ZXISSQoSc3RhdHVzX2NvZGVfZmlsdGVyGAEgASgLMisuZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5TdGF0dXNDb2RlRmlsdGVySAASRAoPZHVyYXRpb25fZmlsdGVyGAIgASgLMikuZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5EdXJhdGlvbkZpbHRlckgAElIKF25vdF9oZWFsdGhfY2hlY2tfZmlsdGVyGAMgASgLMi8uZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5Ob3RIZWFsdGhDaGVja0ZpbHRlckgAEkYKEHRyYWNlYWJsZV9maWx0ZXIYBCABKAsyKi5lbnZveS5jb25maWcuYWNjZXNzbG9nLnYzLlRyYWNlYWJsZUZpbHRlckgAEkIKDnJ1bnRpbWVfZmlsdGVyGAUgASgLMiguZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5SdW50aW1lRmlsdGVySAASOgoKYW5kX2ZpbHRlchgGIAEoCzIkLmVudm95LmNvbmZpZy5hY2Nlc3Nsb2cudjMuQW5kRmlsdGVySAASOAoJb3JfZmlsdGVyGAcgASgLMiMuZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5PckZpbHRlckgAEkAKDWhlYWRlcl9maWx0ZXIYCCABKAsyJy5lbnZveS5jb25maWcuYWNjZXNzbG9nLnYzLkhlYWRlckZpbHRlckgAEk0KFHJlc3BvbnNlX2ZsYWdfZmlsdGVyGAkgASgLMi0uZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5SZXNwb25zZUZsYWdGaWx0ZXJIABJJChJncnBjX3N0YXR1c19maWx0ZXIYCiABKAsyKy5lbnZveS5jb25maWcuYWNjZXNzbG9nLnYzLkdycGNTdGF0dXNGaWx0ZXJIABJGChBleHRlbnNpb25fZmlsdGVyGAsgASgLMiouZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5FeHRlbnNpb25GaWx0ZXJIABJECg9tZXRhZGF0YV9maWx0ZXIYDCABKAsyKS5lbnZveS5jb25maWcuYWNjZXNzbG9nLnYzLk1ldGFkYXRhRmlsdGVySAASQwoPbG9nX3R5cGVfZmlsdGVyGA0gASgLMiguZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5Mb2dUeXBlRmlsdGVySABCEgoQZmlsdGVyX3NwZWNpZmllciKoAQoQQ29tcGFyaXNvbkZpbHRlchI6CgJvcBgBIAEoDjIuLmVudm95LmNvbmZpZy5hY2Nlc3Nsb2cudjMuQ29tcGFyaXNvbkZpbHRlci5PcBIyCgV2YWx1ZRgCIAEoCzIjLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVVSW50MzIiJAoCT3ASBgoCRVEQABIGCgJHRRABEgYKAkxFEAISBgoCTkUQAyJTChBTdGF0dXNDb2RlRmlsdGVyEj8KCmNvbXBhcmlzb24YASABKAsyKy5lbnZveS5jb25maWcuYWNjZXNzbG9nLnYzLkNvbXBhcmlzb25GaWx0ZXIiUQoORHVyYXRpb25GaWx0ZXISPwoKY29tcGFyaXNvbhgBIAEoCzIrLmVudm95LmNvbmZpZy5hY2Nlc3Nsb2cudjMuQ29tcGFyaXNvbkZpbHRlciIWChROb3RIZWFsdGhDaGVja0ZpbHRlciIRCg9UcmFjZWFibGVGaWx0ZXIigwEKDVJ1bnRpbWVGaWx0ZXISEwoLcnVudGltZV9rZXkYASABKAkSOQoPcGVyY2VudF9zYW1wbGVkGAIgASgLMiAuZW52b3kudHlwZS52My5GcmFjdGlvbmFsUGVyY2VudBIiChp1c2VfaW5kZXBlbmRlbnRfcmFuZG9tbmVzcxgDIAEoCCJICglBbmRGaWx0ZXISOwoHZmlsdGVycxgBIAMoCzIqLmVudm95LmNvbmZpZy5hY2Nlc3Nsb2cudjMuQWNjZXNzTG9nRmlsdGVyIkcKCE9yRmlsdGVyEjsKB2ZpbHRlcnMYAiADKAsyKi5lbnZveS5jb25maWcuYWNjZXNzbG9nLnYzLkFjY2Vzc0xvZ0ZpbHRlciJECgxIZWFkZXJGaWx0ZXISNAoGaGVhZGVyGAEgASgLMiQuZW52b3kuY29uZmlnLnJvdXRlLnYzLkhlYWRlck1hdGNoZXIiIwoSUmVzcG9uc2VGbGFnRmlsdGVyEg0KBWZsYWdzGAEgAygJIqQDChBHcnBjU3RhdHVzRmlsdGVyEkQKCHN0YXR1c2VzGAEgAygOMjIuZW52b3kuY29uZmlnLmFjY2Vzc2xvZy52My5HcnBjU3RhdHVzRmlsdGVyLlN0YXR1cxIPCgdleGNsdWRlGAIgASgIIrgCCgZTdGF0dXMSBgoCT0sQABIMCghDQU5DRUxFRBABEgsKB1VOS05PV04QAhIUChBJTlZBTElEX0FSR1VNRU5UEAMSFQoRREVBRExJTkVfRVhDRUVERUQQBBINCglOT1RfRk9VTkQQBRISCg5BTFJFQURZX0VYSVNUUxAGEhUKEVBFUk1JU1NJT05fREVOSUVEEAcSFgoSUkVTT1VSQ0VfRVhIQVVTVEVEEAgSFwoTRkFJTEVEX1BSRUNPTkRJVElPThAJEgsKB0FCT1JURUQQChIQCgxPVVRfT0ZfUkFOR0UQCxIRCg1VTklNUExFTUVOVEVEEAwSDAoISU5URVJOQUwQDRIPCgtVTkFWQUlMQUJMRRAOEg0KCURBVEFfTE9TUxAPEhMKD1VOQVVUSEVOVElDQVRFRBAQIoUBCg5NZXRhZGF0YUZpbHRlchI3CgdtYXRjaGVyGAEgASgLMiYuZW52b3kudHlwZS5tYXRjaGVyLnYzLk1ldGFkYXRhTWF0Y2hlchI6ChZtYXRjaF9pZl9rZXlfbm90X2ZvdW5kGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZSJXCg1Mb2dUeXBlRmlsdGVyEjUKBXR5cGVzGAEgAygOMiYuZW52b3kuZGF0YS5hY2Nlc3Nsb2cudjMuQWNjZXNzTG9nVHlwZRIPCgdleGNsdWRlGAIgASgIIlwKD0V4dGVuc2lvbkZpbHRlchIMCgRuYW1lGAEgASgJEiwKDHR5cGVkX2NvbmZpZxgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnlIAEINCgtjb25maWdfdHlwZWIGcHJvdG8z", [file_envoy_config_core_v3_base, file_envoy_config_route_v3_route_components, file_envoy_data_accesslog_v3_accesslog, file_envoy_type_matcher_v3_metadata, file_envoy_type_v3_percent, file_google_protobuf_any, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.accesslog.v3.AccessLog
- */
+/** message envoy.config.accesslog.v3.AccessLog */
 export type AccessLog = Message<"envoy.config.accesslog.v3.AccessLog"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.accesslog.v3.AccessLogFilter filter = 2;
-   */
+  /** envoy.config.accesslog.v3.AccessLogFilter filter = 2 */
   filter?: AccessLogFilter | undefined;
-
-  /**
-   * @generated from oneof envoy.config.accesslog.v3.AccessLog.config_type
-   */
+  /** oneof envoy.config.accesslog.v3.AccessLog.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 4;
-     */
+    /** google.protobuf.Any typed_config = 4 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.AccessLog.
- * Use `create(AccessLogSchema)` to create a new message.
- */
 export const AccessLogSchema: GenMessage<AccessLog> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 0);
 
-/**
- * @generated from message envoy.config.accesslog.v3.AccessLogFilter
- */
+/** message envoy.config.accesslog.v3.AccessLogFilter */
 export type AccessLogFilter = Message<"envoy.config.accesslog.v3.AccessLogFilter"> & {
-  /**
-   * @generated from oneof envoy.config.accesslog.v3.AccessLogFilter.filter_specifier
-   */
+  /** oneof envoy.config.accesslog.v3.AccessLogFilter.filter_specifier */
   filterSpecifier: {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.StatusCodeFilter status_code_filter = 1;
-     */
+    /** envoy.config.accesslog.v3.StatusCodeFilter status_code_filter = 1 */
     value: StatusCodeFilter;
     case: "statusCodeFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.DurationFilter duration_filter = 2;
-     */
+    /** envoy.config.accesslog.v3.DurationFilter duration_filter = 2 */
     value: DurationFilter;
     case: "durationFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.NotHealthCheckFilter not_health_check_filter = 3;
-     */
+    /** envoy.config.accesslog.v3.NotHealthCheckFilter not_health_check_filter = 3 */
     value: NotHealthCheckFilter;
     case: "notHealthCheckFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.TraceableFilter traceable_filter = 4;
-     */
+    /** envoy.config.accesslog.v3.TraceableFilter traceable_filter = 4 */
     value: TraceableFilter;
     case: "traceableFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.RuntimeFilter runtime_filter = 5;
-     */
+    /** envoy.config.accesslog.v3.RuntimeFilter runtime_filter = 5 */
     value: RuntimeFilter;
     case: "runtimeFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.AndFilter and_filter = 6;
-     */
+    /** envoy.config.accesslog.v3.AndFilter and_filter = 6 */
     value: AndFilter;
     case: "andFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.OrFilter or_filter = 7;
-     */
+    /** envoy.config.accesslog.v3.OrFilter or_filter = 7 */
     value: OrFilter;
     case: "orFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.HeaderFilter header_filter = 8;
-     */
+    /** envoy.config.accesslog.v3.HeaderFilter header_filter = 8 */
     value: HeaderFilter;
     case: "headerFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.ResponseFlagFilter response_flag_filter = 9;
-     */
+    /** envoy.config.accesslog.v3.ResponseFlagFilter response_flag_filter = 9 */
     value: ResponseFlagFilter;
     case: "responseFlagFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.GrpcStatusFilter grpc_status_filter = 10;
-     */
+    /** envoy.config.accesslog.v3.GrpcStatusFilter grpc_status_filter = 10 */
     value: GrpcStatusFilter;
     case: "grpcStatusFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.ExtensionFilter extension_filter = 11;
-     */
+    /** envoy.config.accesslog.v3.ExtensionFilter extension_filter = 11 */
     value: ExtensionFilter;
     case: "extensionFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.MetadataFilter metadata_filter = 12;
-     */
+    /** envoy.config.accesslog.v3.MetadataFilter metadata_filter = 12 */
     value: MetadataFilter;
     case: "metadataFilter";
   } | {
-    /**
-     * @generated from field: envoy.config.accesslog.v3.LogTypeFilter log_type_filter = 13;
-     */
+    /** envoy.config.accesslog.v3.LogTypeFilter log_type_filter = 13 */
     value: LogTypeFilter;
     case: "logTypeFilter";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.AccessLogFilter.
- * Use `create(AccessLogFilterSchema)` to create a new message.
- */
 export const AccessLogFilterSchema: GenMessage<AccessLogFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 1);
 
-/**
- * @generated from message envoy.config.accesslog.v3.ComparisonFilter
- */
+/** message envoy.config.accesslog.v3.ComparisonFilter */
 export type ComparisonFilter = Message<"envoy.config.accesslog.v3.ComparisonFilter"> & {
-  /**
-   * @generated from field: envoy.config.accesslog.v3.ComparisonFilter.Op op = 1;
-   */
+  /** envoy.config.accesslog.v3.ComparisonFilter.Op op = 1 */
   op: ComparisonFilter_Op;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeUInt32 value = 2;
-   */
+  /** envoy.config.core.v3.RuntimeUInt32 value = 2 */
   value?: RuntimeUInt32 | undefined;
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.ComparisonFilter.
- * Use `create(ComparisonFilterSchema)` to create a new message.
- */
 export const ComparisonFilterSchema: GenMessage<ComparisonFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 2);
 
-/**
- * @generated from enum envoy.config.accesslog.v3.ComparisonFilter.Op
- */
+/** enum envoy.config.accesslog.v3.ComparisonFilter.Op */
 export const ComparisonFilter_Op = {
-  /**
-   * @generated from enum value: EQ = 0;
-   */
   EQ: 0,
-
-  /**
-   * @generated from enum value: GE = 1;
-   */
   GE: 1,
-
-  /**
-   * @generated from enum value: LE = 2;
-   */
   LE: 2,
-
-  /**
-   * @generated from enum value: NE = 3;
-   */
   NE: 3,
 } as const;
 
-/**
- * @generated from enum envoy.config.accesslog.v3.ComparisonFilter.Op
- */
+/** enum envoy.config.accesslog.v3.ComparisonFilter.Op */
 export type ComparisonFilter_Op = (typeof ComparisonFilter_Op)[keyof typeof ComparisonFilter_Op] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.accesslog.v3.ComparisonFilter.Op.
- */
 export const ComparisonFilter_OpSchema: GenEnum<ComparisonFilter_Op> = /*@__PURE__*/
   enumDesc(file_envoy_config_accesslog_v3_accesslog, 2, 0);
 
-/**
- * @generated from message envoy.config.accesslog.v3.StatusCodeFilter
- */
+/** message envoy.config.accesslog.v3.StatusCodeFilter */
 export type StatusCodeFilter = Message<"envoy.config.accesslog.v3.StatusCodeFilter"> & {
-  /**
-   * @generated from field: envoy.config.accesslog.v3.ComparisonFilter comparison = 1;
-   */
+  /** envoy.config.accesslog.v3.ComparisonFilter comparison = 1 */
   comparison?: ComparisonFilter | undefined;
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.StatusCodeFilter.
- * Use `create(StatusCodeFilterSchema)` to create a new message.
- */
 export const StatusCodeFilterSchema: GenMessage<StatusCodeFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 3);
 
-/**
- * @generated from message envoy.config.accesslog.v3.DurationFilter
- */
+/** message envoy.config.accesslog.v3.DurationFilter */
 export type DurationFilter = Message<"envoy.config.accesslog.v3.DurationFilter"> & {
-  /**
-   * @generated from field: envoy.config.accesslog.v3.ComparisonFilter comparison = 1;
-   */
+  /** envoy.config.accesslog.v3.ComparisonFilter comparison = 1 */
   comparison?: ComparisonFilter | undefined;
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.DurationFilter.
- * Use `create(DurationFilterSchema)` to create a new message.
- */
 export const DurationFilterSchema: GenMessage<DurationFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 4);
 
-/**
- * @generated from message envoy.config.accesslog.v3.NotHealthCheckFilter
- */
+/** message envoy.config.accesslog.v3.NotHealthCheckFilter */
 export type NotHealthCheckFilter = Message<"envoy.config.accesslog.v3.NotHealthCheckFilter"> & {
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.NotHealthCheckFilter.
- * Use `create(NotHealthCheckFilterSchema)` to create a new message.
- */
 export const NotHealthCheckFilterSchema: GenMessage<NotHealthCheckFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 5);
 
-/**
- * @generated from message envoy.config.accesslog.v3.TraceableFilter
- */
+/** message envoy.config.accesslog.v3.TraceableFilter */
 export type TraceableFilter = Message<"envoy.config.accesslog.v3.TraceableFilter"> & {
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.TraceableFilter.
- * Use `create(TraceableFilterSchema)` to create a new message.
- */
 export const TraceableFilterSchema: GenMessage<TraceableFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 6);
 
-/**
- * @generated from message envoy.config.accesslog.v3.RuntimeFilter
- */
+/** message envoy.config.accesslog.v3.RuntimeFilter */
 export type RuntimeFilter = Message<"envoy.config.accesslog.v3.RuntimeFilter"> & {
-  /**
-   * @generated from field: string runtime_key = 1;
-   */
+  /** string runtime_key = 1 */
   runtimeKey: string;
-
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent percent_sampled = 2;
-   */
+  /** envoy.type.v3.FractionalPercent percent_sampled = 2 */
   percentSampled?: FractionalPercent | undefined;
-
-  /**
-   * @generated from field: bool use_independent_randomness = 3;
-   */
+  /** bool use_independent_randomness = 3 */
   useIndependentRandomness: boolean;
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.RuntimeFilter.
- * Use `create(RuntimeFilterSchema)` to create a new message.
- */
 export const RuntimeFilterSchema: GenMessage<RuntimeFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 7);
 
-/**
- * @generated from message envoy.config.accesslog.v3.AndFilter
- */
+/** message envoy.config.accesslog.v3.AndFilter */
 export type AndFilter = Message<"envoy.config.accesslog.v3.AndFilter"> & {
-  /**
-   * @generated from field: repeated envoy.config.accesslog.v3.AccessLogFilter filters = 1;
-   */
+  /** repeated envoy.config.accesslog.v3.AccessLogFilter filters = 1 */
   filters: AccessLogFilter[];
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.AndFilter.
- * Use `create(AndFilterSchema)` to create a new message.
- */
 export const AndFilterSchema: GenMessage<AndFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 8);
 
-/**
- * @generated from message envoy.config.accesslog.v3.OrFilter
- */
+/** message envoy.config.accesslog.v3.OrFilter */
 export type OrFilter = Message<"envoy.config.accesslog.v3.OrFilter"> & {
-  /**
-   * @generated from field: repeated envoy.config.accesslog.v3.AccessLogFilter filters = 2;
-   */
+  /** repeated envoy.config.accesslog.v3.AccessLogFilter filters = 2 */
   filters: AccessLogFilter[];
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.OrFilter.
- * Use `create(OrFilterSchema)` to create a new message.
- */
 export const OrFilterSchema: GenMessage<OrFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 9);
 
-/**
- * @generated from message envoy.config.accesslog.v3.HeaderFilter
- */
+/** message envoy.config.accesslog.v3.HeaderFilter */
 export type HeaderFilter = Message<"envoy.config.accesslog.v3.HeaderFilter"> & {
-  /**
-   * @generated from field: envoy.config.route.v3.HeaderMatcher header = 1;
-   */
+  /** envoy.config.route.v3.HeaderMatcher header = 1 */
   header?: HeaderMatcher | undefined;
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.HeaderFilter.
- * Use `create(HeaderFilterSchema)` to create a new message.
- */
 export const HeaderFilterSchema: GenMessage<HeaderFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 10);
 
-/**
- * @generated from message envoy.config.accesslog.v3.ResponseFlagFilter
- */
+/** message envoy.config.accesslog.v3.ResponseFlagFilter */
 export type ResponseFlagFilter = Message<"envoy.config.accesslog.v3.ResponseFlagFilter"> & {
-  /**
-   * @generated from field: repeated string flags = 1;
-   */
+  /** repeated string flags = 1 */
   flags: string[];
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.ResponseFlagFilter.
- * Use `create(ResponseFlagFilterSchema)` to create a new message.
- */
 export const ResponseFlagFilterSchema: GenMessage<ResponseFlagFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 11);
 
-/**
- * @generated from message envoy.config.accesslog.v3.GrpcStatusFilter
- */
+/** message envoy.config.accesslog.v3.GrpcStatusFilter */
 export type GrpcStatusFilter = Message<"envoy.config.accesslog.v3.GrpcStatusFilter"> & {
-  /**
-   * @generated from field: repeated envoy.config.accesslog.v3.GrpcStatusFilter.Status statuses = 1;
-   */
+  /** repeated envoy.config.accesslog.v3.GrpcStatusFilter.Status statuses = 1 */
   statuses: GrpcStatusFilter_Status[];
-
-  /**
-   * @generated from field: bool exclude = 2;
-   */
+  /** bool exclude = 2 */
   exclude: boolean;
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.GrpcStatusFilter.
- * Use `create(GrpcStatusFilterSchema)` to create a new message.
- */
 export const GrpcStatusFilterSchema: GenMessage<GrpcStatusFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 12);
 
-/**
- * @generated from enum envoy.config.accesslog.v3.GrpcStatusFilter.Status
- */
+/** enum envoy.config.accesslog.v3.GrpcStatusFilter.Status */
 export const GrpcStatusFilter_Status = {
-  /**
-   * @generated from enum value: OK = 0;
-   */
   OK: 0,
-
-  /**
-   * @generated from enum value: CANCELED = 1;
-   */
   CANCELED: 1,
-
-  /**
-   * @generated from enum value: UNKNOWN = 2;
-   */
   UNKNOWN: 2,
-
-  /**
-   * @generated from enum value: INVALID_ARGUMENT = 3;
-   */
   INVALID_ARGUMENT: 3,
-
-  /**
-   * @generated from enum value: DEADLINE_EXCEEDED = 4;
-   */
   DEADLINE_EXCEEDED: 4,
-
-  /**
-   * @generated from enum value: NOT_FOUND = 5;
-   */
   NOT_FOUND: 5,
-
-  /**
-   * @generated from enum value: ALREADY_EXISTS = 6;
-   */
   ALREADY_EXISTS: 6,
-
-  /**
-   * @generated from enum value: PERMISSION_DENIED = 7;
-   */
   PERMISSION_DENIED: 7,
-
-  /**
-   * @generated from enum value: RESOURCE_EXHAUSTED = 8;
-   */
   RESOURCE_EXHAUSTED: 8,
-
-  /**
-   * @generated from enum value: FAILED_PRECONDITION = 9;
-   */
   FAILED_PRECONDITION: 9,
-
-  /**
-   * @generated from enum value: ABORTED = 10;
-   */
   ABORTED: 10,
-
-  /**
-   * @generated from enum value: OUT_OF_RANGE = 11;
-   */
   OUT_OF_RANGE: 11,
-
-  /**
-   * @generated from enum value: UNIMPLEMENTED = 12;
-   */
   UNIMPLEMENTED: 12,
-
-  /**
-   * @generated from enum value: INTERNAL = 13;
-   */
   INTERNAL: 13,
-
-  /**
-   * @generated from enum value: UNAVAILABLE = 14;
-   */
   UNAVAILABLE: 14,
-
-  /**
-   * @generated from enum value: DATA_LOSS = 15;
-   */
   DATA_LOSS: 15,
-
-  /**
-   * @generated from enum value: UNAUTHENTICATED = 16;
-   */
   UNAUTHENTICATED: 16,
 } as const;
 
-/**
- * @generated from enum envoy.config.accesslog.v3.GrpcStatusFilter.Status
- */
+/** enum envoy.config.accesslog.v3.GrpcStatusFilter.Status */
 export type GrpcStatusFilter_Status = (typeof GrpcStatusFilter_Status)[keyof typeof GrpcStatusFilter_Status] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.accesslog.v3.GrpcStatusFilter.Status.
- */
 export const GrpcStatusFilter_StatusSchema: GenEnum<GrpcStatusFilter_Status> = /*@__PURE__*/
   enumDesc(file_envoy_config_accesslog_v3_accesslog, 12, 0);
 
-/**
- * @generated from message envoy.config.accesslog.v3.MetadataFilter
- */
+/** message envoy.config.accesslog.v3.MetadataFilter */
 export type MetadataFilter = Message<"envoy.config.accesslog.v3.MetadataFilter"> & {
-  /**
-   * @generated from field: envoy.type.matcher.v3.MetadataMatcher matcher = 1;
-   */
+  /** envoy.type.matcher.v3.MetadataMatcher matcher = 1 */
   matcher?: MetadataMatcher | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue match_if_key_not_found = 2;
-   */
+  /** google.protobuf.BoolValue match_if_key_not_found = 2 */
   matchIfKeyNotFound?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.MetadataFilter.
- * Use `create(MetadataFilterSchema)` to create a new message.
- */
 export const MetadataFilterSchema: GenMessage<MetadataFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 13);
 
-/**
- * @generated from message envoy.config.accesslog.v3.LogTypeFilter
- */
+/** message envoy.config.accesslog.v3.LogTypeFilter */
 export type LogTypeFilter = Message<"envoy.config.accesslog.v3.LogTypeFilter"> & {
-  /**
-   * @generated from field: repeated envoy.data.accesslog.v3.AccessLogType types = 1;
-   */
+  /** repeated envoy.data.accesslog.v3.AccessLogType types = 1 */
   types: AccessLogType[];
-
-  /**
-   * @generated from field: bool exclude = 2;
-   */
+  /** bool exclude = 2 */
   exclude: boolean;
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.LogTypeFilter.
- * Use `create(LogTypeFilterSchema)` to create a new message.
- */
 export const LogTypeFilterSchema: GenMessage<LogTypeFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 14);
 
-/**
- * @generated from message envoy.config.accesslog.v3.ExtensionFilter
- */
+/** message envoy.config.accesslog.v3.ExtensionFilter */
 export type ExtensionFilter = Message<"envoy.config.accesslog.v3.ExtensionFilter"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.accesslog.v3.ExtensionFilter.config_type
-   */
+  /** oneof envoy.config.accesslog.v3.ExtensionFilter.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.accesslog.v3.ExtensionFilter.
- * Use `create(ExtensionFilterSchema)` to create a new message.
- */
 export const ExtensionFilterSchema: GenMessage<ExtensionFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_accesslog_v3_accesslog, 15);
 

@@ -36,852 +36,400 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/bootstrap/v3/bootstrap.proto.
- */
 export const file_envoy_config_bootstrap_v3_bootstrap: GenFile = /*@__PURE__*/
   fileDesc("CillbnZveS9jb25maWcvYm9vdHN0cmFwL3YzL2Jvb3RzdHJhcC5wcm90bxIZZW52b3kuY29uZmlnLmJvb3RzdHJhcC52MyK3GwoJQm9vdHN0cmFwEigKBG5vZGUYASABKAsyGi5lbnZveS5jb25maWcuY29yZS52My5Ob2RlEhsKE25vZGVfY29udGV4dF9wYXJhbXMYGiADKAkSTgoQc3RhdGljX3Jlc291cmNlcxgCIAEoCzI0LmVudm95LmNvbmZpZy5ib290c3RyYXAudjMuQm9vdHN0cmFwLlN0YXRpY1Jlc291cmNlcxJQChFkeW5hbWljX3Jlc291cmNlcxgDIAEoCzI1LmVudm95LmNvbmZpZy5ib290c3RyYXAudjMuQm9vdHN0cmFwLkR5bmFtaWNSZXNvdXJjZXMSQgoPY2x1c3Rlcl9tYW5hZ2VyGAQgASgLMikuZW52b3kuY29uZmlnLmJvb3RzdHJhcC52My5DbHVzdGVyTWFuYWdlchI5CgpoZHNfY29uZmlnGA4gASgLMiUuZW52b3kuY29uZmlnLmNvcmUudjMuQXBpQ29uZmlnU291cmNlEhIKCmZsYWdzX3BhdGgYBSABKAkSNwoLc3RhdHNfc2lua3MYBiADKAsyIi5lbnZveS5jb25maWcubWV0cmljcy52My5TdGF0c1NpbmsSVwoVZGVmZXJyZWRfc3RhdF9vcHRpb25zGCcgASgLMjguZW52b3kuY29uZmlnLmJvb3RzdHJhcC52My5Cb290c3RyYXAuRGVmZXJyZWRTdGF0T3B0aW9ucxI6CgxzdGF0c19jb25maWcYDSABKAsyJC5lbnZveS5jb25maWcubWV0cmljcy52My5TdGF0c0NvbmZpZxI3ChRzdGF0c19mbHVzaF9pbnRlcnZhbBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIeChRzdGF0c19mbHVzaF9vbl9hZG1pbhgdIAEoCEgAEjwKF3N0YXRzX2V2aWN0aW9uX2ludGVydmFsGCogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAESNQoId2F0Y2hkb2cYCCABKAsyIy5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLldhdGNoZG9nEjcKCXdhdGNoZG9ncxgbIAEoCzIkLmVudm95LmNvbmZpZy5ib290c3RyYXAudjMuV2F0Y2hkb2dzEi8KB3RyYWNpbmcYCSABKAsyHi5lbnZveS5jb25maWcudHJhY2UudjMuVHJhY2luZxJCCg9sYXllcmVkX3J1bnRpbWUYESABKAsyKS5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLkxheWVyZWRSdW50aW1lEi8KBWFkbWluGAwgASgLMiAuZW52b3kuY29uZmlnLmJvb3RzdHJhcC52My5BZG1pbhJDChBvdmVybG9hZF9tYW5hZ2VyGA8gASgLMikuZW52b3kuY29uZmlnLm92ZXJsb2FkLnYzLk92ZXJsb2FkTWFuYWdlchIfChdlbmFibGVfZGlzcGF0Y2hlcl9zdGF0cxgQIAEoCBIVCg1oZWFkZXJfcHJlZml4GBIgASgJEkMKHXN0YXRzX3NlcnZlcl92ZXJzaW9uX292ZXJyaWRlGBMgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQ2NFZhbHVlEh8KF3VzZV90Y3BfZm9yX2Ruc19sb29rdXBzGBQgASgIEkgKFWRuc19yZXNvbHV0aW9uX2NvbmZpZxgeIAEoCzIpLmVudm95LmNvbmZpZy5jb3JlLnYzLkRuc1Jlc29sdXRpb25Db25maWcSTQoZdHlwZWRfZG5zX3Jlc29sdmVyX2NvbmZpZxgfIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEkgKFGJvb3RzdHJhcF9leHRlbnNpb25zGBUgAygLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcSPQoNZmF0YWxfYWN0aW9ucxgcIAMoCzImLmVudm95LmNvbmZpZy5ib290c3RyYXAudjMuRmF0YWxBY3Rpb24SOgoOY29uZmlnX3NvdXJjZXMYFiADKAsyIi5lbnZveS5jb25maWcuY29yZS52My5Db25maWdTb3VyY2USQQoVZGVmYXVsdF9jb25maWdfc291cmNlGBcgASgLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuQ29uZmlnU291cmNlEiAKGGRlZmF1bHRfc29ja2V0X2ludGVyZmFjZRgYIAEoCRJuCh5jZXJ0aWZpY2F0ZV9wcm92aWRlcl9pbnN0YW5jZXMYGSADKAsyRi5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLkJvb3RzdHJhcC5DZXJ0aWZpY2F0ZVByb3ZpZGVySW5zdGFuY2VzRW50cnkSRQoOaW5saW5lX2hlYWRlcnMYICADKAsyLS5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLkN1c3RvbUlubGluZUhlYWRlchIeChZwZXJmX3RyYWNpbmdfZmlsZV9wYXRoGCEgASgJEkgKFGRlZmF1bHRfcmVnZXhfZW5naW5lGCIgASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcSSgoWeGRzX2RlbGVnYXRlX2V4dGVuc2lvbhgjIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnElAKHHhkc19jb25maWdfdHJhY2tlcl9leHRlbnNpb24YJCABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxJEChBsaXN0ZW5lcl9tYW5hZ2VyGCUgASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcSWQoWYXBwbGljYXRpb25fbG9nX2NvbmZpZxgmIAEoCzI5LmVudm95LmNvbmZpZy5ib290c3RyYXAudjMuQm9vdHN0cmFwLkFwcGxpY2F0aW9uTG9nQ29uZmlnEmsKIGdycGNfYXN5bmNfY2xpZW50X21hbmFnZXJfY29uZmlnGCggASgLMkEuZW52b3kuY29uZmlnLmJvb3RzdHJhcC52My5Cb290c3RyYXAuR3JwY0FzeW5jQ2xpZW50TWFuYWdlckNvbmZpZxJTChhtZW1vcnlfYWxsb2NhdG9yX21hbmFnZXIYKSABKAsyMS5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLk1lbW9yeUFsbG9jYXRvck1hbmFnZXISIgoaZW5hYmxlX3dvcmtlcl9jcHVfYWZmaW5pdHkYKyABKAgawAEKD1N0YXRpY1Jlc291cmNlcxI1CglsaXN0ZW5lcnMYASADKAsyIi5lbnZveS5jb25maWcubGlzdGVuZXIudjMuTGlzdGVuZXISMgoIY2x1c3RlcnMYAiADKAsyIC5lbnZveS5jb25maWcuY2x1c3Rlci52My5DbHVzdGVyEkIKB3NlY3JldHMYAyADKAsyMS5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5TZWNyZXQa+wEKEER5bmFtaWNSZXNvdXJjZXMSNgoKbGRzX2NvbmZpZxgBIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLkNvbmZpZ1NvdXJjZRIdChVsZHNfcmVzb3VyY2VzX2xvY2F0b3IYBSABKAkSNgoKY2RzX2NvbmZpZxgCIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLkNvbmZpZ1NvdXJjZRIdChVjZHNfcmVzb3VyY2VzX2xvY2F0b3IYBiABKAkSOQoKYWRzX2NvbmZpZxgDIAEoCzIlLmVudm95LmNvbmZpZy5jb3JlLnYzLkFwaUNvbmZpZ1NvdXJjZRrRAQoUQXBwbGljYXRpb25Mb2dDb25maWcSVwoKbG9nX2Zvcm1hdBgBIAEoCzJDLmVudm95LmNvbmZpZy5ib290c3RyYXAudjMuQm9vdHN0cmFwLkFwcGxpY2F0aW9uTG9nQ29uZmlnLkxvZ0Zvcm1hdBpgCglMb2dGb3JtYXQSLgoLanNvbl9mb3JtYXQYASABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0SAASFQoLdGV4dF9mb3JtYXQYAiABKAlIAEIMCgpsb2dfZm9ybWF0Gj0KE0RlZmVycmVkU3RhdE9wdGlvbnMSJgoeZW5hYmxlX2RlZmVycmVkX2NyZWF0aW9uX3N0YXRzGAEgASgIGmEKHEdycGNBc3luY0NsaWVudE1hbmFnZXJDb25maWcSQQoebWF4X2NhY2hlZF9lbnRyeV9pZGxlX2R1cmF0aW9uGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGm8KIUNlcnRpZmljYXRlUHJvdmlkZXJJbnN0YW5jZXNFbnRyeRILCgNrZXkYASABKAkSOQoFdmFsdWUYAiABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZzoCOAFCDQoLc3RhdHNfZmx1c2hCEAoOc3RhdHNfZXZpY3Rpb24iuQIKBUFkbWluEjgKCmFjY2Vzc19sb2cYBSADKAsyJC5lbnZveS5jb25maWcuYWNjZXNzbG9nLnYzLkFjY2Vzc0xvZxIXCg9hY2Nlc3NfbG9nX3BhdGgYASABKAkSFAoMcHJvZmlsZV9wYXRoGAIgASgJEi4KB2FkZHJlc3MYAyABKAsyHS5lbnZveS5jb25maWcuY29yZS52My5BZGRyZXNzEjoKDnNvY2tldF9vcHRpb25zGAQgAygLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuU29ja2V0T3B0aW9uEiAKGGlnbm9yZV9nbG9iYWxfY29ubl9saW1pdBgGIAEoCBI5CgthbGxvd19wYXRocxgHIAMoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJpbmdNYXRjaGVyItsCCg5DbHVzdGVyTWFuYWdlchIaChJsb2NhbF9jbHVzdGVyX25hbWUYASABKAkSVQoRb3V0bGllcl9kZXRlY3Rpb24YAiABKAsyOi5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLkNsdXN0ZXJNYW5hZ2VyLk91dGxpZXJEZXRlY3Rpb24SPgoUdXBzdHJlYW1fYmluZF9jb25maWcYAyABKAsyIC5lbnZveS5jb25maWcuY29yZS52My5CaW5kQ29uZmlnEkAKEWxvYWRfc3RhdHNfY29uZmlnGAQgASgLMiUuZW52b3kuY29uZmlnLmNvcmUudjMuQXBpQ29uZmlnU291cmNlEigKIGVuYWJsZV9kZWZlcnJlZF9jbHVzdGVyX2NyZWF0aW9uGAUgASgIGioKEE91dGxpZXJEZXRlY3Rpb24SFgoOZXZlbnRfbG9nX3BhdGgYASABKAkijAEKCVdhdGNoZG9ncxJBChRtYWluX3RocmVhZF93YXRjaGRvZxgBIAEoCzIjLmVudm95LmNvbmZpZy5ib290c3RyYXAudjMuV2F0Y2hkb2cSPAoPd29ya2VyX3dhdGNoZG9nGAIgASgLMiMuZW52b3kuY29uZmlnLmJvb3RzdHJhcC52My5XYXRjaGRvZyL8BAoIV2F0Y2hkb2cSQwoHYWN0aW9ucxgHIAMoCzIyLmVudm95LmNvbmZpZy5ib290c3RyYXAudjMuV2F0Y2hkb2cuV2F0Y2hkb2dBY3Rpb24SLwoMbWlzc190aW1lb3V0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKEG1lZ2FtaXNzX3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMa2lsbF90aW1lb3V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjoKF21heF9raWxsX3RpbWVvdXRfaml0dGVyGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjQKEW11bHRpa2lsbF90aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKE211bHRpa2lsbF90aHJlc2hvbGQYBSABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQa7AEKDldhdGNoZG9nQWN0aW9uEjoKBmNvbmZpZxgBIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEk8KBWV2ZW50GAIgASgOMkAuZW52b3kuY29uZmlnLmJvb3RzdHJhcC52My5XYXRjaGRvZy5XYXRjaGRvZ0FjdGlvbi5XYXRjaGRvZ0V2ZW50Ik0KDVdhdGNoZG9nRXZlbnQSCwoHVU5LTk9XThAAEggKBEtJTEwQARINCglNVUxUSUtJTEwQAhIMCghNRUdBTUlTUxADEggKBE1JU1MQBCJJCgtGYXRhbEFjdGlvbhI6CgZjb25maWcYASABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZyL4AwoMUnVudGltZUxheWVyEgwKBG5hbWUYASABKAkSLwoMc3RhdGljX2xheWVyGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEgAEkcKCmRpc2tfbGF5ZXIYAyABKAsyMS5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLlJ1bnRpbWVMYXllci5EaXNrTGF5ZXJIABJJCgthZG1pbl9sYXllchgEIAEoCzIyLmVudm95LmNvbmZpZy5ib290c3RyYXAudjMuUnVudGltZUxheWVyLkFkbWluTGF5ZXJIABJHCgpydGRzX2xheWVyGAUgASgLMjEuZW52b3kuY29uZmlnLmJvb3RzdHJhcC52My5SdW50aW1lTGF5ZXIuUnRkc0xheWVySAAaVwoJRGlza0xheWVyEhQKDHN5bWxpbmtfcm9vdBgBIAEoCRIUCgxzdWJkaXJlY3RvcnkYAyABKAkSHgoWYXBwZW5kX3NlcnZpY2VfY2x1c3RlchgCIAEoCBoMCgpBZG1pbkxheWVyGlIKCVJ0ZHNMYXllchIMCgRuYW1lGAEgASgJEjcKC3J0ZHNfY29uZmlnGAIgASgLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuQ29uZmlnU291cmNlQhEKD2xheWVyX3NwZWNpZmllciJJCg5MYXllcmVkUnVudGltZRI3CgZsYXllcnMYASADKAsyJy5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLlJ1bnRpbWVMYXllciL0AQoSQ3VzdG9tSW5saW5lSGVhZGVyEhoKEmlubGluZV9oZWFkZXJfbmFtZRgBIAEoCRJaChJpbmxpbmVfaGVhZGVyX3R5cGUYAiABKA4yPi5lbnZveS5jb25maWcuYm9vdHN0cmFwLnYzLkN1c3RvbUlubGluZUhlYWRlci5JbmxpbmVIZWFkZXJUeXBlImYKEElubGluZUhlYWRlclR5cGUSEgoOUkVRVUVTVF9IRUFERVIQABITCg9SRVFVRVNUX1RSQUlMRVIQARITCg9SRVNQT05TRV9IRUFERVIQAhIUChBSRVNQT05TRV9UUkFJTEVSEAMikwIKFk1lbW9yeUFsbG9jYXRvck1hbmFnZXISGAoQYnl0ZXNfdG9fcmVsZWFzZRgBIAEoBBI6ChdtZW1vcnlfcmVsZWFzZV9pbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI9Chdzb2Z0X21lbW9yeV9saW1pdF9ieXRlcxgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50NjRWYWx1ZRJCChxtYXhfcGVyX2NwdV9jYWNoZV9zaXplX2J5dGVzGAQgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEiAKGG1heF91bmZyZWVkX21lbW9yeV9ieXRlcxgFIAEoBGIGcHJvdG8z", [file_envoy_config_accesslog_v3_accesslog, file_envoy_config_cluster_v3_cluster, file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_resolver, file_envoy_config_core_v3_socket_option, file_envoy_config_listener_v3_listener, file_envoy_config_metrics_v3_stats, file_envoy_config_overload_v3_overload, file_envoy_config_trace_v3_http_tracer, file_envoy_extensions_transport_sockets_tls_v3_secret, file_envoy_type_matcher_v3_string, file_envoy_type_v3_percent, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Bootstrap
- */
+/** message envoy.config.bootstrap.v3.Bootstrap */
 export type Bootstrap = Message<"envoy.config.bootstrap.v3.Bootstrap"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Node node = 1;
-   */
+  /** envoy.config.core.v3.Node node = 1 */
   node?: Node | undefined;
-
-  /**
-   * @generated from field: repeated string node_context_params = 26;
-   */
+  /** repeated string node_context_params = 26 */
   nodeContextParams: string[];
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Bootstrap.StaticResources static_resources = 2;
-   */
+  /** envoy.config.bootstrap.v3.Bootstrap.StaticResources static_resources = 2 */
   staticResources?: Bootstrap_StaticResources | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Bootstrap.DynamicResources dynamic_resources = 3;
-   */
+  /** envoy.config.bootstrap.v3.Bootstrap.DynamicResources dynamic_resources = 3 */
   dynamicResources?: Bootstrap_DynamicResources | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.ClusterManager cluster_manager = 4;
-   */
+  /** envoy.config.bootstrap.v3.ClusterManager cluster_manager = 4 */
   clusterManager?: ClusterManager | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ApiConfigSource hds_config = 14;
-   */
+  /** envoy.config.core.v3.ApiConfigSource hds_config = 14 */
   hdsConfig?: ApiConfigSource | undefined;
-
-  /**
-   * @generated from field: string flags_path = 5;
-   */
+  /** string flags_path = 5 */
   flagsPath: string;
-
-  /**
-   * @generated from field: repeated envoy.config.metrics.v3.StatsSink stats_sinks = 6;
-   */
+  /** repeated envoy.config.metrics.v3.StatsSink stats_sinks = 6 */
   statsSinks: StatsSink[];
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions deferred_stat_options = 39;
-   */
+  /** envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions deferred_stat_options = 39 */
   deferredStatOptions?: Bootstrap_DeferredStatOptions | undefined;
-
-  /**
-   * @generated from field: envoy.config.metrics.v3.StatsConfig stats_config = 13;
-   */
+  /** envoy.config.metrics.v3.StatsConfig stats_config = 13 */
   statsConfig?: StatsConfig | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration stats_flush_interval = 7;
-   */
+  /** google.protobuf.Duration stats_flush_interval = 7 */
   statsFlushInterval?: Duration | undefined;
-
-  /**
-   * @generated from oneof envoy.config.bootstrap.v3.Bootstrap.stats_flush
-   */
+  /** oneof envoy.config.bootstrap.v3.Bootstrap.stats_flush */
   statsFlush: {
-    /**
-     * @generated from field: bool stats_flush_on_admin = 29;
-     */
+    /** bool stats_flush_on_admin = 29 */
     value: boolean;
     case: "statsFlushOnAdmin";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from oneof envoy.config.bootstrap.v3.Bootstrap.stats_eviction
-   */
+  /** oneof envoy.config.bootstrap.v3.Bootstrap.stats_eviction */
   statsEviction: {
-    /**
-     * @generated from field: google.protobuf.Duration stats_eviction_interval = 42;
-     */
+    /** google.protobuf.Duration stats_eviction_interval = 42 */
     value: Duration;
     case: "statsEvictionInterval";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Watchdog watchdog = 8;
-   */
+  /** envoy.config.bootstrap.v3.Watchdog watchdog = 8 */
   watchdog?: Watchdog | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Watchdogs watchdogs = 27;
-   */
+  /** envoy.config.bootstrap.v3.Watchdogs watchdogs = 27 */
   watchdogs?: Watchdogs | undefined;
-
-  /**
-   * @generated from field: envoy.config.trace.v3.Tracing tracing = 9;
-   */
+  /** envoy.config.trace.v3.Tracing tracing = 9 */
   tracing?: Tracing | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.LayeredRuntime layered_runtime = 17;
-   */
+  /** envoy.config.bootstrap.v3.LayeredRuntime layered_runtime = 17 */
   layeredRuntime?: LayeredRuntime | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Admin admin = 12;
-   */
+  /** envoy.config.bootstrap.v3.Admin admin = 12 */
   admin?: Admin | undefined;
-
-  /**
-   * @generated from field: envoy.config.overload.v3.OverloadManager overload_manager = 15;
-   */
+  /** envoy.config.overload.v3.OverloadManager overload_manager = 15 */
   overloadManager?: OverloadManager | undefined;
-
-  /**
-   * @generated from field: bool enable_dispatcher_stats = 16;
-   */
+  /** bool enable_dispatcher_stats = 16 */
   enableDispatcherStats: boolean;
-
-  /**
-   * @generated from field: string header_prefix = 18;
-   */
+  /** string header_prefix = 18 */
   headerPrefix: string;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value stats_server_version_override = 19;
-   */
+  /** google.protobuf.UInt64Value stats_server_version_override = 19 */
   statsServerVersionOverride?: bigint | undefined;
-
-  /**
-   * @generated from field: bool use_tcp_for_dns_lookups = 20;
-   */
+  /** bool use_tcp_for_dns_lookups = 20 */
   useTcpForDnsLookups: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DnsResolutionConfig dns_resolution_config = 30;
-   */
+  /** envoy.config.core.v3.DnsResolutionConfig dns_resolution_config = 30 */
   dnsResolutionConfig?: DnsResolutionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config = 31;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config = 31 */
   typedDnsResolverConfig?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig bootstrap_extensions = 21;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig bootstrap_extensions = 21 */
   bootstrapExtensions: TypedExtensionConfig[];
-
-  /**
-   * @generated from field: repeated envoy.config.bootstrap.v3.FatalAction fatal_actions = 28;
-   */
+  /** repeated envoy.config.bootstrap.v3.FatalAction fatal_actions = 28 */
   fatalActions: FatalAction[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.ConfigSource config_sources = 22;
-   */
+  /** repeated envoy.config.core.v3.ConfigSource config_sources = 22 */
   configSources: ConfigSource[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource default_config_source = 23;
-   */
+  /** envoy.config.core.v3.ConfigSource default_config_source = 23 */
   defaultConfigSource?: ConfigSource | undefined;
-
-  /**
-   * @generated from field: string default_socket_interface = 24;
-   */
+  /** string default_socket_interface = 24 */
   defaultSocketInterface: string;
-
-  /**
-   * @generated from field: map<string, envoy.config.core.v3.TypedExtensionConfig> certificate_provider_instances = 25;
-   */
+  /** map<string, envoy.config.core.v3.TypedExtensionConfig> certificate_provider_instances = 25 */
   certificateProviderInstances: { [key: string]: TypedExtensionConfig };
-
-  /**
-   * @generated from field: repeated envoy.config.bootstrap.v3.CustomInlineHeader inline_headers = 32;
-   */
+  /** repeated envoy.config.bootstrap.v3.CustomInlineHeader inline_headers = 32 */
   inlineHeaders: CustomInlineHeader[];
-
-  /**
-   * @generated from field: string perf_tracing_file_path = 33;
-   */
+  /** string perf_tracing_file_path = 33 */
   perfTracingFilePath: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig default_regex_engine = 34;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig default_regex_engine = 34 */
   defaultRegexEngine?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig xds_delegate_extension = 35;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig xds_delegate_extension = 35 */
   xdsDelegateExtension?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig xds_config_tracker_extension = 36;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig xds_config_tracker_extension = 36 */
   xdsConfigTrackerExtension?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig listener_manager = 37;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig listener_manager = 37 */
   listenerManager?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig application_log_config = 38;
-   */
+  /** envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig application_log_config = 38 */
   applicationLogConfig?: Bootstrap_ApplicationLogConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Bootstrap.GrpcAsyncClientManagerConfig grpc_async_client_manager_config = 40;
-   */
+  /** envoy.config.bootstrap.v3.Bootstrap.GrpcAsyncClientManagerConfig grpc_async_client_manager_config = 40 */
   grpcAsyncClientManagerConfig?: Bootstrap_GrpcAsyncClientManagerConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.MemoryAllocatorManager memory_allocator_manager = 41;
-   */
+  /** envoy.config.bootstrap.v3.MemoryAllocatorManager memory_allocator_manager = 41 */
   memoryAllocatorManager?: MemoryAllocatorManager | undefined;
-
-  /**
-   * @generated from field: bool enable_worker_cpu_affinity = 43;
-   */
+  /** bool enable_worker_cpu_affinity = 43 */
   enableWorkerCpuAffinity: boolean;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Bootstrap.
- * Use `create(BootstrapSchema)` to create a new message.
- */
 export const BootstrapSchema: GenMessage<Bootstrap> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 0);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Bootstrap.StaticResources
- */
+/** message envoy.config.bootstrap.v3.Bootstrap.StaticResources */
 export type Bootstrap_StaticResources = Message<"envoy.config.bootstrap.v3.Bootstrap.StaticResources"> & {
-  /**
-   * @generated from field: repeated envoy.config.listener.v3.Listener listeners = 1;
-   */
+  /** repeated envoy.config.listener.v3.Listener listeners = 1 */
   listeners: Listener[];
-
-  /**
-   * @generated from field: repeated envoy.config.cluster.v3.Cluster clusters = 2;
-   */
+  /** repeated envoy.config.cluster.v3.Cluster clusters = 2 */
   clusters: Cluster[];
-
-  /**
-   * @generated from field: repeated envoy.extensions.transport_sockets.tls.v3.Secret secrets = 3;
-   */
+  /** repeated envoy.extensions.transport_sockets.tls.v3.Secret secrets = 3 */
   secrets: Secret[];
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Bootstrap.StaticResources.
- * Use `create(Bootstrap_StaticResourcesSchema)` to create a new message.
- */
 export const Bootstrap_StaticResourcesSchema: GenMessage<Bootstrap_StaticResources> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 0, 0);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Bootstrap.DynamicResources
- */
+/** message envoy.config.bootstrap.v3.Bootstrap.DynamicResources */
 export type Bootstrap_DynamicResources = Message<"envoy.config.bootstrap.v3.Bootstrap.DynamicResources"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource lds_config = 1;
-   */
+  /** envoy.config.core.v3.ConfigSource lds_config = 1 */
   ldsConfig?: ConfigSource | undefined;
-
-  /**
-   * @generated from field: string lds_resources_locator = 5;
-   */
+  /** string lds_resources_locator = 5 */
   ldsResourcesLocator: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource cds_config = 2;
-   */
+  /** envoy.config.core.v3.ConfigSource cds_config = 2 */
   cdsConfig?: ConfigSource | undefined;
-
-  /**
-   * @generated from field: string cds_resources_locator = 6;
-   */
+  /** string cds_resources_locator = 6 */
   cdsResourcesLocator: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ApiConfigSource ads_config = 3;
-   */
+  /** envoy.config.core.v3.ApiConfigSource ads_config = 3 */
   adsConfig?: ApiConfigSource | undefined;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Bootstrap.DynamicResources.
- * Use `create(Bootstrap_DynamicResourcesSchema)` to create a new message.
- */
 export const Bootstrap_DynamicResourcesSchema: GenMessage<Bootstrap_DynamicResources> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 0, 1);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig
- */
+/** message envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig */
 export type Bootstrap_ApplicationLogConfig = Message<"envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig"> & {
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat log_format = 1;
-   */
+  /** envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat log_format = 1 */
   logFormat?: Bootstrap_ApplicationLogConfig_LogFormat | undefined;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.
- * Use `create(Bootstrap_ApplicationLogConfigSchema)` to create a new message.
- */
 export const Bootstrap_ApplicationLogConfigSchema: GenMessage<Bootstrap_ApplicationLogConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 0, 2);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat
- */
+/** message envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat */
 export type Bootstrap_ApplicationLogConfig_LogFormat = Message<"envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat"> & {
-  /**
-   * @generated from oneof envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat.log_format
-   */
+  /** oneof envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat.log_format */
   logFormat: {
-    /**
-     * @generated from field: google.protobuf.Struct json_format = 1;
-     */
+    /** google.protobuf.Struct json_format = 1 */
     value: JsonObject;
     case: "jsonFormat";
   } | {
-    /**
-     * @generated from field: string text_format = 2;
-     */
+    /** string text_format = 2 */
     value: string;
     case: "textFormat";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat.
- * Use `create(Bootstrap_ApplicationLogConfig_LogFormatSchema)` to create a new message.
- */
 export const Bootstrap_ApplicationLogConfig_LogFormatSchema: GenMessage<Bootstrap_ApplicationLogConfig_LogFormat> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 0, 2, 0);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions
- */
+/** message envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions */
 export type Bootstrap_DeferredStatOptions = Message<"envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions"> & {
-  /**
-   * @generated from field: bool enable_deferred_creation_stats = 1;
-   */
+  /** bool enable_deferred_creation_stats = 1 */
   enableDeferredCreationStats: boolean;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Bootstrap.DeferredStatOptions.
- * Use `create(Bootstrap_DeferredStatOptionsSchema)` to create a new message.
- */
 export const Bootstrap_DeferredStatOptionsSchema: GenMessage<Bootstrap_DeferredStatOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 0, 3);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Bootstrap.GrpcAsyncClientManagerConfig
- */
+/** message envoy.config.bootstrap.v3.Bootstrap.GrpcAsyncClientManagerConfig */
 export type Bootstrap_GrpcAsyncClientManagerConfig = Message<"envoy.config.bootstrap.v3.Bootstrap.GrpcAsyncClientManagerConfig"> & {
-  /**
-   * @generated from field: google.protobuf.Duration max_cached_entry_idle_duration = 1;
-   */
+  /** google.protobuf.Duration max_cached_entry_idle_duration = 1 */
   maxCachedEntryIdleDuration?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Bootstrap.GrpcAsyncClientManagerConfig.
- * Use `create(Bootstrap_GrpcAsyncClientManagerConfigSchema)` to create a new message.
- */
 export const Bootstrap_GrpcAsyncClientManagerConfigSchema: GenMessage<Bootstrap_GrpcAsyncClientManagerConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 0, 4);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Admin
- */
+/** message envoy.config.bootstrap.v3.Admin */
 export type Admin = Message<"envoy.config.bootstrap.v3.Admin"> & {
-  /**
-   * @generated from field: repeated envoy.config.accesslog.v3.AccessLog access_log = 5;
-   */
+  /** repeated envoy.config.accesslog.v3.AccessLog access_log = 5 */
   accessLog: AccessLog[];
-
-  /**
-   * @generated from field: string access_log_path = 1;
-   */
+  /** string access_log_path = 1 */
   accessLogPath: string;
-
-  /**
-   * @generated from field: string profile_path = 2;
-   */
+  /** string profile_path = 2 */
   profilePath: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Address address = 3;
-   */
+  /** envoy.config.core.v3.Address address = 3 */
   address?: Address | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.SocketOption socket_options = 4;
-   */
+  /** repeated envoy.config.core.v3.SocketOption socket_options = 4 */
   socketOptions: SocketOption[];
-
-  /**
-   * @generated from field: bool ignore_global_conn_limit = 6;
-   */
+  /** bool ignore_global_conn_limit = 6 */
   ignoreGlobalConnLimit: boolean;
-
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StringMatcher allow_paths = 7;
-   */
+  /** repeated envoy.type.matcher.v3.StringMatcher allow_paths = 7 */
   allowPaths: StringMatcher[];
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Admin.
- * Use `create(AdminSchema)` to create a new message.
- */
 export const AdminSchema: GenMessage<Admin> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 1);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.ClusterManager
- */
+/** message envoy.config.bootstrap.v3.ClusterManager */
 export type ClusterManager = Message<"envoy.config.bootstrap.v3.ClusterManager"> & {
-  /**
-   * @generated from field: string local_cluster_name = 1;
-   */
+  /** string local_cluster_name = 1 */
   localClusterName: string;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.ClusterManager.OutlierDetection outlier_detection = 2;
-   */
+  /** envoy.config.bootstrap.v3.ClusterManager.OutlierDetection outlier_detection = 2 */
   outlierDetection?: ClusterManager_OutlierDetection | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.BindConfig upstream_bind_config = 3;
-   */
+  /** envoy.config.core.v3.BindConfig upstream_bind_config = 3 */
   upstreamBindConfig?: BindConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ApiConfigSource load_stats_config = 4;
-   */
+  /** envoy.config.core.v3.ApiConfigSource load_stats_config = 4 */
   loadStatsConfig?: ApiConfigSource | undefined;
-
-  /**
-   * @generated from field: bool enable_deferred_cluster_creation = 5;
-   */
+  /** bool enable_deferred_cluster_creation = 5 */
   enableDeferredClusterCreation: boolean;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.ClusterManager.
- * Use `create(ClusterManagerSchema)` to create a new message.
- */
 export const ClusterManagerSchema: GenMessage<ClusterManager> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 2);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.ClusterManager.OutlierDetection
- */
+/** message envoy.config.bootstrap.v3.ClusterManager.OutlierDetection */
 export type ClusterManager_OutlierDetection = Message<"envoy.config.bootstrap.v3.ClusterManager.OutlierDetection"> & {
-  /**
-   * @generated from field: string event_log_path = 1;
-   */
+  /** string event_log_path = 1 */
   eventLogPath: string;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.ClusterManager.OutlierDetection.
- * Use `create(ClusterManager_OutlierDetectionSchema)` to create a new message.
- */
 export const ClusterManager_OutlierDetectionSchema: GenMessage<ClusterManager_OutlierDetection> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 2, 0);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Watchdogs
- */
+/** message envoy.config.bootstrap.v3.Watchdogs */
 export type Watchdogs = Message<"envoy.config.bootstrap.v3.Watchdogs"> & {
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Watchdog main_thread_watchdog = 1;
-   */
+  /** envoy.config.bootstrap.v3.Watchdog main_thread_watchdog = 1 */
   mainThreadWatchdog?: Watchdog | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Watchdog worker_watchdog = 2;
-   */
+  /** envoy.config.bootstrap.v3.Watchdog worker_watchdog = 2 */
   workerWatchdog?: Watchdog | undefined;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Watchdogs.
- * Use `create(WatchdogsSchema)` to create a new message.
- */
 export const WatchdogsSchema: GenMessage<Watchdogs> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 3);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Watchdog
- */
+/** message envoy.config.bootstrap.v3.Watchdog */
 export type Watchdog = Message<"envoy.config.bootstrap.v3.Watchdog"> & {
-  /**
-   * @generated from field: repeated envoy.config.bootstrap.v3.Watchdog.WatchdogAction actions = 7;
-   */
+  /** repeated envoy.config.bootstrap.v3.Watchdog.WatchdogAction actions = 7 */
   actions: Watchdog_WatchdogAction[];
-
-  /**
-   * @generated from field: google.protobuf.Duration miss_timeout = 1;
-   */
+  /** google.protobuf.Duration miss_timeout = 1 */
   missTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration megamiss_timeout = 2;
-   */
+  /** google.protobuf.Duration megamiss_timeout = 2 */
   megamissTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration kill_timeout = 3;
-   */
+  /** google.protobuf.Duration kill_timeout = 3 */
   killTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_kill_timeout_jitter = 6;
-   */
+  /** google.protobuf.Duration max_kill_timeout_jitter = 6 */
   maxKillTimeoutJitter?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration multikill_timeout = 4;
-   */
+  /** google.protobuf.Duration multikill_timeout = 4 */
   multikillTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent multikill_threshold = 5;
-   */
+  /** envoy.type.v3.Percent multikill_threshold = 5 */
   multikillThreshold?: Percent | undefined;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Watchdog.
- * Use `create(WatchdogSchema)` to create a new message.
- */
 export const WatchdogSchema: GenMessage<Watchdog> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 4);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.Watchdog.WatchdogAction
- */
+/** message envoy.config.bootstrap.v3.Watchdog.WatchdogAction */
 export type Watchdog_WatchdogAction = Message<"envoy.config.bootstrap.v3.Watchdog.WatchdogAction"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig config = 1;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig config = 1 */
   config?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.Watchdog.WatchdogAction.WatchdogEvent event = 2;
-   */
+  /** envoy.config.bootstrap.v3.Watchdog.WatchdogAction.WatchdogEvent event = 2 */
   event: Watchdog_WatchdogAction_WatchdogEvent;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.Watchdog.WatchdogAction.
- * Use `create(Watchdog_WatchdogActionSchema)` to create a new message.
- */
 export const Watchdog_WatchdogActionSchema: GenMessage<Watchdog_WatchdogAction> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 4, 0);
 
-/**
- * @generated from enum envoy.config.bootstrap.v3.Watchdog.WatchdogAction.WatchdogEvent
- */
+/** enum envoy.config.bootstrap.v3.Watchdog.WatchdogAction.WatchdogEvent */
 export const Watchdog_WatchdogAction_WatchdogEvent = {
-  /**
-   * @generated from enum value: UNKNOWN = 0;
-   */
   UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: KILL = 1;
-   */
   KILL: 1,
-
-  /**
-   * @generated from enum value: MULTIKILL = 2;
-   */
   MULTIKILL: 2,
-
-  /**
-   * @generated from enum value: MEGAMISS = 3;
-   */
   MEGAMISS: 3,
-
-  /**
-   * @generated from enum value: MISS = 4;
-   */
   MISS: 4,
 } as const;
 
-/**
- * @generated from enum envoy.config.bootstrap.v3.Watchdog.WatchdogAction.WatchdogEvent
- */
+/** enum envoy.config.bootstrap.v3.Watchdog.WatchdogAction.WatchdogEvent */
 export type Watchdog_WatchdogAction_WatchdogEvent = (typeof Watchdog_WatchdogAction_WatchdogEvent)[keyof typeof Watchdog_WatchdogAction_WatchdogEvent] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.bootstrap.v3.Watchdog.WatchdogAction.WatchdogEvent.
- */
 export const Watchdog_WatchdogAction_WatchdogEventSchema: GenEnum<Watchdog_WatchdogAction_WatchdogEvent> = /*@__PURE__*/
   enumDesc(file_envoy_config_bootstrap_v3_bootstrap, 4, 0, 0);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.FatalAction
- */
+/** message envoy.config.bootstrap.v3.FatalAction */
 export type FatalAction = Message<"envoy.config.bootstrap.v3.FatalAction"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig config = 1;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig config = 1 */
   config?: TypedExtensionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.FatalAction.
- * Use `create(FatalActionSchema)` to create a new message.
- */
 export const FatalActionSchema: GenMessage<FatalAction> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 5);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.RuntimeLayer
- */
+/** message envoy.config.bootstrap.v3.RuntimeLayer */
 export type RuntimeLayer = Message<"envoy.config.bootstrap.v3.RuntimeLayer"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.bootstrap.v3.RuntimeLayer.layer_specifier
-   */
+  /** oneof envoy.config.bootstrap.v3.RuntimeLayer.layer_specifier */
   layerSpecifier: {
-    /**
-     * @generated from field: google.protobuf.Struct static_layer = 2;
-     */
+    /** google.protobuf.Struct static_layer = 2 */
     value: JsonObject;
     case: "staticLayer";
   } | {
-    /**
-     * @generated from field: envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer disk_layer = 3;
-     */
+    /** envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer disk_layer = 3 */
     value: RuntimeLayer_DiskLayer;
     case: "diskLayer";
   } | {
-    /**
-     * @generated from field: envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer admin_layer = 4;
-     */
+    /** envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer admin_layer = 4 */
     value: RuntimeLayer_AdminLayer;
     case: "adminLayer";
   } | {
-    /**
-     * @generated from field: envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer rtds_layer = 5;
-     */
+    /** envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer rtds_layer = 5 */
     value: RuntimeLayer_RtdsLayer;
     case: "rtdsLayer";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.RuntimeLayer.
- * Use `create(RuntimeLayerSchema)` to create a new message.
- */
 export const RuntimeLayerSchema: GenMessage<RuntimeLayer> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 6);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer
- */
+/** message envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer */
 export type RuntimeLayer_DiskLayer = Message<"envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer"> & {
-  /**
-   * @generated from field: string symlink_root = 1;
-   */
+  /** string symlink_root = 1 */
   symlinkRoot: string;
-
-  /**
-   * @generated from field: string subdirectory = 3;
-   */
+  /** string subdirectory = 3 */
   subdirectory: string;
-
-  /**
-   * @generated from field: bool append_service_cluster = 2;
-   */
+  /** bool append_service_cluster = 2 */
   appendServiceCluster: boolean;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer.
- * Use `create(RuntimeLayer_DiskLayerSchema)` to create a new message.
- */
 export const RuntimeLayer_DiskLayerSchema: GenMessage<RuntimeLayer_DiskLayer> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 6, 0);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer
- */
+/** message envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer */
 export type RuntimeLayer_AdminLayer = Message<"envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer"> & {
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer.
- * Use `create(RuntimeLayer_AdminLayerSchema)` to create a new message.
- */
 export const RuntimeLayer_AdminLayerSchema: GenMessage<RuntimeLayer_AdminLayer> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 6, 1);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer
- */
+/** message envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer */
 export type RuntimeLayer_RtdsLayer = Message<"envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource rtds_config = 2;
-   */
+  /** envoy.config.core.v3.ConfigSource rtds_config = 2 */
   rtdsConfig?: ConfigSource | undefined;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer.
- * Use `create(RuntimeLayer_RtdsLayerSchema)` to create a new message.
- */
 export const RuntimeLayer_RtdsLayerSchema: GenMessage<RuntimeLayer_RtdsLayer> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 6, 2);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.LayeredRuntime
- */
+/** message envoy.config.bootstrap.v3.LayeredRuntime */
 export type LayeredRuntime = Message<"envoy.config.bootstrap.v3.LayeredRuntime"> & {
-  /**
-   * @generated from field: repeated envoy.config.bootstrap.v3.RuntimeLayer layers = 1;
-   */
+  /** repeated envoy.config.bootstrap.v3.RuntimeLayer layers = 1 */
   layers: RuntimeLayer[];
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.LayeredRuntime.
- * Use `create(LayeredRuntimeSchema)` to create a new message.
- */
 export const LayeredRuntimeSchema: GenMessage<LayeredRuntime> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 7);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.CustomInlineHeader
- */
+/** message envoy.config.bootstrap.v3.CustomInlineHeader */
 export type CustomInlineHeader = Message<"envoy.config.bootstrap.v3.CustomInlineHeader"> & {
-  /**
-   * @generated from field: string inline_header_name = 1;
-   */
+  /** string inline_header_name = 1 */
   inlineHeaderName: string;
-
-  /**
-   * @generated from field: envoy.config.bootstrap.v3.CustomInlineHeader.InlineHeaderType inline_header_type = 2;
-   */
+  /** envoy.config.bootstrap.v3.CustomInlineHeader.InlineHeaderType inline_header_type = 2 */
   inlineHeaderType: CustomInlineHeader_InlineHeaderType;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.CustomInlineHeader.
- * Use `create(CustomInlineHeaderSchema)` to create a new message.
- */
 export const CustomInlineHeaderSchema: GenMessage<CustomInlineHeader> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 8);
 
-/**
- * @generated from enum envoy.config.bootstrap.v3.CustomInlineHeader.InlineHeaderType
- */
+/** enum envoy.config.bootstrap.v3.CustomInlineHeader.InlineHeaderType */
 export const CustomInlineHeader_InlineHeaderType = {
-  /**
-   * @generated from enum value: REQUEST_HEADER = 0;
-   */
   REQUEST_HEADER: 0,
-
-  /**
-   * @generated from enum value: REQUEST_TRAILER = 1;
-   */
   REQUEST_TRAILER: 1,
-
-  /**
-   * @generated from enum value: RESPONSE_HEADER = 2;
-   */
   RESPONSE_HEADER: 2,
-
-  /**
-   * @generated from enum value: RESPONSE_TRAILER = 3;
-   */
   RESPONSE_TRAILER: 3,
 } as const;
 
-/**
- * @generated from enum envoy.config.bootstrap.v3.CustomInlineHeader.InlineHeaderType
- */
+/** enum envoy.config.bootstrap.v3.CustomInlineHeader.InlineHeaderType */
 export type CustomInlineHeader_InlineHeaderType = (typeof CustomInlineHeader_InlineHeaderType)[keyof typeof CustomInlineHeader_InlineHeaderType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.bootstrap.v3.CustomInlineHeader.InlineHeaderType.
- */
 export const CustomInlineHeader_InlineHeaderTypeSchema: GenEnum<CustomInlineHeader_InlineHeaderType> = /*@__PURE__*/
   enumDesc(file_envoy_config_bootstrap_v3_bootstrap, 8, 0);
 
-/**
- * @generated from message envoy.config.bootstrap.v3.MemoryAllocatorManager
- */
+/** message envoy.config.bootstrap.v3.MemoryAllocatorManager */
 export type MemoryAllocatorManager = Message<"envoy.config.bootstrap.v3.MemoryAllocatorManager"> & {
-  /**
-   * @generated from field: uint64 bytes_to_release = 1;
-   */
+  /** uint64 bytes_to_release = 1 */
   bytesToRelease: bigint;
-
-  /**
-   * @generated from field: google.protobuf.Duration memory_release_interval = 2;
-   */
+  /** google.protobuf.Duration memory_release_interval = 2 */
   memoryReleaseInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value soft_memory_limit_bytes = 3;
-   */
+  /** google.protobuf.UInt64Value soft_memory_limit_bytes = 3 */
   softMemoryLimitBytes?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_per_cpu_cache_size_bytes = 4;
-   */
+  /** google.protobuf.UInt32Value max_per_cpu_cache_size_bytes = 4 */
   maxPerCpuCacheSizeBytes?: number | undefined;
-
-  /**
-   * @generated from field: uint64 max_unfreed_memory_bytes = 5;
-   */
+  /** uint64 max_unfreed_memory_bytes = 5 */
   maxUnfreedMemoryBytes: bigint;
 };
 
-/**
- * Describes the message envoy.config.bootstrap.v3.MemoryAllocatorManager.
- * Use `create(MemoryAllocatorManagerSchema)` to create a new message.
- */
 export const MemoryAllocatorManagerSchema: GenMessage<MemoryAllocatorManager> = /*@__PURE__*/
   messageDesc(file_envoy_config_bootstrap_v3_bootstrap, 9);
 

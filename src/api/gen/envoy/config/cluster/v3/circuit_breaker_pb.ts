@@ -10,110 +10,53 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/cluster/v3/circuit_breaker.proto.
- */
 export const file_envoy_config_cluster_v3_circuit_breaker: GenFile = /*@__PURE__*/
   fileDesc("Ci1lbnZveS9jb25maWcvY2x1c3Rlci92My9jaXJjdWl0X2JyZWFrZXIucHJvdG8SF2Vudm95LmNvbmZpZy5jbHVzdGVyLnYzIqsGCg9DaXJjdWl0QnJlYWtlcnMSRwoKdGhyZXNob2xkcxgBIAMoCzIzLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkNpcmN1aXRCcmVha2Vycy5UaHJlc2hvbGRzElAKE3Blcl9ob3N0X3RocmVzaG9sZHMYAiADKAsyMy5lbnZveS5jb25maWcuY2x1c3Rlci52My5DaXJjdWl0QnJlYWtlcnMuVGhyZXNob2xkcxr8BAoKVGhyZXNob2xkcxI3Cghwcmlvcml0eRgBIAEoDjIlLmVudm95LmNvbmZpZy5jb3JlLnYzLlJvdXRpbmdQcmlvcml0eRI1Cg9tYXhfY29ubmVjdGlvbnMYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSOgoUbWF4X3BlbmRpbmdfcmVxdWVzdHMYAyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSMgoMbWF4X3JlcXVlc3RzGAQgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjEKC21heF9yZXRyaWVzGAUgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlElUKDHJldHJ5X2J1ZGdldBgIIAEoCzI/LmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkNpcmN1aXRCcmVha2Vycy5UaHJlc2hvbGRzLlJldHJ5QnVkZ2V0EhcKD3RyYWNrX3JlbWFpbmluZxgGIAEoCBI6ChRtYXhfY29ubmVjdGlvbl9wb29scxgHIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRquAQoLUmV0cnlCdWRnZXQSLgoOYnVkZ2V0X3BlcmNlbnQYASABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSMgoPYnVkZ2V0X2ludGVydmFsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjsKFW1pbl9yZXRyeV9jb25jdXJyZW5jeRgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZWIGcHJvdG8z", [file_envoy_config_core_v3_base, file_envoy_type_v3_percent, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.cluster.v3.CircuitBreakers
- */
+/** message envoy.config.cluster.v3.CircuitBreakers */
 export type CircuitBreakers = Message<"envoy.config.cluster.v3.CircuitBreakers"> & {
-  /**
-   * @generated from field: repeated envoy.config.cluster.v3.CircuitBreakers.Thresholds thresholds = 1;
-   */
+  /** repeated envoy.config.cluster.v3.CircuitBreakers.Thresholds thresholds = 1 */
   thresholds: CircuitBreakers_Thresholds[];
-
-  /**
-   * @generated from field: repeated envoy.config.cluster.v3.CircuitBreakers.Thresholds per_host_thresholds = 2;
-   */
+  /** repeated envoy.config.cluster.v3.CircuitBreakers.Thresholds per_host_thresholds = 2 */
   perHostThresholds: CircuitBreakers_Thresholds[];
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.CircuitBreakers.
- * Use `create(CircuitBreakersSchema)` to create a new message.
- */
 export const CircuitBreakersSchema: GenMessage<CircuitBreakers> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_circuit_breaker, 0);
 
-/**
- * @generated from message envoy.config.cluster.v3.CircuitBreakers.Thresholds
- */
+/** message envoy.config.cluster.v3.CircuitBreakers.Thresholds */
 export type CircuitBreakers_Thresholds = Message<"envoy.config.cluster.v3.CircuitBreakers.Thresholds"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.RoutingPriority priority = 1;
-   */
+  /** envoy.config.core.v3.RoutingPriority priority = 1 */
   priority: RoutingPriority;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_connections = 2;
-   */
+  /** google.protobuf.UInt32Value max_connections = 2 */
   maxConnections?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_pending_requests = 3;
-   */
+  /** google.protobuf.UInt32Value max_pending_requests = 3 */
   maxPendingRequests?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_requests = 4;
-   */
+  /** google.protobuf.UInt32Value max_requests = 4 */
   maxRequests?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_retries = 5;
-   */
+  /** google.protobuf.UInt32Value max_retries = 5 */
   maxRetries?: number | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget retry_budget = 8;
-   */
+  /** envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget retry_budget = 8 */
   retryBudget?: CircuitBreakers_Thresholds_RetryBudget | undefined;
-
-  /**
-   * @generated from field: bool track_remaining = 6;
-   */
+  /** bool track_remaining = 6 */
   trackRemaining: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_connection_pools = 7;
-   */
+  /** google.protobuf.UInt32Value max_connection_pools = 7 */
   maxConnectionPools?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.CircuitBreakers.Thresholds.
- * Use `create(CircuitBreakers_ThresholdsSchema)` to create a new message.
- */
 export const CircuitBreakers_ThresholdsSchema: GenMessage<CircuitBreakers_Thresholds> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_circuit_breaker, 0, 0);
 
-/**
- * @generated from message envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget
- */
+/** message envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget */
 export type CircuitBreakers_Thresholds_RetryBudget = Message<"envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget"> & {
-  /**
-   * @generated from field: envoy.type.v3.Percent budget_percent = 1;
-   */
+  /** envoy.type.v3.Percent budget_percent = 1 */
   budgetPercent?: Percent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration budget_interval = 3;
-   */
+  /** google.protobuf.Duration budget_interval = 3 */
   budgetInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value min_retry_concurrency = 2;
-   */
+  /** google.protobuf.UInt32Value min_retry_concurrency = 2 */
   minRetryConcurrency?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget.
- * Use `create(CircuitBreakers_Thresholds_RetryBudgetSchema)` to create a new message.
- */
 export const CircuitBreakers_Thresholds_RetryBudgetSchema: GenMessage<CircuitBreakers_Thresholds_RetryBudget> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_circuit_breaker, 0, 0, 0);
 

@@ -38,1246 +38,564 @@ import type { Matcher } from "../../../../xds/type/matcher/v3/matcher_pb.ts";
 import { file_xds_type_matcher_v3_matcher } from "../../../../xds/type/matcher/v3/matcher_pb.ts";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/cluster/v3/cluster.proto.
- */
 export const file_envoy_config_cluster_v3_cluster: GenFile = /*@__PURE__*/
   fileDesc("CiVlbnZveS9jb25maWcvY2x1c3Rlci92My9jbHVzdGVyLnByb3RvEhdlbnZveS5jb25maWcuY2x1c3Rlci52MyLZPgoHQ2x1c3RlchJXChh0cmFuc3BvcnRfc29ja2V0X21hdGNoZXMYKyADKAsyNS5lbnZveS5jb25maWcuY2x1c3Rlci52My5DbHVzdGVyLlRyYW5zcG9ydFNvY2tldE1hdGNoEj4KGHRyYW5zcG9ydF9zb2NrZXRfbWF0Y2hlchg7IAEoCzIcLnhkcy50eXBlLm1hdGNoZXIudjMuTWF0Y2hlchIMCgRuYW1lGAEgASgJEhUKDWFsdF9zdGF0X25hbWUYHCABKAkSPAoNc3RhdHNfbWF0Y2hlchg9IAEoCzIlLmVudm95LmNvbmZpZy5tZXRyaWNzLnYzLlN0YXRzTWF0Y2hlchI+CgR0eXBlGAIgASgOMi4uZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5EaXNjb3ZlcnlUeXBlSAASSgoMY2x1c3Rlcl90eXBlGCYgASgLMjIuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5DdXN0b21DbHVzdGVyVHlwZUgAEk0KEmVkc19jbHVzdGVyX2NvbmZpZxgDIAEoCzIxLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkNsdXN0ZXIuRWRzQ2x1c3RlckNvbmZpZxIyCg9jb25uZWN0X3RpbWVvdXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SRwohcGVyX2Nvbm5lY3Rpb25fYnVmZmVyX2xpbWl0X2J5dGVzGAUgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEk8KLHBlcl9jb25uZWN0aW9uX2J1ZmZlcl9oaWdoX3dhdGVybWFya190aW1lb3V0GDwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjwKCWxiX3BvbGljeRgGIAEoDjIpLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkNsdXN0ZXIuTGJQb2xpY3kSSAoPbG9hZF9hc3NpZ25tZW50GCEgASgLMi8uZW52b3kuY29uZmlnLmVuZHBvaW50LnYzLkNsdXN0ZXJMb2FkQXNzaWdubWVudBI4Cg1oZWFsdGhfY2hlY2tzGAggAygLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhbHRoQ2hlY2sSQQobbWF4X3JlcXVlc3RzX3Blcl9jb25uZWN0aW9uGAkgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEkIKEGNpcmN1aXRfYnJlYWtlcnMYCiABKAsyKC5lbnZveS5jb25maWcuY2x1c3Rlci52My5DaXJjdWl0QnJlYWtlcnMSWQoedXBzdHJlYW1faHR0cF9wcm90b2NvbF9vcHRpb25zGC4gASgLMjEuZW52b3kuY29uZmlnLmNvcmUudjMuVXBzdHJlYW1IdHRwUHJvdG9jb2xPcHRpb25zEk8KHGNvbW1vbl9odHRwX3Byb3RvY29sX29wdGlvbnMYHSABKAsyKS5lbnZveS5jb25maWcuY29yZS52My5IdHRwUHJvdG9jb2xPcHRpb25zEkkKFWh0dHBfcHJvdG9jb2xfb3B0aW9ucxgNIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLkh0dHAxUHJvdG9jb2xPcHRpb25zEkoKFmh0dHAyX3Byb3RvY29sX29wdGlvbnMYDiABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5IdHRwMlByb3RvY29sT3B0aW9ucxJtCiB0eXBlZF9leHRlbnNpb25fcHJvdG9jb2xfb3B0aW9ucxgkIAMoCzJDLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkNsdXN0ZXIuVHlwZWRFeHRlbnNpb25Qcm90b2NvbE9wdGlvbnNFbnRyeRIzChBkbnNfcmVmcmVzaF9yYXRlGBAgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi0KCmRuc19qaXR0ZXIYOiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24STgoYZG5zX2ZhaWx1cmVfcmVmcmVzaF9yYXRlGCwgASgLMiwuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5SZWZyZXNoUmF0ZRIXCg9yZXNwZWN0X2Ruc190dGwYJyABKAgSSwoRZG5zX2xvb2t1cF9mYW1pbHkYESABKA4yMC5lbnZveS5jb25maWcuY2x1c3Rlci52My5DbHVzdGVyLkRuc0xvb2t1cEZhbWlseRI0Cg1kbnNfcmVzb2x2ZXJzGBIgAygLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzcxIfChd1c2VfdGNwX2Zvcl9kbnNfbG9va3VwcxgtIAEoCBJIChVkbnNfcmVzb2x1dGlvbl9jb25maWcYNSABKAsyKS5lbnZveS5jb25maWcuY29yZS52My5EbnNSZXNvbHV0aW9uQ29uZmlnEk0KGXR5cGVkX2Ruc19yZXNvbHZlcl9jb25maWcYNyABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxI5ChV3YWl0X2Zvcl93YXJtX29uX2luaXQYNiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEkQKEW91dGxpZXJfZGV0ZWN0aW9uGBMgASgLMikuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuT3V0bGllckRldGVjdGlvbhIzChBjbGVhbnVwX2ludGVydmFsGBQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEj4KFHVwc3RyZWFtX2JpbmRfY29uZmlnGBUgASgLMiAuZW52b3kuY29uZmlnLmNvcmUudjMuQmluZENvbmZpZxJJChBsYl9zdWJzZXRfY29uZmlnGBYgASgLMi8uZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5MYlN1YnNldENvbmZpZxJQChNyaW5nX2hhc2hfbGJfY29uZmlnGBcgASgLMjEuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5SaW5nSGFzaExiQ29uZmlnSAESSwoQbWFnbGV2X2xiX2NvbmZpZxg0IAEoCzIvLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkNsdXN0ZXIuTWFnbGV2TGJDb25maWdIARJWChZvcmlnaW5hbF9kc3RfbGJfY29uZmlnGCIgASgLMjQuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5PcmlnaW5hbERzdExiQ29uZmlnSAESWAoXbGVhc3RfcmVxdWVzdF9sYl9jb25maWcYJSABKAsyNS5lbnZveS5jb25maWcuY2x1c3Rlci52My5DbHVzdGVyLkxlYXN0UmVxdWVzdExiQ29uZmlnSAESVAoVcm91bmRfcm9iaW5fbGJfY29uZmlnGDggASgLMjMuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5Sb3VuZFJvYmluTGJDb25maWdIARJJChBjb21tb25fbGJfY29uZmlnGBsgASgLMi8uZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5Db21tb25MYkNvbmZpZxI/ChB0cmFuc3BvcnRfc29ja2V0GBggASgLMiUuZW52b3kuY29uZmlnLmNvcmUudjMuVHJhbnNwb3J0U29ja2V0EjAKCG1ldGFkYXRhGBkgASgLMh4uZW52b3kuY29uZmlnLmNvcmUudjMuTWV0YWRhdGESVQoScHJvdG9jb2xfc2VsZWN0aW9uGBogASgOMjkuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5DbHVzdGVyUHJvdG9jb2xTZWxlY3Rpb24SVwobdXBzdHJlYW1fY29ubmVjdGlvbl9vcHRpb25zGB4gASgLMjIuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuVXBzdHJlYW1Db25uZWN0aW9uT3B0aW9ucxIwCihjbG9zZV9jb25uZWN0aW9uc19vbl9ob3N0X2hlYWx0aF9mYWlsdXJlGB8gASgIEiUKHWlnbm9yZV9oZWFsdGhfb25faG9zdF9yZW1vdmFsGCAgASgIEjAKB2ZpbHRlcnMYKCADKAsyHy5lbnZveS5jb25maWcuY2x1c3Rlci52My5GaWx0ZXISSwoVbG9hZF9iYWxhbmNpbmdfcG9saWN5GCkgASgLMiwuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuTG9hZEJhbGFuY2luZ1BvbGljeRI2CgpscnNfc2VydmVyGCogASgLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuQ29uZmlnU291cmNlEiMKG2xyc19yZXBvcnRfZW5kcG9pbnRfbWV0cmljcxg5IAMoCRIdChV0cmFja190aW1lb3V0X2J1ZGdldHMYLyABKAgSQwoPdXBzdHJlYW1fY29uZmlnGDAgASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcSRwoTdHJhY2tfY2x1c3Rlcl9zdGF0cxgxIAEoCzIqLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLlRyYWNrQ2x1c3RlclN0YXRzEkwKEXByZWNvbm5lY3RfcG9saWN5GDIgASgLMjEuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5QcmVjb25uZWN0UG9saWN5EjEKKWNvbm5lY3Rpb25fcG9vbF9wZXJfZG93bnN0cmVhbV9jb25uZWN0aW9uGDMgASgIEkoKEHF1ZXVpbmdfcG9saWNpZXMYPiABKAsyMC5lbnZveS5jb25maWcuY2x1c3Rlci52My5DbHVzdGVyLlF1ZXVpbmdQb2xpY2llcxqNAQoUVHJhbnNwb3J0U29ja2V0TWF0Y2gSDAoEbmFtZRgBIAEoCRImCgVtYXRjaBgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSPwoQdHJhbnNwb3J0X3NvY2tldBgDIAEoCzIlLmVudm95LmNvbmZpZy5jb3JlLnYzLlRyYW5zcG9ydFNvY2tldBpNChFDdXN0b21DbHVzdGVyVHlwZRIMCgRuYW1lGAEgASgJEioKDHR5cGVkX2NvbmZpZxgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkaYAoQRWRzQ2x1c3RlckNvbmZpZxI2CgplZHNfY29uZmlnGAEgASgLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuQ29uZmlnU291cmNlEhQKDHNlcnZpY2VfbmFtZRgCIAEoCRrRBwoOTGJTdWJzZXRDb25maWcSXwoPZmFsbGJhY2tfcG9saWN5GAEgASgOMkYuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5MYlN1YnNldENvbmZpZy5MYlN1YnNldEZhbGxiYWNrUG9saWN5Ei8KDmRlZmF1bHRfc3Vic2V0GAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJaChBzdWJzZXRfc2VsZWN0b3JzGAMgAygLMkAuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5MYlN1YnNldENvbmZpZy5MYlN1YnNldFNlbGVjdG9yEh0KFWxvY2FsaXR5X3dlaWdodF9hd2FyZRgEIAEoCBIdChVzY2FsZV9sb2NhbGl0eV93ZWlnaHQYBSABKAgSFgoOcGFuaWNfbW9kZV9hbnkYBiABKAgSEwoLbGlzdF9hc19hbnkYByABKAgScAoYbWV0YWRhdGFfZmFsbGJhY2tfcG9saWN5GAggASgOMk4uZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5MYlN1YnNldENvbmZpZy5MYlN1YnNldE1ldGFkYXRhRmFsbGJhY2tQb2xpY3ka0wIKEExiU3Vic2V0U2VsZWN0b3ISDAoEa2V5cxgBIAMoCRIeChZzaW5nbGVfaG9zdF9wZXJfc3Vic2V0GAQgASgIEngKD2ZhbGxiYWNrX3BvbGljeRgCIAEoDjJfLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkNsdXN0ZXIuTGJTdWJzZXRDb25maWcuTGJTdWJzZXRTZWxlY3Rvci5MYlN1YnNldFNlbGVjdG9yRmFsbGJhY2tQb2xpY3kSHAoUZmFsbGJhY2tfa2V5c19zdWJzZXQYAyADKAkieQoeTGJTdWJzZXRTZWxlY3RvckZhbGxiYWNrUG9saWN5Eg8KC05PVF9ERUZJTkVEEAASDwoLTk9fRkFMTEJBQ0sQARIQCgxBTllfRU5EUE9JTlQQAhISCg5ERUZBVUxUX1NVQlNFVBADEg8KC0tFWVNfU1VCU0VUEAQiTwoWTGJTdWJzZXRGYWxsYmFja1BvbGljeRIPCgtOT19GQUxMQkFDSxAAEhAKDEFOWV9FTkRQT0lOVBABEhIKDkRFRkFVTFRfU1VCU0VUEAIiTQoeTGJTdWJzZXRNZXRhZGF0YUZhbGxiYWNrUG9saWN5EhgKFE1FVEFEQVRBX05PX0ZBTExCQUNLEAASEQoNRkFMTEJBQ0tfTElTVBABGrQBCg9TbG93U3RhcnRDb25maWcSNAoRc2xvd19zdGFydF93aW5kb3cYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNwoKYWdncmVzc2lvbhgCIAEoCzIjLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVEb3VibGUSMgoSbWluX3dlaWdodF9wZXJjZW50GAMgASgLMhYuZW52b3kudHlwZS52My5QZXJjZW50GmEKElJvdW5kUm9iaW5MYkNvbmZpZxJLChFzbG93X3N0YXJ0X2NvbmZpZxgBIAEoCzIwLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkNsdXN0ZXIuU2xvd1N0YXJ0Q29uZmlnGtkBChRMZWFzdFJlcXVlc3RMYkNvbmZpZxIyCgxjaG9pY2VfY291bnQYASABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSQAoTYWN0aXZlX3JlcXVlc3RfYmlhcxgCIAEoCzIjLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVEb3VibGUSSwoRc2xvd19zdGFydF9jb25maWcYAyABKAsyMC5lbnZveS5jb25maWcuY2x1c3Rlci52My5DbHVzdGVyLlNsb3dTdGFydENvbmZpZxqLAgoQUmluZ0hhc2hMYkNvbmZpZxI3ChFtaW5pbXVtX3Jpbmdfc2l6ZRgBIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50NjRWYWx1ZRJVCg1oYXNoX2Z1bmN0aW9uGAMgASgOMj4uZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5SaW5nSGFzaExiQ29uZmlnLkhhc2hGdW5jdGlvbhI3ChFtYXhpbXVtX3Jpbmdfc2l6ZRgEIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50NjRWYWx1ZSIuCgxIYXNoRnVuY3Rpb24SCwoHWFhfSEFTSBAAEhEKDU1VUk1VUl9IQVNIXzIQARpCCg5NYWdsZXZMYkNvbmZpZxIwCgp0YWJsZV9zaXplGAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQ2NFZhbHVlGsEBChNPcmlnaW5hbERzdExiQ29uZmlnEhcKD3VzZV9odHRwX2hlYWRlchgBIAEoCBIYChBodHRwX2hlYWRlcl9uYW1lGAIgASgJEjwKFnVwc3RyZWFtX3BvcnRfb3ZlcnJpZGUYAyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSOQoMbWV0YWRhdGFfa2V5GAQgASgLMiMuZW52b3kudHlwZS5tZXRhZGF0YS52My5NZXRhZGF0YUtleRqzBwoOQ29tbW9uTGJDb25maWcSNwoXaGVhbHRoeV9wYW5pY190aHJlc2hvbGQYASABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSYQoUem9uZV9hd2FyZV9sYl9jb25maWcYAiABKAsyQS5lbnZveS5jb25maWcuY2x1c3Rlci52My5DbHVzdGVyLkNvbW1vbkxiQ29uZmlnLlpvbmVBd2FyZUxiQ29uZmlnSAASbwobbG9jYWxpdHlfd2VpZ2h0ZWRfbGJfY29uZmlnGAMgASgLMkguZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5Db21tb25MYkNvbmZpZy5Mb2NhbGl0eVdlaWdodGVkTGJDb25maWdIABI2ChN1cGRhdGVfbWVyZ2Vfd2luZG93GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKH2lnbm9yZV9uZXdfaG9zdHNfdW50aWxfZmlyc3RfaGMYBSABKAgSLAokY2xvc2VfY29ubmVjdGlvbnNfb25faG9zdF9zZXRfY2hhbmdlGAYgASgIEm8KHGNvbnNpc3RlbnRfaGFzaGluZ19sYl9jb25maWcYByABKAsySS5lbnZveS5jb25maWcuY2x1c3Rlci52My5DbHVzdGVyLkNvbW1vbkxiQ29uZmlnLkNvbnNpc3RlbnRIYXNoaW5nTGJDb25maWcSQwoUb3ZlcnJpZGVfaG9zdF9zdGF0dXMYCCABKAsyJS5lbnZveS5jb25maWcuY29yZS52My5IZWFsdGhTdGF0dXNTZXQamwEKEVpvbmVBd2FyZUxiQ29uZmlnEi8KD3JvdXRpbmdfZW5hYmxlZBgBIAEoCzIWLmVudm95LnR5cGUudjMuUGVyY2VudBI2ChBtaW5fY2x1c3Rlcl9zaXplGAIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQ2NFZhbHVlEh0KFWZhaWxfdHJhZmZpY19vbl9wYW5pYxgDIAEoCBoaChhMb2NhbGl0eVdlaWdodGVkTGJDb25maWcaeAoZQ29uc2lzdGVudEhhc2hpbmdMYkNvbmZpZxIgChh1c2VfaG9zdG5hbWVfZm9yX2hhc2hpbmcYASABKAgSOQoTaGFzaF9iYWxhbmNlX2ZhY3RvchgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZUIbChlsb2NhbGl0eV9jb25maWdfc3BlY2lmaWVyGnAKC1JlZnJlc2hSYXRlEjAKDWJhc2VfaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbWF4X2ludGVydmFsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGucBChBQcmVjb25uZWN0UG9saWN5EkMKHXBlcl91cHN0cmVhbV9wcmVjb25uZWN0X3JhdGlvGAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLkRvdWJsZVZhbHVlEkEKG3ByZWRpY3RpdmVfcHJlY29ubmVjdF9yYXRpbxgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5Eb3VibGVWYWx1ZRJLChtwcmVjb25uZWN0X2VuYWJsZWRfbWV0YWRhdGEYAyABKAsyJi5lbnZveS50eXBlLm1hdGNoZXIudjMuTWV0YWRhdGFNYXRjaGVyGlgKD1F1ZXVpbmdQb2xpY2llcxJFChFwZW5kaW5nX3JxX3BvbGljeRgBIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnGloKIlR5cGVkRXh0ZW5zaW9uUHJvdG9jb2xPcHRpb25zRW50cnkSCwoDa2V5GAEgASgJEiMKBXZhbHVlGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueToCOAEiVwoNRGlzY292ZXJ5VHlwZRIKCgZTVEFUSUMQABIOCgpTVFJJQ1RfRE5TEAESDwoLTE9HSUNBTF9ETlMQAhIHCgNFRFMQAxIQCgxPUklHSU5BTF9EU1QQBCKNAQoITGJQb2xpY3kSDwoLUk9VTkRfUk9CSU4QABIRCg1MRUFTVF9SRVFVRVNUEAESDQoJUklOR19IQVNIEAISCgoGUkFORE9NEAMSCgoGTUFHTEVWEAUSFAoQQ0xVU1RFUl9QUk9WSURFRBAGEiAKHExPQURfQkFMQU5DSU5HX1BPTElDWV9DT05GSUcQByJQCg9EbnNMb29rdXBGYW1pbHkSCAoEQVVUTxAAEgsKB1Y0X09OTFkQARILCgdWNl9PTkxZEAISEAoMVjRfUFJFRkVSUkVEEAMSBwoDQUxMEAQiVAoYQ2x1c3RlclByb3RvY29sU2VsZWN0aW9uEhsKF1VTRV9DT05GSUdVUkVEX1BST1RPQ09MEAASGwoXVVNFX0RPV05TVFJFQU1fUFJPVE9DT0wQAUIYChZjbHVzdGVyX2Rpc2NvdmVyeV90eXBlQgsKCWxiX2NvbmZpZyKyAQoTTG9hZEJhbGFuY2luZ1BvbGljeRJFCghwb2xpY2llcxgBIAMoCzIzLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkxvYWRCYWxhbmNpbmdQb2xpY3kuUG9saWN5GlQKBlBvbGljeRJKChZ0eXBlZF9leHRlbnNpb25fY29uZmlnGAQgASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcilwQKGVVwc3RyZWFtQ29ubmVjdGlvbk9wdGlvbnMSOQoNdGNwX2tlZXBhbGl2ZRgBIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLlRjcEtlZXBhbGl2ZRI4CjBzZXRfbG9jYWxfaW50ZXJmYWNlX25hbWVfb25fdXBzdHJlYW1fY29ubmVjdGlvbnMYAiABKAgSZQoVaGFwcHlfZXllYmFsbHNfY29uZmlnGAMgASgLMkYuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuVXBzdHJlYW1Db25uZWN0aW9uT3B0aW9ucy5IYXBweUV5ZWJhbGxzQ29uZmlnGssBChNIYXBweUV5ZWJhbGxzQ29uZmlnEnIKHGZpcnN0X2FkZHJlc3NfZmFtaWx5X3ZlcnNpb24YASABKA4yTC5lbnZveS5jb25maWcuY2x1c3Rlci52My5VcHN0cmVhbUNvbm5lY3Rpb25PcHRpb25zLkZpcnN0QWRkcmVzc0ZhbWlseVZlcnNpb24SQAoaZmlyc3RfYWRkcmVzc19mYW1pbHlfY291bnQYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUiUAoZRmlyc3RBZGRyZXNzRmFtaWx5VmVyc2lvbhILCgdERUZBVUxUEAASBgoCVjQQARIGCgJWNhACEggKBFBJUEUQAxIMCghJTlRFUk5BTBAEImgKEVRyYWNrQ2x1c3RlclN0YXRzEhcKD3RpbWVvdXRfYnVkZ2V0cxgBIAEoCBIeChZyZXF1ZXN0X3Jlc3BvbnNlX3NpemVzGAIgASgIEhoKEnBlcl9lbmRwb2ludF9zdGF0cxgDIAEoCGIGcHJvdG8z", [file_envoy_config_cluster_v3_circuit_breaker, file_envoy_config_cluster_v3_filter, file_envoy_config_cluster_v3_outlier_detection, file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_health_check, file_envoy_config_core_v3_protocol, file_envoy_config_core_v3_resolver, file_envoy_config_endpoint_v3_endpoint, file_envoy_config_metrics_v3_stats, file_envoy_type_matcher_v3_metadata, file_envoy_type_metadata_v3_metadata, file_envoy_type_v3_percent, file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_wrappers, file_xds_type_matcher_v3_matcher]);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster
- */
+/** message envoy.config.cluster.v3.Cluster */
 export type Cluster = Message<"envoy.config.cluster.v3.Cluster"> & {
-  /**
-   * @generated from field: repeated envoy.config.cluster.v3.Cluster.TransportSocketMatch transport_socket_matches = 43;
-   */
+  /** repeated envoy.config.cluster.v3.Cluster.TransportSocketMatch transport_socket_matches = 43 */
   transportSocketMatches: Cluster_TransportSocketMatch[];
-
-  /**
-   * @generated from field: xds.type.matcher.v3.Matcher transport_socket_matcher = 59;
-   */
+  /** xds.type.matcher.v3.Matcher transport_socket_matcher = 59 */
   transportSocketMatcher?: Matcher | undefined;
-
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string alt_stat_name = 28;
-   */
+  /** string alt_stat_name = 28 */
   altStatName: string;
-
-  /**
-   * @generated from field: envoy.config.metrics.v3.StatsMatcher stats_matcher = 61;
-   */
+  /** envoy.config.metrics.v3.StatsMatcher stats_matcher = 61 */
   statsMatcher?: StatsMatcher | undefined;
-
-  /**
-   * @generated from oneof envoy.config.cluster.v3.Cluster.cluster_discovery_type
-   */
+  /** oneof envoy.config.cluster.v3.Cluster.cluster_discovery_type */
   clusterDiscoveryType: {
-    /**
-     * @generated from field: envoy.config.cluster.v3.Cluster.DiscoveryType type = 2;
-     */
+    /** envoy.config.cluster.v3.Cluster.DiscoveryType type = 2 */
     value: Cluster_DiscoveryType;
     case: "type";
   } | {
-    /**
-     * @generated from field: envoy.config.cluster.v3.Cluster.CustomClusterType cluster_type = 38;
-     */
+    /** envoy.config.cluster.v3.Cluster.CustomClusterType cluster_type = 38 */
     value: Cluster_CustomClusterType;
     case: "clusterType";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.EdsClusterConfig eds_cluster_config = 3;
-   */
+  /** envoy.config.cluster.v3.Cluster.EdsClusterConfig eds_cluster_config = 3 */
   edsClusterConfig?: Cluster_EdsClusterConfig | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration connect_timeout = 4;
-   */
+  /** google.protobuf.Duration connect_timeout = 4 */
   connectTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value per_connection_buffer_limit_bytes = 5;
-   */
+  /** google.protobuf.UInt32Value per_connection_buffer_limit_bytes = 5 */
   perConnectionBufferLimitBytes?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration per_connection_buffer_high_watermark_timeout = 60;
-   */
+  /** google.protobuf.Duration per_connection_buffer_high_watermark_timeout = 60 */
   perConnectionBufferHighWatermarkTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.LbPolicy lb_policy = 6;
-   */
+  /** envoy.config.cluster.v3.Cluster.LbPolicy lb_policy = 6 */
   lbPolicy: Cluster_LbPolicy;
-
-  /**
-   * @generated from field: envoy.config.endpoint.v3.ClusterLoadAssignment load_assignment = 33;
-   */
+  /** envoy.config.endpoint.v3.ClusterLoadAssignment load_assignment = 33 */
   loadAssignment?: ClusterLoadAssignment | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HealthCheck health_checks = 8;
-   */
+  /** repeated envoy.config.core.v3.HealthCheck health_checks = 8 */
   healthChecks: HealthCheck[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_requests_per_connection = 9;
-   */
+  /** google.protobuf.UInt32Value max_requests_per_connection = 9 */
   maxRequestsPerConnection?: number | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.CircuitBreakers circuit_breakers = 10;
-   */
+  /** envoy.config.cluster.v3.CircuitBreakers circuit_breakers = 10 */
   circuitBreakers?: CircuitBreakers | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.UpstreamHttpProtocolOptions upstream_http_protocol_options = 46;
-   */
+  /** envoy.config.core.v3.UpstreamHttpProtocolOptions upstream_http_protocol_options = 46 */
   upstreamHttpProtocolOptions?: UpstreamHttpProtocolOptions | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options = 29;
-   */
+  /** envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options = 29 */
   commonHttpProtocolOptions?: HttpProtocolOptions | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Http1ProtocolOptions http_protocol_options = 13;
-   */
+  /** envoy.config.core.v3.Http1ProtocolOptions http_protocol_options = 13 */
   httpProtocolOptions?: Http1ProtocolOptions | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options = 14;
-   */
+  /** envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options = 14 */
   http2ProtocolOptions?: Http2ProtocolOptions | undefined;
-
-  /**
-   * @generated from field: map<string, google.protobuf.Any> typed_extension_protocol_options = 36;
-   */
+  /** map<string, google.protobuf.Any> typed_extension_protocol_options = 36 */
   typedExtensionProtocolOptions: { [key: string]: Any };
-
-  /**
-   * @generated from field: google.protobuf.Duration dns_refresh_rate = 16;
-   */
+  /** google.protobuf.Duration dns_refresh_rate = 16 */
   dnsRefreshRate?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration dns_jitter = 58;
-   */
+  /** google.protobuf.Duration dns_jitter = 58 */
   dnsJitter?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.RefreshRate dns_failure_refresh_rate = 44;
-   */
+  /** envoy.config.cluster.v3.Cluster.RefreshRate dns_failure_refresh_rate = 44 */
   dnsFailureRefreshRate?: Cluster_RefreshRate | undefined;
-
-  /**
-   * @generated from field: bool respect_dns_ttl = 39;
-   */
+  /** bool respect_dns_ttl = 39 */
   respectDnsTtl: boolean;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.DnsLookupFamily dns_lookup_family = 17;
-   */
+  /** envoy.config.cluster.v3.Cluster.DnsLookupFamily dns_lookup_family = 17 */
   dnsLookupFamily: Cluster_DnsLookupFamily;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.Address dns_resolvers = 18;
-   */
+  /** repeated envoy.config.core.v3.Address dns_resolvers = 18 */
   dnsResolvers: Address[];
-
-  /**
-   * @generated from field: bool use_tcp_for_dns_lookups = 45;
-   */
+  /** bool use_tcp_for_dns_lookups = 45 */
   useTcpForDnsLookups: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DnsResolutionConfig dns_resolution_config = 53;
-   */
+  /** envoy.config.core.v3.DnsResolutionConfig dns_resolution_config = 53 */
   dnsResolutionConfig?: DnsResolutionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config = 55;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config = 55 */
   typedDnsResolverConfig?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue wait_for_warm_on_init = 54;
-   */
+  /** google.protobuf.BoolValue wait_for_warm_on_init = 54 */
   waitForWarmOnInit?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.OutlierDetection outlier_detection = 19;
-   */
+  /** envoy.config.cluster.v3.OutlierDetection outlier_detection = 19 */
   outlierDetection?: OutlierDetection | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration cleanup_interval = 20;
-   */
+  /** google.protobuf.Duration cleanup_interval = 20 */
   cleanupInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.BindConfig upstream_bind_config = 21;
-   */
+  /** envoy.config.core.v3.BindConfig upstream_bind_config = 21 */
   upstreamBindConfig?: BindConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.LbSubsetConfig lb_subset_config = 22;
-   */
+  /** envoy.config.cluster.v3.Cluster.LbSubsetConfig lb_subset_config = 22 */
   lbSubsetConfig?: Cluster_LbSubsetConfig | undefined;
-
-  /**
-   * @generated from oneof envoy.config.cluster.v3.Cluster.lb_config
-   */
+  /** oneof envoy.config.cluster.v3.Cluster.lb_config */
   lbConfig: {
-    /**
-     * @generated from field: envoy.config.cluster.v3.Cluster.RingHashLbConfig ring_hash_lb_config = 23;
-     */
+    /** envoy.config.cluster.v3.Cluster.RingHashLbConfig ring_hash_lb_config = 23 */
     value: Cluster_RingHashLbConfig;
     case: "ringHashLbConfig";
   } | {
-    /**
-     * @generated from field: envoy.config.cluster.v3.Cluster.MaglevLbConfig maglev_lb_config = 52;
-     */
+    /** envoy.config.cluster.v3.Cluster.MaglevLbConfig maglev_lb_config = 52 */
     value: Cluster_MaglevLbConfig;
     case: "maglevLbConfig";
   } | {
-    /**
-     * @generated from field: envoy.config.cluster.v3.Cluster.OriginalDstLbConfig original_dst_lb_config = 34;
-     */
+    /** envoy.config.cluster.v3.Cluster.OriginalDstLbConfig original_dst_lb_config = 34 */
     value: Cluster_OriginalDstLbConfig;
     case: "originalDstLbConfig";
   } | {
-    /**
-     * @generated from field: envoy.config.cluster.v3.Cluster.LeastRequestLbConfig least_request_lb_config = 37;
-     */
+    /** envoy.config.cluster.v3.Cluster.LeastRequestLbConfig least_request_lb_config = 37 */
     value: Cluster_LeastRequestLbConfig;
     case: "leastRequestLbConfig";
   } | {
-    /**
-     * @generated from field: envoy.config.cluster.v3.Cluster.RoundRobinLbConfig round_robin_lb_config = 56;
-     */
+    /** envoy.config.cluster.v3.Cluster.RoundRobinLbConfig round_robin_lb_config = 56 */
     value: Cluster_RoundRobinLbConfig;
     case: "roundRobinLbConfig";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.CommonLbConfig common_lb_config = 27;
-   */
+  /** envoy.config.cluster.v3.Cluster.CommonLbConfig common_lb_config = 27 */
   commonLbConfig?: Cluster_CommonLbConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TransportSocket transport_socket = 24;
-   */
+  /** envoy.config.core.v3.TransportSocket transport_socket = 24 */
   transportSocket?: TransportSocket | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 25;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 25 */
   metadata?: Metadata | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.ClusterProtocolSelection protocol_selection = 26;
-   */
+  /** envoy.config.cluster.v3.Cluster.ClusterProtocolSelection protocol_selection = 26 */
   protocolSelection: Cluster_ClusterProtocolSelection;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.UpstreamConnectionOptions upstream_connection_options = 30;
-   */
+  /** envoy.config.cluster.v3.UpstreamConnectionOptions upstream_connection_options = 30 */
   upstreamConnectionOptions?: UpstreamConnectionOptions | undefined;
-
-  /**
-   * @generated from field: bool close_connections_on_host_health_failure = 31;
-   */
+  /** bool close_connections_on_host_health_failure = 31 */
   closeConnectionsOnHostHealthFailure: boolean;
-
-  /**
-   * @generated from field: bool ignore_health_on_host_removal = 32;
-   */
+  /** bool ignore_health_on_host_removal = 32 */
   ignoreHealthOnHostRemoval: boolean;
-
-  /**
-   * @generated from field: repeated envoy.config.cluster.v3.Filter filters = 40;
-   */
+  /** repeated envoy.config.cluster.v3.Filter filters = 40 */
   filters: Filter[];
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.LoadBalancingPolicy load_balancing_policy = 41;
-   */
+  /** envoy.config.cluster.v3.LoadBalancingPolicy load_balancing_policy = 41 */
   loadBalancingPolicy?: LoadBalancingPolicy | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource lrs_server = 42;
-   */
+  /** envoy.config.core.v3.ConfigSource lrs_server = 42 */
   lrsServer?: ConfigSource | undefined;
-
-  /**
-   * @generated from field: repeated string lrs_report_endpoint_metrics = 57;
-   */
+  /** repeated string lrs_report_endpoint_metrics = 57 */
   lrsReportEndpointMetrics: string[];
-
-  /**
-   * @generated from field: bool track_timeout_budgets = 47;
-   */
+  /** bool track_timeout_budgets = 47 */
   trackTimeoutBudgets: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig upstream_config = 48;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig upstream_config = 48 */
   upstreamConfig?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.TrackClusterStats track_cluster_stats = 49;
-   */
+  /** envoy.config.cluster.v3.TrackClusterStats track_cluster_stats = 49 */
   trackClusterStats?: TrackClusterStats | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.PreconnectPolicy preconnect_policy = 50;
-   */
+  /** envoy.config.cluster.v3.Cluster.PreconnectPolicy preconnect_policy = 50 */
   preconnectPolicy?: Cluster_PreconnectPolicy | undefined;
-
-  /**
-   * @generated from field: bool connection_pool_per_downstream_connection = 51;
-   */
+  /** bool connection_pool_per_downstream_connection = 51 */
   connectionPoolPerDownstreamConnection: boolean;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.QueuingPolicies queuing_policies = 62;
-   */
+  /** envoy.config.cluster.v3.Cluster.QueuingPolicies queuing_policies = 62 */
   queuingPolicies?: Cluster_QueuingPolicies | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.
- * Use `create(ClusterSchema)` to create a new message.
- */
 export const ClusterSchema: GenMessage<Cluster> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.TransportSocketMatch
- */
+/** message envoy.config.cluster.v3.Cluster.TransportSocketMatch */
 export type Cluster_TransportSocketMatch = Message<"envoy.config.cluster.v3.Cluster.TransportSocketMatch"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: google.protobuf.Struct match = 2;
-   */
+  /** google.protobuf.Struct match = 2 */
   match?: JsonObject | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TransportSocket transport_socket = 3;
-   */
+  /** envoy.config.core.v3.TransportSocket transport_socket = 3 */
   transportSocket?: TransportSocket | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.TransportSocketMatch.
- * Use `create(Cluster_TransportSocketMatchSchema)` to create a new message.
- */
 export const Cluster_TransportSocketMatchSchema: GenMessage<Cluster_TransportSocketMatch> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 0);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.CustomClusterType
- */
+/** message envoy.config.cluster.v3.Cluster.CustomClusterType */
 export type Cluster_CustomClusterType = Message<"envoy.config.cluster.v3.Cluster.CustomClusterType"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: google.protobuf.Any typed_config = 2;
-   */
+  /** google.protobuf.Any typed_config = 2 */
   typedConfig?: Any | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.CustomClusterType.
- * Use `create(Cluster_CustomClusterTypeSchema)` to create a new message.
- */
 export const Cluster_CustomClusterTypeSchema: GenMessage<Cluster_CustomClusterType> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 1);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.EdsClusterConfig
- */
+/** message envoy.config.cluster.v3.Cluster.EdsClusterConfig */
 export type Cluster_EdsClusterConfig = Message<"envoy.config.cluster.v3.Cluster.EdsClusterConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource eds_config = 1;
-   */
+  /** envoy.config.core.v3.ConfigSource eds_config = 1 */
   edsConfig?: ConfigSource | undefined;
-
-  /**
-   * @generated from field: string service_name = 2;
-   */
+  /** string service_name = 2 */
   serviceName: string;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.EdsClusterConfig.
- * Use `create(Cluster_EdsClusterConfigSchema)` to create a new message.
- */
 export const Cluster_EdsClusterConfigSchema: GenMessage<Cluster_EdsClusterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 2);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.LbSubsetConfig
- */
+/** message envoy.config.cluster.v3.Cluster.LbSubsetConfig */
 export type Cluster_LbSubsetConfig = Message<"envoy.config.cluster.v3.Cluster.LbSubsetConfig"> & {
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy fallback_policy = 1;
-   */
+  /** envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy fallback_policy = 1 */
   fallbackPolicy: Cluster_LbSubsetConfig_LbSubsetFallbackPolicy;
-
-  /**
-   * @generated from field: google.protobuf.Struct default_subset = 2;
-   */
+  /** google.protobuf.Struct default_subset = 2 */
   defaultSubset?: JsonObject | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector subset_selectors = 3;
-   */
+  /** repeated envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector subset_selectors = 3 */
   subsetSelectors: Cluster_LbSubsetConfig_LbSubsetSelector[];
-
-  /**
-   * @generated from field: bool locality_weight_aware = 4;
-   */
+  /** bool locality_weight_aware = 4 */
   localityWeightAware: boolean;
-
-  /**
-   * @generated from field: bool scale_locality_weight = 5;
-   */
+  /** bool scale_locality_weight = 5 */
   scaleLocalityWeight: boolean;
-
-  /**
-   * @generated from field: bool panic_mode_any = 6;
-   */
+  /** bool panic_mode_any = 6 */
   panicModeAny: boolean;
-
-  /**
-   * @generated from field: bool list_as_any = 7;
-   */
+  /** bool list_as_any = 7 */
   listAsAny: boolean;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy metadata_fallback_policy = 8;
-   */
+  /** envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy metadata_fallback_policy = 8 */
   metadataFallbackPolicy: Cluster_LbSubsetConfig_LbSubsetMetadataFallbackPolicy;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.LbSubsetConfig.
- * Use `create(Cluster_LbSubsetConfigSchema)` to create a new message.
- */
 export const Cluster_LbSubsetConfigSchema: GenMessage<Cluster_LbSubsetConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 3);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector
- */
+/** message envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector */
 export type Cluster_LbSubsetConfig_LbSubsetSelector = Message<"envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector"> & {
-  /**
-   * @generated from field: repeated string keys = 1;
-   */
+  /** repeated string keys = 1 */
   keys: string[];
-
-  /**
-   * @generated from field: bool single_host_per_subset = 4;
-   */
+  /** bool single_host_per_subset = 4 */
   singleHostPerSubset: boolean;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector.LbSubsetSelectorFallbackPolicy fallback_policy = 2;
-   */
+  /** envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector.LbSubsetSelectorFallbackPolicy fallback_policy = 2 */
   fallbackPolicy: Cluster_LbSubsetConfig_LbSubsetSelector_LbSubsetSelectorFallbackPolicy;
-
-  /**
-   * @generated from field: repeated string fallback_keys_subset = 3;
-   */
+  /** repeated string fallback_keys_subset = 3 */
   fallbackKeysSubset: string[];
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector.
- * Use `create(Cluster_LbSubsetConfig_LbSubsetSelectorSchema)` to create a new message.
- */
 export const Cluster_LbSubsetConfig_LbSubsetSelectorSchema: GenMessage<Cluster_LbSubsetConfig_LbSubsetSelector> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 3, 0);
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector.LbSubsetSelectorFallbackPolicy
- */
+/** enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector.LbSubsetSelectorFallbackPolicy */
 export const Cluster_LbSubsetConfig_LbSubsetSelector_LbSubsetSelectorFallbackPolicy = {
-  /**
-   * @generated from enum value: NOT_DEFINED = 0;
-   */
   NOT_DEFINED: 0,
-
-  /**
-   * @generated from enum value: NO_FALLBACK = 1;
-   */
   NO_FALLBACK: 1,
-
-  /**
-   * @generated from enum value: ANY_ENDPOINT = 2;
-   */
   ANY_ENDPOINT: 2,
-
-  /**
-   * @generated from enum value: DEFAULT_SUBSET = 3;
-   */
   DEFAULT_SUBSET: 3,
-
-  /**
-   * @generated from enum value: KEYS_SUBSET = 4;
-   */
   KEYS_SUBSET: 4,
 } as const;
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector.LbSubsetSelectorFallbackPolicy
- */
+/** enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector.LbSubsetSelectorFallbackPolicy */
 export type Cluster_LbSubsetConfig_LbSubsetSelector_LbSubsetSelectorFallbackPolicy = (typeof Cluster_LbSubsetConfig_LbSubsetSelector_LbSubsetSelectorFallbackPolicy)[keyof typeof Cluster_LbSubsetConfig_LbSubsetSelector_LbSubsetSelectorFallbackPolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetSelector.LbSubsetSelectorFallbackPolicy.
- */
 export const Cluster_LbSubsetConfig_LbSubsetSelector_LbSubsetSelectorFallbackPolicySchema: GenEnum<Cluster_LbSubsetConfig_LbSubsetSelector_LbSubsetSelectorFallbackPolicy> = /*@__PURE__*/
   enumDesc(file_envoy_config_cluster_v3_cluster, 0, 3, 0, 0);
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy
- */
+/** enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy */
 export const Cluster_LbSubsetConfig_LbSubsetFallbackPolicy = {
-  /**
-   * @generated from enum value: NO_FALLBACK = 0;
-   */
   NO_FALLBACK: 0,
-
-  /**
-   * @generated from enum value: ANY_ENDPOINT = 1;
-   */
   ANY_ENDPOINT: 1,
-
-  /**
-   * @generated from enum value: DEFAULT_SUBSET = 2;
-   */
   DEFAULT_SUBSET: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy
- */
+/** enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy */
 export type Cluster_LbSubsetConfig_LbSubsetFallbackPolicy = (typeof Cluster_LbSubsetConfig_LbSubsetFallbackPolicy)[keyof typeof Cluster_LbSubsetConfig_LbSubsetFallbackPolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetFallbackPolicy.
- */
 export const Cluster_LbSubsetConfig_LbSubsetFallbackPolicySchema: GenEnum<Cluster_LbSubsetConfig_LbSubsetFallbackPolicy> = /*@__PURE__*/
   enumDesc(file_envoy_config_cluster_v3_cluster, 0, 3, 0);
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy
- */
+/** enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy */
 export const Cluster_LbSubsetConfig_LbSubsetMetadataFallbackPolicy = {
-  /**
-   * @generated from enum value: METADATA_NO_FALLBACK = 0;
-   */
   METADATA_NO_FALLBACK: 0,
-
-  /**
-   * @generated from enum value: FALLBACK_LIST = 1;
-   */
   FALLBACK_LIST: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy
- */
+/** enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy */
 export type Cluster_LbSubsetConfig_LbSubsetMetadataFallbackPolicy = (typeof Cluster_LbSubsetConfig_LbSubsetMetadataFallbackPolicy)[keyof typeof Cluster_LbSubsetConfig_LbSubsetMetadataFallbackPolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.cluster.v3.Cluster.LbSubsetConfig.LbSubsetMetadataFallbackPolicy.
- */
 export const Cluster_LbSubsetConfig_LbSubsetMetadataFallbackPolicySchema: GenEnum<Cluster_LbSubsetConfig_LbSubsetMetadataFallbackPolicy> = /*@__PURE__*/
   enumDesc(file_envoy_config_cluster_v3_cluster, 0, 3, 1);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.SlowStartConfig
- */
+/** message envoy.config.cluster.v3.Cluster.SlowStartConfig */
 export type Cluster_SlowStartConfig = Message<"envoy.config.cluster.v3.Cluster.SlowStartConfig"> & {
-  /**
-   * @generated from field: google.protobuf.Duration slow_start_window = 1;
-   */
+  /** google.protobuf.Duration slow_start_window = 1 */
   slowStartWindow?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeDouble aggression = 2;
-   */
+  /** envoy.config.core.v3.RuntimeDouble aggression = 2 */
   aggression?: RuntimeDouble | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent min_weight_percent = 3;
-   */
+  /** envoy.type.v3.Percent min_weight_percent = 3 */
   minWeightPercent?: Percent | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.SlowStartConfig.
- * Use `create(Cluster_SlowStartConfigSchema)` to create a new message.
- */
 export const Cluster_SlowStartConfigSchema: GenMessage<Cluster_SlowStartConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 4);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.RoundRobinLbConfig
- */
+/** message envoy.config.cluster.v3.Cluster.RoundRobinLbConfig */
 export type Cluster_RoundRobinLbConfig = Message<"envoy.config.cluster.v3.Cluster.RoundRobinLbConfig"> & {
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.SlowStartConfig slow_start_config = 1;
-   */
+  /** envoy.config.cluster.v3.Cluster.SlowStartConfig slow_start_config = 1 */
   slowStartConfig?: Cluster_SlowStartConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.RoundRobinLbConfig.
- * Use `create(Cluster_RoundRobinLbConfigSchema)` to create a new message.
- */
 export const Cluster_RoundRobinLbConfigSchema: GenMessage<Cluster_RoundRobinLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 5);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
- */
+/** message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig */
 export type Cluster_LeastRequestLbConfig = Message<"envoy.config.cluster.v3.Cluster.LeastRequestLbConfig"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value choice_count = 1;
-   */
+  /** google.protobuf.UInt32Value choice_count = 1 */
   choiceCount?: number | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeDouble active_request_bias = 2;
-   */
+  /** envoy.config.core.v3.RuntimeDouble active_request_bias = 2 */
   activeRequestBias?: RuntimeDouble | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.SlowStartConfig slow_start_config = 3;
-   */
+  /** envoy.config.cluster.v3.Cluster.SlowStartConfig slow_start_config = 3 */
   slowStartConfig?: Cluster_SlowStartConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig.
- * Use `create(Cluster_LeastRequestLbConfigSchema)` to create a new message.
- */
 export const Cluster_LeastRequestLbConfigSchema: GenMessage<Cluster_LeastRequestLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 6);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.RingHashLbConfig
- */
+/** message envoy.config.cluster.v3.Cluster.RingHashLbConfig */
 export type Cluster_RingHashLbConfig = Message<"envoy.config.cluster.v3.Cluster.RingHashLbConfig"> & {
-  /**
-   * @generated from field: google.protobuf.UInt64Value minimum_ring_size = 1;
-   */
+  /** google.protobuf.UInt64Value minimum_ring_size = 1 */
   minimumRingSize?: bigint | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction hash_function = 3;
-   */
+  /** envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction hash_function = 3 */
   hashFunction: Cluster_RingHashLbConfig_HashFunction;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value maximum_ring_size = 4;
-   */
+  /** google.protobuf.UInt64Value maximum_ring_size = 4 */
   maximumRingSize?: bigint | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.RingHashLbConfig.
- * Use `create(Cluster_RingHashLbConfigSchema)` to create a new message.
- */
 export const Cluster_RingHashLbConfigSchema: GenMessage<Cluster_RingHashLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 7);
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction
- */
+/** enum envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction */
 export const Cluster_RingHashLbConfig_HashFunction = {
-  /**
-   * @generated from enum value: XX_HASH = 0;
-   */
   XX_HASH: 0,
-
-  /**
-   * @generated from enum value: MURMUR_HASH_2 = 1;
-   */
   MURMUR_HASH_2: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction
- */
+/** enum envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction */
 export type Cluster_RingHashLbConfig_HashFunction = (typeof Cluster_RingHashLbConfig_HashFunction)[keyof typeof Cluster_RingHashLbConfig_HashFunction] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.cluster.v3.Cluster.RingHashLbConfig.HashFunction.
- */
 export const Cluster_RingHashLbConfig_HashFunctionSchema: GenEnum<Cluster_RingHashLbConfig_HashFunction> = /*@__PURE__*/
   enumDesc(file_envoy_config_cluster_v3_cluster, 0, 7, 0);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.MaglevLbConfig
- */
+/** message envoy.config.cluster.v3.Cluster.MaglevLbConfig */
 export type Cluster_MaglevLbConfig = Message<"envoy.config.cluster.v3.Cluster.MaglevLbConfig"> & {
-  /**
-   * @generated from field: google.protobuf.UInt64Value table_size = 1;
-   */
+  /** google.protobuf.UInt64Value table_size = 1 */
   tableSize?: bigint | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.MaglevLbConfig.
- * Use `create(Cluster_MaglevLbConfigSchema)` to create a new message.
- */
 export const Cluster_MaglevLbConfigSchema: GenMessage<Cluster_MaglevLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 8);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.OriginalDstLbConfig
- */
+/** message envoy.config.cluster.v3.Cluster.OriginalDstLbConfig */
 export type Cluster_OriginalDstLbConfig = Message<"envoy.config.cluster.v3.Cluster.OriginalDstLbConfig"> & {
-  /**
-   * @generated from field: bool use_http_header = 1;
-   */
+  /** bool use_http_header = 1 */
   useHttpHeader: boolean;
-
-  /**
-   * @generated from field: string http_header_name = 2;
-   */
+  /** string http_header_name = 2 */
   httpHeaderName: string;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value upstream_port_override = 3;
-   */
+  /** google.protobuf.UInt32Value upstream_port_override = 3 */
   upstreamPortOverride?: number | undefined;
-
-  /**
-   * @generated from field: envoy.type.metadata.v3.MetadataKey metadata_key = 4;
-   */
+  /** envoy.type.metadata.v3.MetadataKey metadata_key = 4 */
   metadataKey?: MetadataKey | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.OriginalDstLbConfig.
- * Use `create(Cluster_OriginalDstLbConfigSchema)` to create a new message.
- */
 export const Cluster_OriginalDstLbConfigSchema: GenMessage<Cluster_OriginalDstLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 9);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.CommonLbConfig
- */
+/** message envoy.config.cluster.v3.Cluster.CommonLbConfig */
 export type Cluster_CommonLbConfig = Message<"envoy.config.cluster.v3.Cluster.CommonLbConfig"> & {
-  /**
-   * @generated from field: envoy.type.v3.Percent healthy_panic_threshold = 1;
-   */
+  /** envoy.type.v3.Percent healthy_panic_threshold = 1 */
   healthyPanicThreshold?: Percent | undefined;
-
-  /**
-   * @generated from oneof envoy.config.cluster.v3.Cluster.CommonLbConfig.locality_config_specifier
-   */
+  /** oneof envoy.config.cluster.v3.Cluster.CommonLbConfig.locality_config_specifier */
   localityConfigSpecifier: {
-    /**
-     * @generated from field: envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig zone_aware_lb_config = 2;
-     */
+    /** envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig zone_aware_lb_config = 2 */
     value: Cluster_CommonLbConfig_ZoneAwareLbConfig;
     case: "zoneAwareLbConfig";
   } | {
-    /**
-     * @generated from field: envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig locality_weighted_lb_config = 3;
-     */
+    /** envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig locality_weighted_lb_config = 3 */
     value: Cluster_CommonLbConfig_LocalityWeightedLbConfig;
     case: "localityWeightedLbConfig";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.Duration update_merge_window = 4;
-   */
+  /** google.protobuf.Duration update_merge_window = 4 */
   updateMergeWindow?: Duration | undefined;
-
-  /**
-   * @generated from field: bool ignore_new_hosts_until_first_hc = 5;
-   */
+  /** bool ignore_new_hosts_until_first_hc = 5 */
   ignoreNewHostsUntilFirstHc: boolean;
-
-  /**
-   * @generated from field: bool close_connections_on_host_set_change = 6;
-   */
+  /** bool close_connections_on_host_set_change = 6 */
   closeConnectionsOnHostSetChange: boolean;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig consistent_hashing_lb_config = 7;
-   */
+  /** envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig consistent_hashing_lb_config = 7 */
   consistentHashingLbConfig?: Cluster_CommonLbConfig_ConsistentHashingLbConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HealthStatusSet override_host_status = 8;
-   */
+  /** envoy.config.core.v3.HealthStatusSet override_host_status = 8 */
   overrideHostStatus?: HealthStatusSet | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.CommonLbConfig.
- * Use `create(Cluster_CommonLbConfigSchema)` to create a new message.
- */
 export const Cluster_CommonLbConfigSchema: GenMessage<Cluster_CommonLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 10);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig
- */
+/** message envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig */
 export type Cluster_CommonLbConfig_ZoneAwareLbConfig = Message<"envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig"> & {
-  /**
-   * @generated from field: envoy.type.v3.Percent routing_enabled = 1;
-   */
+  /** envoy.type.v3.Percent routing_enabled = 1 */
   routingEnabled?: Percent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value min_cluster_size = 2;
-   */
+  /** google.protobuf.UInt64Value min_cluster_size = 2 */
   minClusterSize?: bigint | undefined;
-
-  /**
-   * @generated from field: bool fail_traffic_on_panic = 3;
-   */
+  /** bool fail_traffic_on_panic = 3 */
   failTrafficOnPanic: boolean;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig.
- * Use `create(Cluster_CommonLbConfig_ZoneAwareLbConfigSchema)` to create a new message.
- */
 export const Cluster_CommonLbConfig_ZoneAwareLbConfigSchema: GenMessage<Cluster_CommonLbConfig_ZoneAwareLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 10, 0);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig
- */
+/** message envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig */
 export type Cluster_CommonLbConfig_LocalityWeightedLbConfig = Message<"envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig"> & {
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig.
- * Use `create(Cluster_CommonLbConfig_LocalityWeightedLbConfigSchema)` to create a new message.
- */
 export const Cluster_CommonLbConfig_LocalityWeightedLbConfigSchema: GenMessage<Cluster_CommonLbConfig_LocalityWeightedLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 10, 1);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig
- */
+/** message envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig */
 export type Cluster_CommonLbConfig_ConsistentHashingLbConfig = Message<"envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig"> & {
-  /**
-   * @generated from field: bool use_hostname_for_hashing = 1;
-   */
+  /** bool use_hostname_for_hashing = 1 */
   useHostnameForHashing: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value hash_balance_factor = 2;
-   */
+  /** google.protobuf.UInt32Value hash_balance_factor = 2 */
   hashBalanceFactor?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig.
- * Use `create(Cluster_CommonLbConfig_ConsistentHashingLbConfigSchema)` to create a new message.
- */
 export const Cluster_CommonLbConfig_ConsistentHashingLbConfigSchema: GenMessage<Cluster_CommonLbConfig_ConsistentHashingLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 10, 2);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.RefreshRate
- */
+/** message envoy.config.cluster.v3.Cluster.RefreshRate */
 export type Cluster_RefreshRate = Message<"envoy.config.cluster.v3.Cluster.RefreshRate"> & {
-  /**
-   * @generated from field: google.protobuf.Duration base_interval = 1;
-   */
+  /** google.protobuf.Duration base_interval = 1 */
   baseInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_interval = 2;
-   */
+  /** google.protobuf.Duration max_interval = 2 */
   maxInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.RefreshRate.
- * Use `create(Cluster_RefreshRateSchema)` to create a new message.
- */
 export const Cluster_RefreshRateSchema: GenMessage<Cluster_RefreshRate> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 11);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.PreconnectPolicy
- */
+/** message envoy.config.cluster.v3.Cluster.PreconnectPolicy */
 export type Cluster_PreconnectPolicy = Message<"envoy.config.cluster.v3.Cluster.PreconnectPolicy"> & {
-  /**
-   * @generated from field: google.protobuf.DoubleValue per_upstream_preconnect_ratio = 1;
-   */
+  /** google.protobuf.DoubleValue per_upstream_preconnect_ratio = 1 */
   perUpstreamPreconnectRatio?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.DoubleValue predictive_preconnect_ratio = 2;
-   */
+  /** google.protobuf.DoubleValue predictive_preconnect_ratio = 2 */
   predictivePreconnectRatio?: number | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.MetadataMatcher preconnect_enabled_metadata = 3;
-   */
+  /** envoy.type.matcher.v3.MetadataMatcher preconnect_enabled_metadata = 3 */
   preconnectEnabledMetadata?: MetadataMatcher | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.PreconnectPolicy.
- * Use `create(Cluster_PreconnectPolicySchema)` to create a new message.
- */
 export const Cluster_PreconnectPolicySchema: GenMessage<Cluster_PreconnectPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 12);
 
-/**
- * @generated from message envoy.config.cluster.v3.Cluster.QueuingPolicies
- */
+/** message envoy.config.cluster.v3.Cluster.QueuingPolicies */
 export type Cluster_QueuingPolicies = Message<"envoy.config.cluster.v3.Cluster.QueuingPolicies"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig pending_rq_policy = 1;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig pending_rq_policy = 1 */
   pendingRqPolicy?: TypedExtensionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Cluster.QueuingPolicies.
- * Use `create(Cluster_QueuingPoliciesSchema)` to create a new message.
- */
 export const Cluster_QueuingPoliciesSchema: GenMessage<Cluster_QueuingPolicies> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 0, 13);
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.DiscoveryType
- */
+/** enum envoy.config.cluster.v3.Cluster.DiscoveryType */
 export const Cluster_DiscoveryType = {
-  /**
-   * @generated from enum value: STATIC = 0;
-   */
   STATIC: 0,
-
-  /**
-   * @generated from enum value: STRICT_DNS = 1;
-   */
   STRICT_DNS: 1,
-
-  /**
-   * @generated from enum value: LOGICAL_DNS = 2;
-   */
   LOGICAL_DNS: 2,
-
-  /**
-   * @generated from enum value: EDS = 3;
-   */
   EDS: 3,
-
-  /**
-   * @generated from enum value: ORIGINAL_DST = 4;
-   */
   ORIGINAL_DST: 4,
 } as const;
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.DiscoveryType
- */
+/** enum envoy.config.cluster.v3.Cluster.DiscoveryType */
 export type Cluster_DiscoveryType = (typeof Cluster_DiscoveryType)[keyof typeof Cluster_DiscoveryType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.cluster.v3.Cluster.DiscoveryType.
- */
 export const Cluster_DiscoveryTypeSchema: GenEnum<Cluster_DiscoveryType> = /*@__PURE__*/
   enumDesc(file_envoy_config_cluster_v3_cluster, 0, 0);
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.LbPolicy
- */
+/** enum envoy.config.cluster.v3.Cluster.LbPolicy */
 export const Cluster_LbPolicy = {
-  /**
-   * @generated from enum value: ROUND_ROBIN = 0;
-   */
   ROUND_ROBIN: 0,
-
-  /**
-   * @generated from enum value: LEAST_REQUEST = 1;
-   */
   LEAST_REQUEST: 1,
-
-  /**
-   * @generated from enum value: RING_HASH = 2;
-   */
   RING_HASH: 2,
-
-  /**
-   * @generated from enum value: RANDOM = 3;
-   */
   RANDOM: 3,
-
-  /**
-   * @generated from enum value: MAGLEV = 5;
-   */
   MAGLEV: 5,
-
-  /**
-   * @generated from enum value: CLUSTER_PROVIDED = 6;
-   */
   CLUSTER_PROVIDED: 6,
-
-  /**
-   * @generated from enum value: LOAD_BALANCING_POLICY_CONFIG = 7;
-   */
   LOAD_BALANCING_POLICY_CONFIG: 7,
 } as const;
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.LbPolicy
- */
+/** enum envoy.config.cluster.v3.Cluster.LbPolicy */
 export type Cluster_LbPolicy = (typeof Cluster_LbPolicy)[keyof typeof Cluster_LbPolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.cluster.v3.Cluster.LbPolicy.
- */
 export const Cluster_LbPolicySchema: GenEnum<Cluster_LbPolicy> = /*@__PURE__*/
   enumDesc(file_envoy_config_cluster_v3_cluster, 0, 1);
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.DnsLookupFamily
- */
+/** enum envoy.config.cluster.v3.Cluster.DnsLookupFamily */
 export const Cluster_DnsLookupFamily = {
-  /**
-   * @generated from enum value: AUTO = 0;
-   */
   AUTO: 0,
-
-  /**
-   * @generated from enum value: V4_ONLY = 1;
-   */
   V4_ONLY: 1,
-
-  /**
-   * @generated from enum value: V6_ONLY = 2;
-   */
   V6_ONLY: 2,
-
-  /**
-   * @generated from enum value: V4_PREFERRED = 3;
-   */
   V4_PREFERRED: 3,
-
-  /**
-   * @generated from enum value: ALL = 4;
-   */
   ALL: 4,
 } as const;
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.DnsLookupFamily
- */
+/** enum envoy.config.cluster.v3.Cluster.DnsLookupFamily */
 export type Cluster_DnsLookupFamily = (typeof Cluster_DnsLookupFamily)[keyof typeof Cluster_DnsLookupFamily] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.cluster.v3.Cluster.DnsLookupFamily.
- */
 export const Cluster_DnsLookupFamilySchema: GenEnum<Cluster_DnsLookupFamily> = /*@__PURE__*/
   enumDesc(file_envoy_config_cluster_v3_cluster, 0, 2);
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.ClusterProtocolSelection
- */
+/** enum envoy.config.cluster.v3.Cluster.ClusterProtocolSelection */
 export const Cluster_ClusterProtocolSelection = {
-  /**
-   * @generated from enum value: USE_CONFIGURED_PROTOCOL = 0;
-   */
   USE_CONFIGURED_PROTOCOL: 0,
-
-  /**
-   * @generated from enum value: USE_DOWNSTREAM_PROTOCOL = 1;
-   */
   USE_DOWNSTREAM_PROTOCOL: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.cluster.v3.Cluster.ClusterProtocolSelection
- */
+/** enum envoy.config.cluster.v3.Cluster.ClusterProtocolSelection */
 export type Cluster_ClusterProtocolSelection = (typeof Cluster_ClusterProtocolSelection)[keyof typeof Cluster_ClusterProtocolSelection] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.cluster.v3.Cluster.ClusterProtocolSelection.
- */
 export const Cluster_ClusterProtocolSelectionSchema: GenEnum<Cluster_ClusterProtocolSelection> = /*@__PURE__*/
   enumDesc(file_envoy_config_cluster_v3_cluster, 0, 3);
 
-/**
- * @generated from message envoy.config.cluster.v3.LoadBalancingPolicy
- */
+/** message envoy.config.cluster.v3.LoadBalancingPolicy */
 export type LoadBalancingPolicy = Message<"envoy.config.cluster.v3.LoadBalancingPolicy"> & {
-  /**
-   * @generated from field: repeated envoy.config.cluster.v3.LoadBalancingPolicy.Policy policies = 1;
-   */
+  /** repeated envoy.config.cluster.v3.LoadBalancingPolicy.Policy policies = 1 */
   policies: LoadBalancingPolicy_Policy[];
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.LoadBalancingPolicy.
- * Use `create(LoadBalancingPolicySchema)` to create a new message.
- */
 export const LoadBalancingPolicySchema: GenMessage<LoadBalancingPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 1);
 
-/**
- * @generated from message envoy.config.cluster.v3.LoadBalancingPolicy.Policy
- */
+/** message envoy.config.cluster.v3.LoadBalancingPolicy.Policy */
 export type LoadBalancingPolicy_Policy = Message<"envoy.config.cluster.v3.LoadBalancingPolicy.Policy"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig typed_extension_config = 4;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig typed_extension_config = 4 */
   typedExtensionConfig?: TypedExtensionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.LoadBalancingPolicy.Policy.
- * Use `create(LoadBalancingPolicy_PolicySchema)` to create a new message.
- */
 export const LoadBalancingPolicy_PolicySchema: GenMessage<LoadBalancingPolicy_Policy> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 1, 0);
 
-/**
- * @generated from message envoy.config.cluster.v3.UpstreamConnectionOptions
- */
+/** message envoy.config.cluster.v3.UpstreamConnectionOptions */
 export type UpstreamConnectionOptions = Message<"envoy.config.cluster.v3.UpstreamConnectionOptions"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TcpKeepalive tcp_keepalive = 1;
-   */
+  /** envoy.config.core.v3.TcpKeepalive tcp_keepalive = 1 */
   tcpKeepalive?: TcpKeepalive | undefined;
-
-  /**
-   * @generated from field: bool set_local_interface_name_on_upstream_connections = 2;
-   */
+  /** bool set_local_interface_name_on_upstream_connections = 2 */
   setLocalInterfaceNameOnUpstreamConnections: boolean;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig happy_eyeballs_config = 3;
-   */
+  /** envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig happy_eyeballs_config = 3 */
   happyEyeballsConfig?: UpstreamConnectionOptions_HappyEyeballsConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.UpstreamConnectionOptions.
- * Use `create(UpstreamConnectionOptionsSchema)` to create a new message.
- */
 export const UpstreamConnectionOptionsSchema: GenMessage<UpstreamConnectionOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 2);
 
-/**
- * @generated from message envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig
- */
+/** message envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig */
 export type UpstreamConnectionOptions_HappyEyeballsConfig = Message<"envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig"> & {
-  /**
-   * @generated from field: envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion first_address_family_version = 1;
-   */
+  /** envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion first_address_family_version = 1 */
   firstAddressFamilyVersion: UpstreamConnectionOptions_FirstAddressFamilyVersion;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value first_address_family_count = 2;
-   */
+  /** google.protobuf.UInt32Value first_address_family_count = 2 */
   firstAddressFamilyCount?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig.
- * Use `create(UpstreamConnectionOptions_HappyEyeballsConfigSchema)` to create a new message.
- */
 export const UpstreamConnectionOptions_HappyEyeballsConfigSchema: GenMessage<UpstreamConnectionOptions_HappyEyeballsConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 2, 0);
 
-/**
- * @generated from enum envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion
- */
+/** enum envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion */
 export const UpstreamConnectionOptions_FirstAddressFamilyVersion = {
-  /**
-   * @generated from enum value: DEFAULT = 0;
-   */
   DEFAULT: 0,
-
-  /**
-   * @generated from enum value: V4 = 1;
-   */
   V4: 1,
-
-  /**
-   * @generated from enum value: V6 = 2;
-   */
   V6: 2,
-
-  /**
-   * @generated from enum value: PIPE = 3;
-   */
   PIPE: 3,
-
-  /**
-   * @generated from enum value: INTERNAL = 4;
-   */
   INTERNAL: 4,
 } as const;
 
-/**
- * @generated from enum envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion
- */
+/** enum envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion */
 export type UpstreamConnectionOptions_FirstAddressFamilyVersion = (typeof UpstreamConnectionOptions_FirstAddressFamilyVersion)[keyof typeof UpstreamConnectionOptions_FirstAddressFamilyVersion] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.cluster.v3.UpstreamConnectionOptions.FirstAddressFamilyVersion.
- */
 export const UpstreamConnectionOptions_FirstAddressFamilyVersionSchema: GenEnum<UpstreamConnectionOptions_FirstAddressFamilyVersion> = /*@__PURE__*/
   enumDesc(file_envoy_config_cluster_v3_cluster, 2, 0);
 
-/**
- * @generated from message envoy.config.cluster.v3.TrackClusterStats
- */
+/** message envoy.config.cluster.v3.TrackClusterStats */
 export type TrackClusterStats = Message<"envoy.config.cluster.v3.TrackClusterStats"> & {
-  /**
-   * @generated from field: bool timeout_budgets = 1;
-   */
+  /** bool timeout_budgets = 1 */
   timeoutBudgets: boolean;
-
-  /**
-   * @generated from field: bool request_response_sizes = 2;
-   */
+  /** bool request_response_sizes = 2 */
   requestResponseSizes: boolean;
-
-  /**
-   * @generated from field: bool per_endpoint_stats = 3;
-   */
+  /** bool per_endpoint_stats = 3 */
   perEndpointStats: boolean;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.TrackClusterStats.
- * Use `create(TrackClusterStatsSchema)` to create a new message.
- */
 export const TrackClusterStatsSchema: GenMessage<TrackClusterStats> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_cluster, 3);
 

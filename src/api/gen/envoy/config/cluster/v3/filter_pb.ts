@@ -8,36 +8,19 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/cluster/v3/filter.proto.
- */
 export const file_envoy_config_cluster_v3_filter: GenFile = /*@__PURE__*/
   fileDesc("CiRlbnZveS9jb25maWcvY2x1c3Rlci92My9maWx0ZXIucHJvdG8SF2Vudm95LmNvbmZpZy5jbHVzdGVyLnYzIokBCgZGaWx0ZXISDAoEbmFtZRgBIAEoCRIqCgx0eXBlZF9jb25maWcYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EkUKEGNvbmZpZ19kaXNjb3ZlcnkYAyABKAsyKy5lbnZveS5jb25maWcuY29yZS52My5FeHRlbnNpb25Db25maWdTb3VyY2ViBnByb3RvMw", [file_envoy_config_core_v3_config_source, file_google_protobuf_any]);
 
-/**
- * @generated from message envoy.config.cluster.v3.Filter
- */
+/** message envoy.config.cluster.v3.Filter */
 export type Filter = Message<"envoy.config.cluster.v3.Filter"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: google.protobuf.Any typed_config = 2;
-   */
+  /** google.protobuf.Any typed_config = 2 */
   typedConfig?: Any | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ExtensionConfigSource config_discovery = 3;
-   */
+  /** envoy.config.core.v3.ExtensionConfigSource config_discovery = 3 */
   configDiscovery?: ExtensionConfigSource | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.Filter.
- * Use `create(FilterSchema)` to create a new message.
- */
 export const FilterSchema: GenMessage<Filter> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_filter, 0);
 

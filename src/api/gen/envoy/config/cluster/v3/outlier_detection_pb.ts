@@ -8,151 +8,65 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/cluster/v3/outlier_detection.proto.
- */
 export const file_envoy_config_cluster_v3_outlier_detection: GenFile = /*@__PURE__*/
   fileDesc("Ci9lbnZveS9jb25maWcvY2x1c3Rlci92My9vdXRsaWVyX2RldGVjdGlvbi5wcm90bxIXZW52b3kuY29uZmlnLmNsdXN0ZXIudjMisQ0KEE91dGxpZXJEZXRlY3Rpb24SNQoPY29uc2VjdXRpdmVfNXh4GAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEisKCGludGVydmFsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjUKEmJhc2VfZWplY3Rpb25fdGltZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6ChRtYXhfZWplY3Rpb25fcGVyY2VudBgEIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRI/ChllbmZvcmNpbmdfY29uc2VjdXRpdmVfNXh4GAUgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjwKFmVuZm9yY2luZ19zdWNjZXNzX3JhdGUYBiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSQAoac3VjY2Vzc19yYXRlX21pbmltdW1faG9zdHMYByABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSQQobc3VjY2Vzc19yYXRlX3JlcXVlc3Rfdm9sdW1lGAggASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEj8KGXN1Y2Nlc3NfcmF0ZV9zdGRldl9mYWN0b3IYCSABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSQQobY29uc2VjdXRpdmVfZ2F0ZXdheV9mYWlsdXJlGAogASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEksKJWVuZm9yY2luZ19jb25zZWN1dGl2ZV9nYXRld2F5X2ZhaWx1cmUYCyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSKgoic3BsaXRfZXh0ZXJuYWxfbG9jYWxfb3JpZ2luX2Vycm9ycxgMIAEoCBJGCiBjb25zZWN1dGl2ZV9sb2NhbF9vcmlnaW5fZmFpbHVyZRgNIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJQCiplbmZvcmNpbmdfY29uc2VjdXRpdmVfbG9jYWxfb3JpZ2luX2ZhaWx1cmUYDiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSSQojZW5mb3JjaW5nX2xvY2FsX29yaWdpbl9zdWNjZXNzX3JhdGUYDyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSQgocZmFpbHVyZV9wZXJjZW50YWdlX3RocmVzaG9sZBgQIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJCChxlbmZvcmNpbmdfZmFpbHVyZV9wZXJjZW50YWdlGBEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEk8KKWVuZm9yY2luZ19mYWlsdXJlX3BlcmNlbnRhZ2VfbG9jYWxfb3JpZ2luGBIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEkYKIGZhaWx1cmVfcGVyY2VudGFnZV9taW5pbXVtX2hvc3RzGBMgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEkcKIWZhaWx1cmVfcGVyY2VudGFnZV9yZXF1ZXN0X3ZvbHVtZRgUIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRI0ChFtYXhfZWplY3Rpb25fdGltZRgVIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI7ChhtYXhfZWplY3Rpb25fdGltZV9qaXR0ZXIYFiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24STworc3VjY2Vzc2Z1bF9hY3RpdmVfaGVhbHRoX2NoZWNrX3VuZWplY3RfaG9zdBgXIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSPAoIbW9uaXRvcnMYGCADKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxI5ChVhbHdheXNfZWplY3Rfb25lX2hvc3QYGSABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEjkKFWRldGVjdF9kZWdyYWRlZF9ob3N0cxgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWViBnByb3RvMw", [file_envoy_config_core_v3_extension, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.cluster.v3.OutlierDetection
- */
+/** message envoy.config.cluster.v3.OutlierDetection */
 export type OutlierDetection = Message<"envoy.config.cluster.v3.OutlierDetection"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value consecutive_5xx = 1;
-   */
+  /** google.protobuf.UInt32Value consecutive_5xx = 1 */
   consecutive5xx?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration interval = 2;
-   */
+  /** google.protobuf.Duration interval = 2 */
   interval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration base_ejection_time = 3;
-   */
+  /** google.protobuf.Duration base_ejection_time = 3 */
   baseEjectionTime?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_ejection_percent = 4;
-   */
+  /** google.protobuf.UInt32Value max_ejection_percent = 4 */
   maxEjectionPercent?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value enforcing_consecutive_5xx = 5;
-   */
+  /** google.protobuf.UInt32Value enforcing_consecutive_5xx = 5 */
   enforcingConsecutive5xx?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value enforcing_success_rate = 6;
-   */
+  /** google.protobuf.UInt32Value enforcing_success_rate = 6 */
   enforcingSuccessRate?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value success_rate_minimum_hosts = 7;
-   */
+  /** google.protobuf.UInt32Value success_rate_minimum_hosts = 7 */
   successRateMinimumHosts?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value success_rate_request_volume = 8;
-   */
+  /** google.protobuf.UInt32Value success_rate_request_volume = 8 */
   successRateRequestVolume?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value success_rate_stdev_factor = 9;
-   */
+  /** google.protobuf.UInt32Value success_rate_stdev_factor = 9 */
   successRateStdevFactor?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value consecutive_gateway_failure = 10;
-   */
+  /** google.protobuf.UInt32Value consecutive_gateway_failure = 10 */
   consecutiveGatewayFailure?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value enforcing_consecutive_gateway_failure = 11;
-   */
+  /** google.protobuf.UInt32Value enforcing_consecutive_gateway_failure = 11 */
   enforcingConsecutiveGatewayFailure?: number | undefined;
-
-  /**
-   * @generated from field: bool split_external_local_origin_errors = 12;
-   */
+  /** bool split_external_local_origin_errors = 12 */
   splitExternalLocalOriginErrors: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value consecutive_local_origin_failure = 13;
-   */
+  /** google.protobuf.UInt32Value consecutive_local_origin_failure = 13 */
   consecutiveLocalOriginFailure?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value enforcing_consecutive_local_origin_failure = 14;
-   */
+  /** google.protobuf.UInt32Value enforcing_consecutive_local_origin_failure = 14 */
   enforcingConsecutiveLocalOriginFailure?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value enforcing_local_origin_success_rate = 15;
-   */
+  /** google.protobuf.UInt32Value enforcing_local_origin_success_rate = 15 */
   enforcingLocalOriginSuccessRate?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value failure_percentage_threshold = 16;
-   */
+  /** google.protobuf.UInt32Value failure_percentage_threshold = 16 */
   failurePercentageThreshold?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value enforcing_failure_percentage = 17;
-   */
+  /** google.protobuf.UInt32Value enforcing_failure_percentage = 17 */
   enforcingFailurePercentage?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value enforcing_failure_percentage_local_origin = 18;
-   */
+  /** google.protobuf.UInt32Value enforcing_failure_percentage_local_origin = 18 */
   enforcingFailurePercentageLocalOrigin?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value failure_percentage_minimum_hosts = 19;
-   */
+  /** google.protobuf.UInt32Value failure_percentage_minimum_hosts = 19 */
   failurePercentageMinimumHosts?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value failure_percentage_request_volume = 20;
-   */
+  /** google.protobuf.UInt32Value failure_percentage_request_volume = 20 */
   failurePercentageRequestVolume?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_ejection_time = 21;
-   */
+  /** google.protobuf.Duration max_ejection_time = 21 */
   maxEjectionTime?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_ejection_time_jitter = 22;
-   */
+  /** google.protobuf.Duration max_ejection_time_jitter = 22 */
   maxEjectionTimeJitter?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue successful_active_health_check_uneject_host = 23;
-   */
+  /** google.protobuf.BoolValue successful_active_health_check_uneject_host = 23 */
   successfulActiveHealthCheckUnejectHost?: boolean | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig monitors = 24;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig monitors = 24 */
   monitors: TypedExtensionConfig[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue always_eject_one_host = 25;
-   */
+  /** google.protobuf.BoolValue always_eject_one_host = 25 */
   alwaysEjectOneHost?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue detect_degraded_hosts = 26;
-   */
+  /** google.protobuf.BoolValue detect_degraded_hosts = 26 */
   detectDegradedHosts?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.config.cluster.v3.OutlierDetection.
- * Use `create(OutlierDetectionSchema)` to create a new message.
- */
 export const OutlierDetectionSchema: GenMessage<OutlierDetection> = /*@__PURE__*/
   messageDesc(file_envoy_config_cluster_v3_outlier_detection, 0);
 

@@ -6,31 +6,17 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/backoff.proto.
- */
 export const file_envoy_config_core_v3_backoff: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS9jb25maWcvY29yZS92My9iYWNrb2ZmLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyJ0Cg9CYWNrb2ZmU3RyYXRlZ3kSMAoNYmFzZV9pbnRlcnZhbBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxtYXhfaW50ZXJ2YWwYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25iBnByb3RvMw", [file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.config.core.v3.BackoffStrategy
- */
+/** message envoy.config.core.v3.BackoffStrategy */
 export type BackoffStrategy = Message<"envoy.config.core.v3.BackoffStrategy"> & {
-  /**
-   * @generated from field: google.protobuf.Duration base_interval = 1;
-   */
+  /** google.protobuf.Duration base_interval = 1 */
   baseInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_interval = 2;
-   */
+  /** google.protobuf.Duration max_interval = 2 */
   maxInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.BackoffStrategy.
- * Use `create(BackoffStrategySchema)` to create a new message.
- */
 export const BackoffStrategySchema: GenMessage<BackoffStrategy> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_backoff, 0);
 

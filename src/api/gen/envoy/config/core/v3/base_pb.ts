@@ -16,925 +16,439 @@ import type { ContextParams } from "../../../../xds/core/v3/context_params_pb.ts
 import { file_xds_core_v3_context_params } from "../../../../xds/core/v3/context_params_pb.ts";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/base.proto.
- */
 export const file_envoy_config_core_v3_base: GenFile = /*@__PURE__*/
   fileDesc("Ch9lbnZveS9jb25maWcvY29yZS92My9iYXNlLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyI6CghMb2NhbGl0eRIOCgZyZWdpb24YASABKAkSDAoEem9uZRgCIAEoCRIQCghzdWJfem9uZRgDIAEoCSJqCgxCdWlsZFZlcnNpb24SLwoHdmVyc2lvbhgBIAEoCzIeLmVudm95LnR5cGUudjMuU2VtYW50aWNWZXJzaW9uEikKCG1ldGFkYXRhGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdCKeAQoJRXh0ZW5zaW9uEgwKBG5hbWUYASABKAkSEAoIY2F0ZWdvcnkYAiABKAkSFwoPdHlwZV9kZXNjcmlwdG9yGAMgASgJEjMKB3ZlcnNpb24YBCABKAsyIi5lbnZveS5jb25maWcuY29yZS52My5CdWlsZFZlcnNpb24SEAoIZGlzYWJsZWQYBSABKAgSEQoJdHlwZV91cmxzGAYgAygJIskECgROb2RlEgoKAmlkGAEgASgJEg8KB2NsdXN0ZXIYAiABKAkSKQoIbWV0YWRhdGEYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ek0KEmR5bmFtaWNfcGFyYW1ldGVycxgMIAMoCzIxLmVudm95LmNvbmZpZy5jb3JlLnYzLk5vZGUuRHluYW1pY1BhcmFtZXRlcnNFbnRyeRIwCghsb2NhbGl0eRgEIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLkxvY2FsaXR5EhcKD3VzZXJfYWdlbnRfbmFtZRgGIAEoCRIcChJ1c2VyX2FnZW50X3ZlcnNpb24YByABKAlIABJGChh1c2VyX2FnZW50X2J1aWxkX3ZlcnNpb24YCCABKAsyIi5lbnZveS5jb25maWcuY29yZS52My5CdWlsZFZlcnNpb25IABIzCgpleHRlbnNpb25zGAkgAygLMh8uZW52b3kuY29uZmlnLmNvcmUudjMuRXh0ZW5zaW9uEhcKD2NsaWVudF9mZWF0dXJlcxgKIAMoCRI6ChNsaXN0ZW5pbmdfYWRkcmVzc2VzGAsgAygLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzcxpUChZEeW5hbWljUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRIpCgV2YWx1ZRgCIAEoCzIaLnhkcy5jb3JlLnYzLkNvbnRleHRQYXJhbXM6AjgBQhkKF3VzZXJfYWdlbnRfdmVyc2lvbl90eXBlItECCghNZXRhZGF0YRJLCg9maWx0ZXJfbWV0YWRhdGEYASADKAsyMi5lbnZveS5jb25maWcuY29yZS52My5NZXRhZGF0YS5GaWx0ZXJNZXRhZGF0YUVudHJ5ElYKFXR5cGVkX2ZpbHRlcl9tZXRhZGF0YRgCIAMoCzI3LmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhLlR5cGVkRmlsdGVyTWV0YWRhdGFFbnRyeRpOChNGaWx0ZXJNZXRhZGF0YUVudHJ5EgsKA2tleRgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3Q6AjgBGlAKGFR5cGVkRmlsdGVyTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSIwoFdmFsdWUYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55OgI4ASI7Cg1SdW50aW1lVUludDMyEhUKDWRlZmF1bHRfdmFsdWUYAiABKA0SEwoLcnVudGltZV9rZXkYAyABKAkiOwoNUnVudGltZVVJbnQ2NBIVCg1kZWZhdWx0X3ZhbHVlGAIgASgEEhMKC3J1bnRpbWVfa2V5GAMgASgJIlQKDlJ1bnRpbWVQZXJjZW50Ei0KDWRlZmF1bHRfdmFsdWUYASABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSEwoLcnVudGltZV9rZXkYAiABKAkiOwoNUnVudGltZURvdWJsZRIVCg1kZWZhdWx0X3ZhbHVlGAEgASgBEhMKC3J1bnRpbWVfa2V5GAIgASgJIlwKElJ1bnRpbWVGZWF0dXJlRmxhZxIxCg1kZWZhdWx0X3ZhbHVlGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRITCgtydW50aW1lX2tleRgCIAEoCSImCghLZXlWYWx1ZRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAwiQgoMS2V5VmFsdWVQYWlyEgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZSK/AgoOS2V5VmFsdWVBcHBlbmQSMgoGcmVjb3JkGAMgASgLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuS2V5VmFsdWVQYWlyEi0KBWVudHJ5GAEgASgLMh4uZW52b3kuY29uZmlnLmNvcmUudjMuS2V5VmFsdWUSSQoGYWN0aW9uGAIgASgOMjkuZW52b3kuY29uZmlnLmNvcmUudjMuS2V5VmFsdWVBcHBlbmQuS2V5VmFsdWVBcHBlbmRBY3Rpb24ifwoUS2V5VmFsdWVBcHBlbmRBY3Rpb24SGwoXQVBQRU5EX0lGX0VYSVNUU19PUl9BREQQABIRCg1BRERfSUZfQUJTRU5UEAESHgoaT1ZFUldSSVRFX0lGX0VYSVNUU19PUl9BREQQAhIXChNPVkVSV1JJVEVfSUZfRVhJU1RTEAMiWAoQS2V5VmFsdWVNdXRhdGlvbhI0CgZhcHBlbmQYASABKAsyJC5lbnZveS5jb25maWcuY29yZS52My5LZXlWYWx1ZUFwcGVuZBIOCgZyZW1vdmUYAiABKAkiLAoOUXVlcnlQYXJhbWV0ZXISCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJIjwKC0hlYWRlclZhbHVlEgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCRIRCglyYXdfdmFsdWUYAyABKAwi3gIKEUhlYWRlclZhbHVlT3B0aW9uEjEKBmhlYWRlchgBIAEoCzIhLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlEioKBmFwcGVuZBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSUQoNYXBwZW5kX2FjdGlvbhgDIAEoDjI6LmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlT3B0aW9uLkhlYWRlckFwcGVuZEFjdGlvbhIYChBrZWVwX2VtcHR5X3ZhbHVlGAQgASgIIn0KEkhlYWRlckFwcGVuZEFjdGlvbhIbChdBUFBFTkRfSUZfRVhJU1RTX09SX0FERBAAEhEKDUFERF9JRl9BQlNFTlQQARIeChpPVkVSV1JJVEVfSUZfRVhJU1RTX09SX0FERBACEhcKE09WRVJXUklURV9JRl9FWElTVFMQAyI/CglIZWFkZXJNYXASMgoHaGVhZGVycxgBIAMoCzIhLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlIjYKEFdhdGNoZWREaXJlY3RvcnkSDAoEcGF0aBgBIAEoCRIUCgx3YXRjaF9tb2RpZnkYAiABKAgiwQEKCkRhdGFTb3VyY2USEgoIZmlsZW5hbWUYASABKAlIABIWCgxpbmxpbmVfYnl0ZXMYAiABKAxIABIXCg1pbmxpbmVfc3RyaW5nGAMgASgJSAASHgoUZW52aXJvbm1lbnRfdmFyaWFibGUYBCABKAlIABJBChF3YXRjaGVkX2RpcmVjdG9yeRgFIAEoCzImLmVudm95LmNvbmZpZy5jb3JlLnYzLldhdGNoZWREaXJlY3RvcnlCCwoJc3BlY2lmaWVyIpYECgtSZXRyeVBvbGljeRI9Cg5yZXRyeV9iYWNrX29mZhgBIAEoCzIlLmVudm95LmNvbmZpZy5jb3JlLnYzLkJhY2tvZmZTdHJhdGVneRIxCgtudW1fcmV0cmllcxgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIQCghyZXRyeV9vbhgDIAEoCRJHCg5yZXRyeV9wcmlvcml0eRgEIAEoCzIvLmVudm95LmNvbmZpZy5jb3JlLnYzLlJldHJ5UG9saWN5LlJldHJ5UHJpb3JpdHkSUgoUcmV0cnlfaG9zdF9wcmVkaWNhdGUYBSADKAsyNC5lbnZveS5jb25maWcuY29yZS52My5SZXRyeVBvbGljeS5SZXRyeUhvc3RQcmVkaWNhdGUSKQohaG9zdF9zZWxlY3Rpb25fcmV0cnlfbWF4X2F0dGVtcHRzGAYgASgDGloKDVJldHJ5UHJpb3JpdHkSDAoEbmFtZRgBIAEoCRIsCgx0eXBlZF9jb25maWcYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55SABCDQoLY29uZmlnX3R5cGUaXwoSUmV0cnlIb3N0UHJlZGljYXRlEgwKBG5hbWUYASABKAkSLAoMdHlwZWRfY29uZmlnGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueUgAQg0KC2NvbmZpZ190eXBlIlwKD1RyYW5zcG9ydFNvY2tldBIMCgRuYW1lGAEgASgJEiwKDHR5cGVkX2NvbmZpZxgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnlIAEINCgtjb25maWdfdHlwZSJoChhSdW50aW1lRnJhY3Rpb25hbFBlcmNlbnQSNwoNZGVmYXVsdF92YWx1ZRgBIAEoCzIgLmVudm95LnR5cGUudjMuRnJhY3Rpb25hbFBlcmNlbnQSEwoLcnVudGltZV9rZXkYAiABKAkiIgoMQ29udHJvbFBsYW5lEhIKCmlkZW50aWZpZXIYASABKAkqKAoPUm91dGluZ1ByaW9yaXR5EgsKB0RFRkFVTFQQABIICgRISUdIEAEqiQEKDVJlcXVlc3RNZXRob2QSFgoSTUVUSE9EX1VOU1BFQ0lGSUVEEAASBwoDR0VUEAESCAoESEVBRBACEggKBFBPU1QQAxIHCgNQVVQQBBIKCgZERUxFVEUQBRILCgdDT05ORUNUEAYSCwoHT1BUSU9OUxAHEgkKBVRSQUNFEAgSCQoFUEFUQ0gQCSo+ChBUcmFmZmljRGlyZWN0aW9uEg8KC1VOU1BFQ0lGSUVEEAASCwoHSU5CT1VORBABEgwKCE9VVEJPVU5EEAJiBnByb3RvMw", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_backoff, file_envoy_type_v3_percent, file_envoy_type_v3_semantic_version, file_google_protobuf_any, file_google_protobuf_struct, file_google_protobuf_wrappers, file_xds_core_v3_context_params]);
 
-/**
- * @generated from message envoy.config.core.v3.Locality
- */
+/** message envoy.config.core.v3.Locality */
 export type Locality = Message<"envoy.config.core.v3.Locality"> & {
-  /**
-   * @generated from field: string region = 1;
-   */
+  /** string region = 1 */
   region: string;
-
-  /**
-   * @generated from field: string zone = 2;
-   */
+  /** string zone = 2 */
   zone: string;
-
-  /**
-   * @generated from field: string sub_zone = 3;
-   */
+  /** string sub_zone = 3 */
   subZone: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.Locality.
- * Use `create(LocalitySchema)` to create a new message.
- */
 export const LocalitySchema: GenMessage<Locality> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 0);
 
-/**
- * @generated from message envoy.config.core.v3.BuildVersion
- */
+/** message envoy.config.core.v3.BuildVersion */
 export type BuildVersion = Message<"envoy.config.core.v3.BuildVersion"> & {
-  /**
-   * @generated from field: envoy.type.v3.SemanticVersion version = 1;
-   */
+  /** envoy.type.v3.SemanticVersion version = 1 */
   version?: SemanticVersion | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Struct metadata = 2;
-   */
+  /** google.protobuf.Struct metadata = 2 */
   metadata?: JsonObject | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.BuildVersion.
- * Use `create(BuildVersionSchema)` to create a new message.
- */
 export const BuildVersionSchema: GenMessage<BuildVersion> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 1);
 
-/**
- * @generated from message envoy.config.core.v3.Extension
- */
+/** message envoy.config.core.v3.Extension */
 export type Extension = Message<"envoy.config.core.v3.Extension"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string category = 2;
-   */
+  /** string category = 2 */
   category: string;
-
-  /**
-   * @generated from field: string type_descriptor = 3;
-   */
+  /** string type_descriptor = 3 */
   typeDescriptor: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.BuildVersion version = 4;
-   */
+  /** envoy.config.core.v3.BuildVersion version = 4 */
   version?: BuildVersion | undefined;
-
-  /**
-   * @generated from field: bool disabled = 5;
-   */
+  /** bool disabled = 5 */
   disabled: boolean;
-
-  /**
-   * @generated from field: repeated string type_urls = 6;
-   */
+  /** repeated string type_urls = 6 */
   typeUrls: string[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.Extension.
- * Use `create(ExtensionSchema)` to create a new message.
- */
 export const ExtensionSchema: GenMessage<Extension> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 2);
 
-/**
- * @generated from message envoy.config.core.v3.Node
- */
+/** message envoy.config.core.v3.Node */
 export type Node = Message<"envoy.config.core.v3.Node"> & {
-  /**
-   * @generated from field: string id = 1;
-   */
+  /** string id = 1 */
   id: string;
-
-  /**
-   * @generated from field: string cluster = 2;
-   */
+  /** string cluster = 2 */
   cluster: string;
-
-  /**
-   * @generated from field: google.protobuf.Struct metadata = 3;
-   */
+  /** google.protobuf.Struct metadata = 3 */
   metadata?: JsonObject | undefined;
-
-  /**
-   * @generated from field: map<string, xds.core.v3.ContextParams> dynamic_parameters = 12;
-   */
+  /** map<string, xds.core.v3.ContextParams> dynamic_parameters = 12 */
   dynamicParameters: { [key: string]: ContextParams };
-
-  /**
-   * @generated from field: envoy.config.core.v3.Locality locality = 4;
-   */
+  /** envoy.config.core.v3.Locality locality = 4 */
   locality?: Locality | undefined;
-
-  /**
-   * @generated from field: string user_agent_name = 6;
-   */
+  /** string user_agent_name = 6 */
   userAgentName: string;
-
-  /**
-   * @generated from oneof envoy.config.core.v3.Node.user_agent_version_type
-   */
+  /** oneof envoy.config.core.v3.Node.user_agent_version_type */
   userAgentVersionType: {
-    /**
-     * @generated from field: string user_agent_version = 7;
-     */
+    /** string user_agent_version = 7 */
     value: string;
     case: "userAgentVersion";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.BuildVersion user_agent_build_version = 8;
-     */
+    /** envoy.config.core.v3.BuildVersion user_agent_build_version = 8 */
     value: BuildVersion;
     case: "userAgentBuildVersion";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.Extension extensions = 9;
-   */
+  /** repeated envoy.config.core.v3.Extension extensions = 9 */
   extensions: Extension[];
-
-  /**
-   * @generated from field: repeated string client_features = 10;
-   */
+  /** repeated string client_features = 10 */
   clientFeatures: string[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.Address listening_addresses = 11;
-   */
+  /** repeated envoy.config.core.v3.Address listening_addresses = 11 */
   listeningAddresses: Address[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.Node.
- * Use `create(NodeSchema)` to create a new message.
- */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 3);
 
-/**
- * @generated from message envoy.config.core.v3.Metadata
- */
+/** message envoy.config.core.v3.Metadata */
 export type Metadata = Message<"envoy.config.core.v3.Metadata"> & {
-  /**
-   * @generated from field: map<string, google.protobuf.Struct> filter_metadata = 1;
-   */
+  /** map<string, google.protobuf.Struct> filter_metadata = 1 */
   filterMetadata: { [key: string]: JsonObject };
-
-  /**
-   * @generated from field: map<string, google.protobuf.Any> typed_filter_metadata = 2;
-   */
+  /** map<string, google.protobuf.Any> typed_filter_metadata = 2 */
   typedFilterMetadata: { [key: string]: Any };
 };
 
-/**
- * Describes the message envoy.config.core.v3.Metadata.
- * Use `create(MetadataSchema)` to create a new message.
- */
 export const MetadataSchema: GenMessage<Metadata> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 4);
 
-/**
- * @generated from message envoy.config.core.v3.RuntimeUInt32
- */
+/** message envoy.config.core.v3.RuntimeUInt32 */
 export type RuntimeUInt32 = Message<"envoy.config.core.v3.RuntimeUInt32"> & {
-  /**
-   * @generated from field: uint32 default_value = 2;
-   */
+  /** uint32 default_value = 2 */
   defaultValue: number;
-
-  /**
-   * @generated from field: string runtime_key = 3;
-   */
+  /** string runtime_key = 3 */
   runtimeKey: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.RuntimeUInt32.
- * Use `create(RuntimeUInt32Schema)` to create a new message.
- */
 export const RuntimeUInt32Schema: GenMessage<RuntimeUInt32> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 5);
 
-/**
- * @generated from message envoy.config.core.v3.RuntimeUInt64
- */
+/** message envoy.config.core.v3.RuntimeUInt64 */
 export type RuntimeUInt64 = Message<"envoy.config.core.v3.RuntimeUInt64"> & {
-  /**
-   * @generated from field: uint64 default_value = 2;
-   */
+  /** uint64 default_value = 2 */
   defaultValue: bigint;
-
-  /**
-   * @generated from field: string runtime_key = 3;
-   */
+  /** string runtime_key = 3 */
   runtimeKey: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.RuntimeUInt64.
- * Use `create(RuntimeUInt64Schema)` to create a new message.
- */
 export const RuntimeUInt64Schema: GenMessage<RuntimeUInt64> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 6);
 
-/**
- * @generated from message envoy.config.core.v3.RuntimePercent
- */
+/** message envoy.config.core.v3.RuntimePercent */
 export type RuntimePercent = Message<"envoy.config.core.v3.RuntimePercent"> & {
-  /**
-   * @generated from field: envoy.type.v3.Percent default_value = 1;
-   */
+  /** envoy.type.v3.Percent default_value = 1 */
   defaultValue?: Percent | undefined;
-
-  /**
-   * @generated from field: string runtime_key = 2;
-   */
+  /** string runtime_key = 2 */
   runtimeKey: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.RuntimePercent.
- * Use `create(RuntimePercentSchema)` to create a new message.
- */
 export const RuntimePercentSchema: GenMessage<RuntimePercent> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 7);
 
-/**
- * @generated from message envoy.config.core.v3.RuntimeDouble
- */
+/** message envoy.config.core.v3.RuntimeDouble */
 export type RuntimeDouble = Message<"envoy.config.core.v3.RuntimeDouble"> & {
-  /**
-   * @generated from field: double default_value = 1;
-   */
+  /** double default_value = 1 */
   defaultValue: number;
-
-  /**
-   * @generated from field: string runtime_key = 2;
-   */
+  /** string runtime_key = 2 */
   runtimeKey: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.RuntimeDouble.
- * Use `create(RuntimeDoubleSchema)` to create a new message.
- */
 export const RuntimeDoubleSchema: GenMessage<RuntimeDouble> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 8);
 
-/**
- * @generated from message envoy.config.core.v3.RuntimeFeatureFlag
- */
+/** message envoy.config.core.v3.RuntimeFeatureFlag */
 export type RuntimeFeatureFlag = Message<"envoy.config.core.v3.RuntimeFeatureFlag"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue default_value = 1;
-   */
+  /** google.protobuf.BoolValue default_value = 1 */
   defaultValue?: boolean | undefined;
-
-  /**
-   * @generated from field: string runtime_key = 2;
-   */
+  /** string runtime_key = 2 */
   runtimeKey: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.RuntimeFeatureFlag.
- * Use `create(RuntimeFeatureFlagSchema)` to create a new message.
- */
 export const RuntimeFeatureFlagSchema: GenMessage<RuntimeFeatureFlag> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 9);
 
-/**
- * @generated from message envoy.config.core.v3.KeyValue
- */
+/** message envoy.config.core.v3.KeyValue */
 export type KeyValue = Message<"envoy.config.core.v3.KeyValue"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: bytes value = 2;
-   */
+  /** bytes value = 2 */
   value: Uint8Array;
 };
 
-/**
- * Describes the message envoy.config.core.v3.KeyValue.
- * Use `create(KeyValueSchema)` to create a new message.
- */
 export const KeyValueSchema: GenMessage<KeyValue> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 10);
 
-/**
- * @generated from message envoy.config.core.v3.KeyValuePair
- */
+/** message envoy.config.core.v3.KeyValuePair */
 export type KeyValuePair = Message<"envoy.config.core.v3.KeyValuePair"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: google.protobuf.Value value = 2;
-   */
+  /** google.protobuf.Value value = 2 */
   value?: Value | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.KeyValuePair.
- * Use `create(KeyValuePairSchema)` to create a new message.
- */
 export const KeyValuePairSchema: GenMessage<KeyValuePair> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 11);
 
-/**
- * @generated from message envoy.config.core.v3.KeyValueAppend
- */
+/** message envoy.config.core.v3.KeyValueAppend */
 export type KeyValueAppend = Message<"envoy.config.core.v3.KeyValueAppend"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.KeyValuePair record = 3;
-   */
+  /** envoy.config.core.v3.KeyValuePair record = 3 */
   record?: KeyValuePair | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.KeyValue entry = 1;
-   */
+  /** envoy.config.core.v3.KeyValue entry = 1 */
   entry?: KeyValue | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction action = 2;
-   */
+  /** envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction action = 2 */
   action: KeyValueAppend_KeyValueAppendAction;
 };
 
-/**
- * Describes the message envoy.config.core.v3.KeyValueAppend.
- * Use `create(KeyValueAppendSchema)` to create a new message.
- */
 export const KeyValueAppendSchema: GenMessage<KeyValueAppend> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 12);
 
-/**
- * @generated from enum envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction
- */
+/** enum envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction */
 export const KeyValueAppend_KeyValueAppendAction = {
-  /**
-   * @generated from enum value: APPEND_IF_EXISTS_OR_ADD = 0;
-   */
   APPEND_IF_EXISTS_OR_ADD: 0,
-
-  /**
-   * @generated from enum value: ADD_IF_ABSENT = 1;
-   */
   ADD_IF_ABSENT: 1,
-
-  /**
-   * @generated from enum value: OVERWRITE_IF_EXISTS_OR_ADD = 2;
-   */
   OVERWRITE_IF_EXISTS_OR_ADD: 2,
-
-  /**
-   * @generated from enum value: OVERWRITE_IF_EXISTS = 3;
-   */
   OVERWRITE_IF_EXISTS: 3,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction
- */
+/** enum envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction */
 export type KeyValueAppend_KeyValueAppendAction = (typeof KeyValueAppend_KeyValueAppendAction)[keyof typeof KeyValueAppend_KeyValueAppendAction] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.KeyValueAppend.KeyValueAppendAction.
- */
 export const KeyValueAppend_KeyValueAppendActionSchema: GenEnum<KeyValueAppend_KeyValueAppendAction> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_base, 12, 0);
 
-/**
- * @generated from message envoy.config.core.v3.KeyValueMutation
- */
+/** message envoy.config.core.v3.KeyValueMutation */
 export type KeyValueMutation = Message<"envoy.config.core.v3.KeyValueMutation"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.KeyValueAppend append = 1;
-   */
+  /** envoy.config.core.v3.KeyValueAppend append = 1 */
   append?: KeyValueAppend | undefined;
-
-  /**
-   * @generated from field: string remove = 2;
-   */
+  /** string remove = 2 */
   remove: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.KeyValueMutation.
- * Use `create(KeyValueMutationSchema)` to create a new message.
- */
 export const KeyValueMutationSchema: GenMessage<KeyValueMutation> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 13);
 
-/**
- * @generated from message envoy.config.core.v3.QueryParameter
- */
+/** message envoy.config.core.v3.QueryParameter */
 export type QueryParameter = Message<"envoy.config.core.v3.QueryParameter"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.QueryParameter.
- * Use `create(QueryParameterSchema)` to create a new message.
- */
 export const QueryParameterSchema: GenMessage<QueryParameter> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 14);
 
-/**
- * @generated from message envoy.config.core.v3.HeaderValue
- */
+/** message envoy.config.core.v3.HeaderValue */
 export type HeaderValue = Message<"envoy.config.core.v3.HeaderValue"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
-
-  /**
-   * @generated from field: bytes raw_value = 3;
-   */
+  /** bytes raw_value = 3 */
   rawValue: Uint8Array;
 };
 
-/**
- * Describes the message envoy.config.core.v3.HeaderValue.
- * Use `create(HeaderValueSchema)` to create a new message.
- */
 export const HeaderValueSchema: GenMessage<HeaderValue> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 15);
 
-/**
- * @generated from message envoy.config.core.v3.HeaderValueOption
- */
+/** message envoy.config.core.v3.HeaderValueOption */
 export type HeaderValueOption = Message<"envoy.config.core.v3.HeaderValueOption"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.HeaderValue header = 1;
-   */
+  /** envoy.config.core.v3.HeaderValue header = 1 */
   header?: HeaderValue | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue append = 2;
-   */
+  /** google.protobuf.BoolValue append = 2 */
   append?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HeaderValueOption.HeaderAppendAction append_action = 3;
-   */
+  /** envoy.config.core.v3.HeaderValueOption.HeaderAppendAction append_action = 3 */
   appendAction: HeaderValueOption_HeaderAppendAction;
-
-  /**
-   * @generated from field: bool keep_empty_value = 4;
-   */
+  /** bool keep_empty_value = 4 */
   keepEmptyValue: boolean;
 };
 
-/**
- * Describes the message envoy.config.core.v3.HeaderValueOption.
- * Use `create(HeaderValueOptionSchema)` to create a new message.
- */
 export const HeaderValueOptionSchema: GenMessage<HeaderValueOption> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 16);
 
-/**
- * @generated from enum envoy.config.core.v3.HeaderValueOption.HeaderAppendAction
- */
+/** enum envoy.config.core.v3.HeaderValueOption.HeaderAppendAction */
 export const HeaderValueOption_HeaderAppendAction = {
-  /**
-   * @generated from enum value: APPEND_IF_EXISTS_OR_ADD = 0;
-   */
   APPEND_IF_EXISTS_OR_ADD: 0,
-
-  /**
-   * @generated from enum value: ADD_IF_ABSENT = 1;
-   */
   ADD_IF_ABSENT: 1,
-
-  /**
-   * @generated from enum value: OVERWRITE_IF_EXISTS_OR_ADD = 2;
-   */
   OVERWRITE_IF_EXISTS_OR_ADD: 2,
-
-  /**
-   * @generated from enum value: OVERWRITE_IF_EXISTS = 3;
-   */
   OVERWRITE_IF_EXISTS: 3,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.HeaderValueOption.HeaderAppendAction
- */
+/** enum envoy.config.core.v3.HeaderValueOption.HeaderAppendAction */
 export type HeaderValueOption_HeaderAppendAction = (typeof HeaderValueOption_HeaderAppendAction)[keyof typeof HeaderValueOption_HeaderAppendAction] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.HeaderValueOption.HeaderAppendAction.
- */
 export const HeaderValueOption_HeaderAppendActionSchema: GenEnum<HeaderValueOption_HeaderAppendAction> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_base, 16, 0);
 
-/**
- * @generated from message envoy.config.core.v3.HeaderMap
- */
+/** message envoy.config.core.v3.HeaderMap */
 export type HeaderMap = Message<"envoy.config.core.v3.HeaderMap"> & {
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValue headers = 1;
-   */
+  /** repeated envoy.config.core.v3.HeaderValue headers = 1 */
   headers: HeaderValue[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.HeaderMap.
- * Use `create(HeaderMapSchema)` to create a new message.
- */
 export const HeaderMapSchema: GenMessage<HeaderMap> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 17);
 
-/**
- * @generated from message envoy.config.core.v3.WatchedDirectory
- */
+/** message envoy.config.core.v3.WatchedDirectory */
 export type WatchedDirectory = Message<"envoy.config.core.v3.WatchedDirectory"> & {
-  /**
-   * @generated from field: string path = 1;
-   */
+  /** string path = 1 */
   path: string;
-
-  /**
-   * @generated from field: bool watch_modify = 2;
-   */
+  /** bool watch_modify = 2 */
   watchModify: boolean;
 };
 
-/**
- * Describes the message envoy.config.core.v3.WatchedDirectory.
- * Use `create(WatchedDirectorySchema)` to create a new message.
- */
 export const WatchedDirectorySchema: GenMessage<WatchedDirectory> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 18);
 
-/**
- * @generated from message envoy.config.core.v3.DataSource
- */
+/** message envoy.config.core.v3.DataSource */
 export type DataSource = Message<"envoy.config.core.v3.DataSource"> & {
-  /**
-   * @generated from oneof envoy.config.core.v3.DataSource.specifier
-   */
+  /** oneof envoy.config.core.v3.DataSource.specifier */
   specifier: {
-    /**
-     * @generated from field: string filename = 1;
-     */
+    /** string filename = 1 */
     value: string;
     case: "filename";
   } | {
-    /**
-     * @generated from field: bytes inline_bytes = 2;
-     */
+    /** bytes inline_bytes = 2 */
     value: Uint8Array;
     case: "inlineBytes";
   } | {
-    /**
-     * @generated from field: string inline_string = 3;
-     */
+    /** string inline_string = 3 */
     value: string;
     case: "inlineString";
   } | {
-    /**
-     * @generated from field: string environment_variable = 4;
-     */
+    /** string environment_variable = 4 */
     value: string;
     case: "environmentVariable";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.core.v3.WatchedDirectory watched_directory = 5;
-   */
+  /** envoy.config.core.v3.WatchedDirectory watched_directory = 5 */
   watchedDirectory?: WatchedDirectory | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.DataSource.
- * Use `create(DataSourceSchema)` to create a new message.
- */
 export const DataSourceSchema: GenMessage<DataSource> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 19);
 
-/**
- * @generated from message envoy.config.core.v3.RetryPolicy
- */
+/** message envoy.config.core.v3.RetryPolicy */
 export type RetryPolicy = Message<"envoy.config.core.v3.RetryPolicy"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.BackoffStrategy retry_back_off = 1;
-   */
+  /** envoy.config.core.v3.BackoffStrategy retry_back_off = 1 */
   retryBackOff?: BackoffStrategy | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value num_retries = 2;
-   */
+  /** google.protobuf.UInt32Value num_retries = 2 */
   numRetries?: number | undefined;
-
-  /**
-   * @generated from field: string retry_on = 3;
-   */
+  /** string retry_on = 3 */
   retryOn: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RetryPolicy.RetryPriority retry_priority = 4;
-   */
+  /** envoy.config.core.v3.RetryPolicy.RetryPriority retry_priority = 4 */
   retryPriority?: RetryPolicy_RetryPriority | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.RetryPolicy.RetryHostPredicate retry_host_predicate = 5;
-   */
+  /** repeated envoy.config.core.v3.RetryPolicy.RetryHostPredicate retry_host_predicate = 5 */
   retryHostPredicate: RetryPolicy_RetryHostPredicate[];
-
-  /**
-   * @generated from field: int64 host_selection_retry_max_attempts = 6;
-   */
+  /** int64 host_selection_retry_max_attempts = 6 */
   hostSelectionRetryMaxAttempts: bigint;
 };
 
-/**
- * Describes the message envoy.config.core.v3.RetryPolicy.
- * Use `create(RetryPolicySchema)` to create a new message.
- */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 20);
 
-/**
- * @generated from message envoy.config.core.v3.RetryPolicy.RetryPriority
- */
+/** message envoy.config.core.v3.RetryPolicy.RetryPriority */
 export type RetryPolicy_RetryPriority = Message<"envoy.config.core.v3.RetryPolicy.RetryPriority"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.core.v3.RetryPolicy.RetryPriority.config_type
-   */
+  /** oneof envoy.config.core.v3.RetryPolicy.RetryPriority.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 2;
-     */
+    /** google.protobuf.Any typed_config = 2 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.core.v3.RetryPolicy.RetryPriority.
- * Use `create(RetryPolicy_RetryPrioritySchema)` to create a new message.
- */
 export const RetryPolicy_RetryPrioritySchema: GenMessage<RetryPolicy_RetryPriority> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 20, 0);
 
-/**
- * @generated from message envoy.config.core.v3.RetryPolicy.RetryHostPredicate
- */
+/** message envoy.config.core.v3.RetryPolicy.RetryHostPredicate */
 export type RetryPolicy_RetryHostPredicate = Message<"envoy.config.core.v3.RetryPolicy.RetryHostPredicate"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.core.v3.RetryPolicy.RetryHostPredicate.config_type
-   */
+  /** oneof envoy.config.core.v3.RetryPolicy.RetryHostPredicate.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 2;
-     */
+    /** google.protobuf.Any typed_config = 2 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.core.v3.RetryPolicy.RetryHostPredicate.
- * Use `create(RetryPolicy_RetryHostPredicateSchema)` to create a new message.
- */
 export const RetryPolicy_RetryHostPredicateSchema: GenMessage<RetryPolicy_RetryHostPredicate> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 20, 1);
 
-/**
- * @generated from message envoy.config.core.v3.TransportSocket
- */
+/** message envoy.config.core.v3.TransportSocket */
 export type TransportSocket = Message<"envoy.config.core.v3.TransportSocket"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.core.v3.TransportSocket.config_type
-   */
+  /** oneof envoy.config.core.v3.TransportSocket.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.core.v3.TransportSocket.
- * Use `create(TransportSocketSchema)` to create a new message.
- */
 export const TransportSocketSchema: GenMessage<TransportSocket> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 21);
 
-/**
- * @generated from message envoy.config.core.v3.RuntimeFractionalPercent
- */
+/** message envoy.config.core.v3.RuntimeFractionalPercent */
 export type RuntimeFractionalPercent = Message<"envoy.config.core.v3.RuntimeFractionalPercent"> & {
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent default_value = 1;
-   */
+  /** envoy.type.v3.FractionalPercent default_value = 1 */
   defaultValue?: FractionalPercent | undefined;
-
-  /**
-   * @generated from field: string runtime_key = 2;
-   */
+  /** string runtime_key = 2 */
   runtimeKey: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.RuntimeFractionalPercent.
- * Use `create(RuntimeFractionalPercentSchema)` to create a new message.
- */
 export const RuntimeFractionalPercentSchema: GenMessage<RuntimeFractionalPercent> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 22);
 
-/**
- * @generated from message envoy.config.core.v3.ControlPlane
- */
+/** message envoy.config.core.v3.ControlPlane */
 export type ControlPlane = Message<"envoy.config.core.v3.ControlPlane"> & {
-  /**
-   * @generated from field: string identifier = 1;
-   */
+  /** string identifier = 1 */
   identifier: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.ControlPlane.
- * Use `create(ControlPlaneSchema)` to create a new message.
- */
 export const ControlPlaneSchema: GenMessage<ControlPlane> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_base, 23);
 
-/**
- * @generated from enum envoy.config.core.v3.RoutingPriority
- */
+/** enum envoy.config.core.v3.RoutingPriority */
 export const RoutingPriority = {
-  /**
-   * @generated from enum value: DEFAULT = 0;
-   */
   DEFAULT: 0,
-
-  /**
-   * @generated from enum value: HIGH = 1;
-   */
   HIGH: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.RoutingPriority
- */
+/** enum envoy.config.core.v3.RoutingPriority */
 export type RoutingPriority = (typeof RoutingPriority)[keyof typeof RoutingPriority] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.RoutingPriority.
- */
 export const RoutingPrioritySchema: GenEnum<RoutingPriority> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_base, 0);
 
-/**
- * @generated from enum envoy.config.core.v3.RequestMethod
- */
+/** enum envoy.config.core.v3.RequestMethod */
 export const RequestMethod = {
-  /**
-   * @generated from enum value: METHOD_UNSPECIFIED = 0;
-   */
   METHOD_UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: GET = 1;
-   */
   GET: 1,
-
-  /**
-   * @generated from enum value: HEAD = 2;
-   */
   HEAD: 2,
-
-  /**
-   * @generated from enum value: POST = 3;
-   */
   POST: 3,
-
-  /**
-   * @generated from enum value: PUT = 4;
-   */
   PUT: 4,
-
-  /**
-   * @generated from enum value: DELETE = 5;
-   */
   DELETE: 5,
-
-  /**
-   * @generated from enum value: CONNECT = 6;
-   */
   CONNECT: 6,
-
-  /**
-   * @generated from enum value: OPTIONS = 7;
-   */
   OPTIONS: 7,
-
-  /**
-   * @generated from enum value: TRACE = 8;
-   */
   TRACE: 8,
-
-  /**
-   * @generated from enum value: PATCH = 9;
-   */
   PATCH: 9,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.RequestMethod
- */
+/** enum envoy.config.core.v3.RequestMethod */
 export type RequestMethod = (typeof RequestMethod)[keyof typeof RequestMethod] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.RequestMethod.
- */
 export const RequestMethodSchema: GenEnum<RequestMethod> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_base, 1);
 
-/**
- * @generated from enum envoy.config.core.v3.TrafficDirection
- */
+/** enum envoy.config.core.v3.TrafficDirection */
 export const TrafficDirection = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: INBOUND = 1;
-   */
   INBOUND: 1,
-
-  /**
-   * @generated from enum value: OUTBOUND = 2;
-   */
   OUTBOUND: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.TrafficDirection
- */
+/** enum envoy.config.core.v3.TrafficDirection */
 export type TrafficDirection = (typeof TrafficDirection)[keyof typeof TrafficDirection] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.TrafficDirection.
- */
 export const TrafficDirectionSchema: GenEnum<TrafficDirection> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_base, 2);
 

@@ -4,36 +4,19 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/cel.proto.
- */
 export const file_envoy_config_core_v3_cel: GenFile = /*@__PURE__*/
   fileDesc("Ch5lbnZveS9jb25maWcvY29yZS92My9jZWwucHJvdG8SFGVudm95LmNvbmZpZy5jb3JlLnYzInYKE0NlbEV4cHJlc3Npb25Db25maWcSIAoYZW5hYmxlX3N0cmluZ19jb252ZXJzaW9uGAEgASgIEhwKFGVuYWJsZV9zdHJpbmdfY29uY2F0GAIgASgIEh8KF2VuYWJsZV9zdHJpbmdfZnVuY3Rpb25zGAMgASgIYgZwcm90bzM");
 
-/**
- * @generated from message envoy.config.core.v3.CelExpressionConfig
- */
+/** message envoy.config.core.v3.CelExpressionConfig */
 export type CelExpressionConfig = Message<"envoy.config.core.v3.CelExpressionConfig"> & {
-  /**
-   * @generated from field: bool enable_string_conversion = 1;
-   */
+  /** bool enable_string_conversion = 1 */
   enableStringConversion: boolean;
-
-  /**
-   * @generated from field: bool enable_string_concat = 2;
-   */
+  /** bool enable_string_concat = 2 */
   enableStringConcat: boolean;
-
-  /**
-   * @generated from field: bool enable_string_functions = 3;
-   */
+  /** bool enable_string_functions = 3 */
   enableStringFunctions: boolean;
 };
 
-/**
- * Describes the message envoy.config.core.v3.CelExpressionConfig.
- * Use `create(CelExpressionConfigSchema)` to create a new message.
- */
 export const CelExpressionConfigSchema: GenMessage<CelExpressionConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_cel, 0);
 

@@ -14,316 +14,150 @@ import type { Authority } from "../../../../xds/core/v3/authority_pb.ts";
 import { file_xds_core_v3_authority } from "../../../../xds/core/v3/authority_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/config_source.proto.
- */
 export const file_envoy_config_core_v3_config_source: GenFile = /*@__PURE__*/
   fileDesc("CihlbnZveS9jb25maWcvY29yZS92My9jb25maWdfc291cmNlLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyKKBQoPQXBpQ29uZmlnU291cmNlEj8KCGFwaV90eXBlGAEgASgOMi0uZW52b3kuY29uZmlnLmNvcmUudjMuQXBpQ29uZmlnU291cmNlLkFwaVR5cGUSPwoVdHJhbnNwb3J0X2FwaV92ZXJzaW9uGAggASgOMiAuZW52b3kuY29uZmlnLmNvcmUudjMuQXBpVmVyc2lvbhIVCg1jbHVzdGVyX25hbWVzGAIgAygJEjgKDWdycGNfc2VydmljZXMYBCADKAsyIS5lbnZveS5jb25maWcuY29yZS52My5HcnBjU2VydmljZRIwCg1yZWZyZXNoX2RlbGF5GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD3JlcXVlc3RfdGltZW91dBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJEChNyYXRlX2xpbWl0X3NldHRpbmdzGAYgASgLMicuZW52b3kuY29uZmlnLmNvcmUudjMuUmF0ZUxpbWl0U2V0dGluZ3MSJgoec2V0X25vZGVfb25fZmlyc3RfbWVzc2FnZV9vbmx5GAcgASgIEkUKEWNvbmZpZ192YWxpZGF0b3JzGAkgAygLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWciiAEKB0FwaVR5cGUSKQolREVQUkVDQVRFRF9BTkRfVU5BVkFJTEFCTEVfRE9fTk9UX1VTRRAAEggKBFJFU1QQARIICgRHUlBDEAISDgoKREVMVEFfR1JQQxADEhMKD0FHR1JFR0FURURfR1JQQxAFEhkKFUFHR1JFR0FURURfREVMVEFfR1JQQxAGIhgKFkFnZ3JlZ2F0ZWRDb25maWdTb3VyY2UiUwoQU2VsZkNvbmZpZ1NvdXJjZRI/ChV0cmFuc3BvcnRfYXBpX3ZlcnNpb24YASABKA4yIC5lbnZveS5jb25maWcuY29yZS52My5BcGlWZXJzaW9uInYKEVJhdGVMaW1pdFNldHRpbmdzEjAKCm1heF90b2tlbnMYASABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSLwoJZmlsbF9yYXRlGAIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLkRvdWJsZVZhbHVlIpUBChBQYXRoQ29uZmlnU291cmNlEgwKBHBhdGgYASABKAkSQQoRd2F0Y2hlZF9kaXJlY3RvcnkYAiABKAsyJi5lbnZveS5jb25maWcuY29yZS52My5XYXRjaGVkRGlyZWN0b3J5EjAKDXBvbGxfaW50ZXJ2YWwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24i3wMKDENvbmZpZ1NvdXJjZRIrCgthdXRob3JpdGllcxgHIAMoCzIWLnhkcy5jb3JlLnYzLkF1dGhvcml0eRIOCgRwYXRoGAEgASgJSAASRAoScGF0aF9jb25maWdfc291cmNlGAggASgLMiYuZW52b3kuY29uZmlnLmNvcmUudjMuUGF0aENvbmZpZ1NvdXJjZUgAEkIKEWFwaV9jb25maWdfc291cmNlGAIgASgLMiUuZW52b3kuY29uZmlnLmNvcmUudjMuQXBpQ29uZmlnU291cmNlSAASOwoDYWRzGAMgASgLMiwuZW52b3kuY29uZmlnLmNvcmUudjMuQWdncmVnYXRlZENvbmZpZ1NvdXJjZUgAEjYKBHNlbGYYBSABKAsyJi5lbnZveS5jb25maWcuY29yZS52My5TZWxmQ29uZmlnU291cmNlSAASOAoVaW5pdGlhbF9mZXRjaF90aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEj4KFHJlc291cmNlX2FwaV92ZXJzaW9uGAYgASgOMiAuZW52b3kuY29uZmlnLmNvcmUudjMuQXBpVmVyc2lvbkIZChdjb25maWdfc291cmNlX3NwZWNpZmllciLBAQoVRXh0ZW5zaW9uQ29uZmlnU291cmNlEjkKDWNvbmZpZ19zb3VyY2UYASABKAsyIi5lbnZveS5jb25maWcuY29yZS52My5Db25maWdTb3VyY2USLAoOZGVmYXVsdF9jb25maWcYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EiwKJGFwcGx5X2RlZmF1bHRfY29uZmlnX3dpdGhvdXRfd2FybWluZxgDIAEoCBIRCgl0eXBlX3VybHMYBCADKAkqJgoKQXBpVmVyc2lvbhIICgRBVVRPEAASBgoCVjIQARIGCgJWMxACYgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_grpc_service, file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_wrappers, file_xds_core_v3_authority]);
 
-/**
- * @generated from message envoy.config.core.v3.ApiConfigSource
- */
+/** message envoy.config.core.v3.ApiConfigSource */
 export type ApiConfigSource = Message<"envoy.config.core.v3.ApiConfigSource"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ApiConfigSource.ApiType api_type = 1;
-   */
+  /** envoy.config.core.v3.ApiConfigSource.ApiType api_type = 1 */
   apiType: ApiConfigSource_ApiType;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ApiVersion transport_api_version = 8;
-   */
+  /** envoy.config.core.v3.ApiVersion transport_api_version = 8 */
   transportApiVersion: ApiVersion;
-
-  /**
-   * @generated from field: repeated string cluster_names = 2;
-   */
+  /** repeated string cluster_names = 2 */
   clusterNames: string[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.GrpcService grpc_services = 4;
-   */
+  /** repeated envoy.config.core.v3.GrpcService grpc_services = 4 */
   grpcServices: GrpcService[];
-
-  /**
-   * @generated from field: google.protobuf.Duration refresh_delay = 3;
-   */
+  /** google.protobuf.Duration refresh_delay = 3 */
   refreshDelay?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration request_timeout = 5;
-   */
+  /** google.protobuf.Duration request_timeout = 5 */
   requestTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RateLimitSettings rate_limit_settings = 6;
-   */
+  /** envoy.config.core.v3.RateLimitSettings rate_limit_settings = 6 */
   rateLimitSettings?: RateLimitSettings | undefined;
-
-  /**
-   * @generated from field: bool set_node_on_first_message_only = 7;
-   */
+  /** bool set_node_on_first_message_only = 7 */
   setNodeOnFirstMessageOnly: boolean;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig config_validators = 9;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig config_validators = 9 */
   configValidators: TypedExtensionConfig[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.ApiConfigSource.
- * Use `create(ApiConfigSourceSchema)` to create a new message.
- */
 export const ApiConfigSourceSchema: GenMessage<ApiConfigSource> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_config_source, 0);
 
-/**
- * @generated from enum envoy.config.core.v3.ApiConfigSource.ApiType
- */
+/** enum envoy.config.core.v3.ApiConfigSource.ApiType */
 export const ApiConfigSource_ApiType = {
-  /**
-   * @generated from enum value: DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE = 0;
-   */
   DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE: 0,
-
-  /**
-   * @generated from enum value: REST = 1;
-   */
   REST: 1,
-
-  /**
-   * @generated from enum value: GRPC = 2;
-   */
   GRPC: 2,
-
-  /**
-   * @generated from enum value: DELTA_GRPC = 3;
-   */
   DELTA_GRPC: 3,
-
-  /**
-   * @generated from enum value: AGGREGATED_GRPC = 5;
-   */
   AGGREGATED_GRPC: 5,
-
-  /**
-   * @generated from enum value: AGGREGATED_DELTA_GRPC = 6;
-   */
   AGGREGATED_DELTA_GRPC: 6,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.ApiConfigSource.ApiType
- */
+/** enum envoy.config.core.v3.ApiConfigSource.ApiType */
 export type ApiConfigSource_ApiType = (typeof ApiConfigSource_ApiType)[keyof typeof ApiConfigSource_ApiType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.ApiConfigSource.ApiType.
- */
 export const ApiConfigSource_ApiTypeSchema: GenEnum<ApiConfigSource_ApiType> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_config_source, 0, 0);
 
-/**
- * @generated from message envoy.config.core.v3.AggregatedConfigSource
- */
+/** message envoy.config.core.v3.AggregatedConfigSource */
 export type AggregatedConfigSource = Message<"envoy.config.core.v3.AggregatedConfigSource"> & {
 };
 
-/**
- * Describes the message envoy.config.core.v3.AggregatedConfigSource.
- * Use `create(AggregatedConfigSourceSchema)` to create a new message.
- */
 export const AggregatedConfigSourceSchema: GenMessage<AggregatedConfigSource> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_config_source, 1);
 
-/**
- * @generated from message envoy.config.core.v3.SelfConfigSource
- */
+/** message envoy.config.core.v3.SelfConfigSource */
 export type SelfConfigSource = Message<"envoy.config.core.v3.SelfConfigSource"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ApiVersion transport_api_version = 1;
-   */
+  /** envoy.config.core.v3.ApiVersion transport_api_version = 1 */
   transportApiVersion: ApiVersion;
 };
 
-/**
- * Describes the message envoy.config.core.v3.SelfConfigSource.
- * Use `create(SelfConfigSourceSchema)` to create a new message.
- */
 export const SelfConfigSourceSchema: GenMessage<SelfConfigSource> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_config_source, 2);
 
-/**
- * @generated from message envoy.config.core.v3.RateLimitSettings
- */
+/** message envoy.config.core.v3.RateLimitSettings */
 export type RateLimitSettings = Message<"envoy.config.core.v3.RateLimitSettings"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_tokens = 1;
-   */
+  /** google.protobuf.UInt32Value max_tokens = 1 */
   maxTokens?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.DoubleValue fill_rate = 2;
-   */
+  /** google.protobuf.DoubleValue fill_rate = 2 */
   fillRate?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.RateLimitSettings.
- * Use `create(RateLimitSettingsSchema)` to create a new message.
- */
 export const RateLimitSettingsSchema: GenMessage<RateLimitSettings> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_config_source, 3);
 
-/**
- * @generated from message envoy.config.core.v3.PathConfigSource
- */
+/** message envoy.config.core.v3.PathConfigSource */
 export type PathConfigSource = Message<"envoy.config.core.v3.PathConfigSource"> & {
-  /**
-   * @generated from field: string path = 1;
-   */
+  /** string path = 1 */
   path: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.WatchedDirectory watched_directory = 2;
-   */
+  /** envoy.config.core.v3.WatchedDirectory watched_directory = 2 */
   watchedDirectory?: WatchedDirectory | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration poll_interval = 3;
-   */
+  /** google.protobuf.Duration poll_interval = 3 */
   pollInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.PathConfigSource.
- * Use `create(PathConfigSourceSchema)` to create a new message.
- */
 export const PathConfigSourceSchema: GenMessage<PathConfigSource> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_config_source, 4);
 
-/**
- * @generated from message envoy.config.core.v3.ConfigSource
- */
+/** message envoy.config.core.v3.ConfigSource */
 export type ConfigSource = Message<"envoy.config.core.v3.ConfigSource"> & {
-  /**
-   * @generated from field: repeated xds.core.v3.Authority authorities = 7;
-   */
+  /** repeated xds.core.v3.Authority authorities = 7 */
   authorities: Authority[];
-
-  /**
-   * @generated from oneof envoy.config.core.v3.ConfigSource.config_source_specifier
-   */
+  /** oneof envoy.config.core.v3.ConfigSource.config_source_specifier */
   configSourceSpecifier: {
-    /**
-     * @generated from field: string path = 1;
-     */
+    /** string path = 1 */
     value: string;
     case: "path";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.PathConfigSource path_config_source = 8;
-     */
+    /** envoy.config.core.v3.PathConfigSource path_config_source = 8 */
     value: PathConfigSource;
     case: "pathConfigSource";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.ApiConfigSource api_config_source = 2;
-     */
+    /** envoy.config.core.v3.ApiConfigSource api_config_source = 2 */
     value: ApiConfigSource;
     case: "apiConfigSource";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.AggregatedConfigSource ads = 3;
-     */
+    /** envoy.config.core.v3.AggregatedConfigSource ads = 3 */
     value: AggregatedConfigSource;
     case: "ads";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.SelfConfigSource self = 5;
-     */
+    /** envoy.config.core.v3.SelfConfigSource self = 5 */
     value: SelfConfigSource;
     case: "self";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.Duration initial_fetch_timeout = 4;
-   */
+  /** google.protobuf.Duration initial_fetch_timeout = 4 */
   initialFetchTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ApiVersion resource_api_version = 6;
-   */
+  /** envoy.config.core.v3.ApiVersion resource_api_version = 6 */
   resourceApiVersion: ApiVersion;
 };
 
-/**
- * Describes the message envoy.config.core.v3.ConfigSource.
- * Use `create(ConfigSourceSchema)` to create a new message.
- */
 export const ConfigSourceSchema: GenMessage<ConfigSource> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_config_source, 5);
 
-/**
- * @generated from message envoy.config.core.v3.ExtensionConfigSource
- */
+/** message envoy.config.core.v3.ExtensionConfigSource */
 export type ExtensionConfigSource = Message<"envoy.config.core.v3.ExtensionConfigSource"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource config_source = 1;
-   */
+  /** envoy.config.core.v3.ConfigSource config_source = 1 */
   configSource?: ConfigSource | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Any default_config = 2;
-   */
+  /** google.protobuf.Any default_config = 2 */
   defaultConfig?: Any | undefined;
-
-  /**
-   * @generated from field: bool apply_default_config_without_warming = 3;
-   */
+  /** bool apply_default_config_without_warming = 3 */
   applyDefaultConfigWithoutWarming: boolean;
-
-  /**
-   * @generated from field: repeated string type_urls = 4;
-   */
+  /** repeated string type_urls = 4 */
   typeUrls: string[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.ExtensionConfigSource.
- * Use `create(ExtensionConfigSourceSchema)` to create a new message.
- */
 export const ExtensionConfigSourceSchema: GenMessage<ExtensionConfigSource> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_config_source, 6);
 
-/**
- * @generated from enum envoy.config.core.v3.ApiVersion
- */
+/** enum envoy.config.core.v3.ApiVersion */
 export const ApiVersion = {
-  /**
-   * @generated from enum value: AUTO = 0;
-   */
   AUTO: 0,
-
-  /**
-   * @generated from enum value: V2 = 1;
-   */
   V2: 1,
-
-  /**
-   * @generated from enum value: V3 = 2;
-   */
   V3: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.ApiVersion
- */
+/** enum envoy.config.core.v3.ApiVersion */
 export type ApiVersion = (typeof ApiVersion)[keyof typeof ApiVersion] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.ApiVersion.
- */
 export const ApiVersionSchema: GenEnum<ApiVersion> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_config_source, 0);
 

@@ -6,31 +6,17 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/extension.proto.
- */
 export const file_envoy_config_core_v3_extension: GenFile = /*@__PURE__*/
   fileDesc("CiRlbnZveS9jb25maWcvY29yZS92My9leHRlbnNpb24ucHJvdG8SFGVudm95LmNvbmZpZy5jb3JlLnYzIlAKFFR5cGVkRXh0ZW5zaW9uQ29uZmlnEgwKBG5hbWUYASABKAkSKgoMdHlwZWRfY29uZmlnGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueWIGcHJvdG8z", [file_google_protobuf_any]);
 
-/**
- * @generated from message envoy.config.core.v3.TypedExtensionConfig
- */
+/** message envoy.config.core.v3.TypedExtensionConfig */
 export type TypedExtensionConfig = Message<"envoy.config.core.v3.TypedExtensionConfig"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: google.protobuf.Any typed_config = 2;
-   */
+  /** google.protobuf.Any typed_config = 2 */
   typedConfig?: Any | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.TypedExtensionConfig.
- * Use `create(TypedExtensionConfigSchema)` to create a new message.
- */
 export const TypedExtensionConfigSchema: GenMessage<TypedExtensionConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_extension, 0);
 

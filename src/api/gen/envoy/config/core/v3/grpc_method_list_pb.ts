@@ -4,48 +4,26 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/grpc_method_list.proto.
- */
 export const file_envoy_config_core_v3_grpc_method_list: GenFile = /*@__PURE__*/
   fileDesc("CitlbnZveS9jb25maWcvY29yZS92My9ncnBjX21ldGhvZF9saXN0LnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyJ/Cg5HcnBjTWV0aG9kTGlzdBI+CghzZXJ2aWNlcxgBIAMoCzIsLmVudm95LmNvbmZpZy5jb3JlLnYzLkdycGNNZXRob2RMaXN0LlNlcnZpY2UaLQoHU2VydmljZRIMCgRuYW1lGAEgASgJEhQKDG1ldGhvZF9uYW1lcxgCIAMoCWIGcHJvdG8z");
 
-/**
- * @generated from message envoy.config.core.v3.GrpcMethodList
- */
+/** message envoy.config.core.v3.GrpcMethodList */
 export type GrpcMethodList = Message<"envoy.config.core.v3.GrpcMethodList"> & {
-  /**
-   * @generated from field: repeated envoy.config.core.v3.GrpcMethodList.Service services = 1;
-   */
+  /** repeated envoy.config.core.v3.GrpcMethodList.Service services = 1 */
   services: GrpcMethodList_Service[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.GrpcMethodList.
- * Use `create(GrpcMethodListSchema)` to create a new message.
- */
 export const GrpcMethodListSchema: GenMessage<GrpcMethodList> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_grpc_method_list, 0);
 
-/**
- * @generated from message envoy.config.core.v3.GrpcMethodList.Service
- */
+/** message envoy.config.core.v3.GrpcMethodList.Service */
 export type GrpcMethodList_Service = Message<"envoy.config.core.v3.GrpcMethodList.Service"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: repeated string method_names = 2;
-   */
+  /** repeated string method_names = 2 */
   methodNames: string[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.GrpcMethodList.Service.
- * Use `create(GrpcMethodList_ServiceSchema)` to create a new message.
- */
 export const GrpcMethodList_ServiceSchema: GenMessage<GrpcMethodList_Service> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_grpc_method_list, 0, 0);
 

@@ -8,84 +8,42 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/grpc_service.proto.
- */
 export const file_envoy_config_core_v3_grpc_service: GenFile = /*@__PURE__*/
   fileDesc("CidlbnZveS9jb25maWcvY29yZS92My9ncnBjX3NlcnZpY2UucHJvdG8SFGVudm95LmNvbmZpZy5jb3JlLnYzItQDCgtHcnBjU2VydmljZRJBCgplbnZveV9ncnBjGAEgASgLMisuZW52b3kuY29uZmlnLmNvcmUudjMuR3JwY1NlcnZpY2UuRW52b3lHcnBjSAASKgoHdGltZW91dBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI7ChBpbml0aWFsX21ldGFkYXRhGAUgAygLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWUSNwoMcmV0cnlfcG9saWN5GAYgASgLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuUmV0cnlQb2xpY3kaywEKCUVudm95R3JwYxIUCgxjbHVzdGVyX25hbWUYASABKAkSEQoJYXV0aG9yaXR5GAIgASgJEjcKDHJldHJ5X3BvbGljeRgDIAEoCzIhLmVudm95LmNvbmZpZy5jb3JlLnYzLlJldHJ5UG9saWN5EkAKGm1heF9yZWNlaXZlX21lc3NhZ2VfbGVuZ3RoGAQgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEhoKEnNraXBfZW52b3lfaGVhZGVycxgFIAEoCEISChB0YXJnZXRfc3BlY2lmaWVyYgZwcm90bzM", [file_envoy_config_core_v3_base, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.core.v3.GrpcService
- */
+/** message envoy.config.core.v3.GrpcService */
 export type GrpcService = Message<"envoy.config.core.v3.GrpcService"> & {
-  /**
-   * @generated from oneof envoy.config.core.v3.GrpcService.target_specifier
-   */
+  /** oneof envoy.config.core.v3.GrpcService.target_specifier */
   targetSpecifier: {
-    /**
-     * @generated from field: envoy.config.core.v3.GrpcService.EnvoyGrpc envoy_grpc = 1;
-     */
+    /** envoy.config.core.v3.GrpcService.EnvoyGrpc envoy_grpc = 1 */
     value: GrpcService_EnvoyGrpc;
     case: "envoyGrpc";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 3;
-   */
+  /** google.protobuf.Duration timeout = 3 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValue initial_metadata = 5;
-   */
+  /** repeated envoy.config.core.v3.HeaderValue initial_metadata = 5 */
   initialMetadata: HeaderValue[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.RetryPolicy retry_policy = 6;
-   */
+  /** envoy.config.core.v3.RetryPolicy retry_policy = 6 */
   retryPolicy?: RetryPolicy | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.GrpcService.
- * Use `create(GrpcServiceSchema)` to create a new message.
- */
 export const GrpcServiceSchema: GenMessage<GrpcService> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_grpc_service, 0);
 
-/**
- * @generated from message envoy.config.core.v3.GrpcService.EnvoyGrpc
- */
+/** message envoy.config.core.v3.GrpcService.EnvoyGrpc */
 export type GrpcService_EnvoyGrpc = Message<"envoy.config.core.v3.GrpcService.EnvoyGrpc"> & {
-  /**
-   * @generated from field: string cluster_name = 1;
-   */
+  /** string cluster_name = 1 */
   clusterName: string;
-
-  /**
-   * @generated from field: string authority = 2;
-   */
+  /** string authority = 2 */
   authority: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RetryPolicy retry_policy = 3;
-   */
+  /** envoy.config.core.v3.RetryPolicy retry_policy = 3 */
   retryPolicy?: RetryPolicy | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_receive_message_length = 4;
-   */
+  /** google.protobuf.UInt32Value max_receive_message_length = 4 */
   maxReceiveMessageLength?: number | undefined;
-
-  /**
-   * @generated from field: bool skip_envoy_headers = 5;
-   */
+  /** bool skip_envoy_headers = 5 */
   skipEnvoyHeaders: boolean;
 };
 
-/**
- * Describes the message envoy.config.core.v3.GrpcService.EnvoyGrpc.
- * Use `create(GrpcService_EnvoyGrpcSchema)` to create a new message.
- */
 export const GrpcService_EnvoyGrpcSchema: GenMessage<GrpcService_EnvoyGrpc> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_grpc_service, 0, 0);
 

@@ -18,423 +18,198 @@ import type { Any, Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/health_check.proto.
- */
 export const file_envoy_config_core_v3_health_check: GenFile = /*@__PURE__*/
   fileDesc("CidlbnZveS9jb25maWcvY29yZS92My9oZWFsdGhfY2hlY2sucHJvdG8SFGVudm95LmNvbmZpZy5jb3JlLnYzIkcKD0hlYWx0aFN0YXR1c1NldBI0CghzdGF0dXNlcxgBIAMoDjIiLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWx0aFN0YXR1cyKZFAoLSGVhbHRoQ2hlY2sSDAoEbmFtZRgbIAEoCRIqCgd0aW1lb3V0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCGludGVydmFsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDmluaXRpYWxfaml0dGVyGBQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjIKD2ludGVydmFsX2ppdHRlchgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIfChdpbnRlcnZhbF9qaXR0ZXJfcGVyY2VudBgSIAEoDRI5ChN1bmhlYWx0aHlfdGhyZXNob2xkGAQgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjcKEWhlYWx0aHlfdGhyZXNob2xkGAUgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEi4KCGFsdF9wb3J0GAYgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjQKEHJldXNlX2Nvbm5lY3Rpb24YByABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEk4KEWh0dHBfaGVhbHRoX2NoZWNrGAggASgLMjEuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhbHRoQ2hlY2suSHR0cEhlYWx0aENoZWNrSAASTAoQdGNwX2hlYWx0aF9jaGVjaxgJIAEoCzIwLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWx0aENoZWNrLlRjcEhlYWx0aENoZWNrSAASTgoRZ3JwY19oZWFsdGhfY2hlY2sYCyABKAsyMS5lbnZveS5jb25maWcuY29yZS52My5IZWFsdGhDaGVjay5HcnBjSGVhbHRoQ2hlY2tIABJSChNjdXN0b21faGVhbHRoX2NoZWNrGA0gASgLMjMuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhbHRoQ2hlY2suQ3VzdG9tSGVhbHRoQ2hlY2tIABI2ChNub190cmFmZmljX2ludGVydmFsGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEj4KG25vX3RyYWZmaWNfaGVhbHRoeV9pbnRlcnZhbBgYIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI1ChJ1bmhlYWx0aHlfaW50ZXJ2YWwYDiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOgoXdW5oZWFsdGh5X2VkZ2VfaW50ZXJ2YWwYDyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOAoVaGVhbHRoeV9lZGdlX2ludGVydmFsGBAgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhYKDmV2ZW50X2xvZ19wYXRoGBEgASgJEkAKDGV2ZW50X2xvZ2dlchgZIAMoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEigKIGFsd2F5c19sb2dfaGVhbHRoX2NoZWNrX2ZhaWx1cmVzGBMgASgIEicKH2Fsd2F5c19sb2dfaGVhbHRoX2NoZWNrX3N1Y2Nlc3MYGiABKAgSQQoLdGxzX29wdGlvbnMYFSABKAsyLC5lbnZveS5jb25maWcuY29yZS52My5IZWFsdGhDaGVjay5UbHNPcHRpb25zEkAKH3RyYW5zcG9ydF9zb2NrZXRfbWF0Y2hfY3JpdGVyaWEYFyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0GjYKB1BheWxvYWQSDgoEdGV4dBgBIAEoCUgAEhAKBmJpbmFyeRgCIAEoDEgAQgkKB3BheWxvYWQahgUKD0h0dHBIZWFsdGhDaGVjaxIMCgRob3N0GAEgASgJEgwKBHBhdGgYAiABKAkSNwoEc2VuZBgDIAEoCzIpLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWx0aENoZWNrLlBheWxvYWQSOgoHcmVjZWl2ZRgEIAMoCzIpLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWx0aENoZWNrLlBheWxvYWQSOgoUcmVzcG9uc2VfYnVmZmVyX3NpemUYDiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDY0VmFsdWUSRwoWcmVxdWVzdF9oZWFkZXJzX3RvX2FkZBgGIAMoCzInLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlT3B0aW9uEiEKGXJlcXVlc3RfaGVhZGVyc190b19yZW1vdmUYCCADKAkSNAoRZXhwZWN0ZWRfc3RhdHVzZXMYCSADKAsyGS5lbnZveS50eXBlLnYzLkludDY0UmFuZ2USNQoScmV0cmlhYmxlX3N0YXR1c2VzGAwgAygLMhkuZW52b3kudHlwZS52My5JbnQ2NFJhbmdlEjkKEWNvZGVjX2NsaWVudF90eXBlGAogASgOMh4uZW52b3kudHlwZS52My5Db2RlY0NsaWVudFR5cGUSGQoRdXNlX2FscG5fcHJvdG9jb2wYDyABKAgSQgoUc2VydmljZV9uYW1lX21hdGNoZXIYCyABKAsyJC5lbnZveS50eXBlLm1hdGNoZXIudjMuU3RyaW5nTWF0Y2hlchIzCgZtZXRob2QYDSABKA4yIy5lbnZveS5jb25maWcuY29yZS52My5SZXF1ZXN0TWV0aG9kGs8BCg5UY3BIZWFsdGhDaGVjaxI3CgRzZW5kGAEgASgLMikuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhbHRoQ2hlY2suUGF5bG9hZBI6CgdyZWNlaXZlGAIgAygLMikuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhbHRoQ2hlY2suUGF5bG9hZBJIChVwcm94eV9wcm90b2NvbF9jb25maWcYAyABKAsyKS5lbnZveS5jb25maWcuY29yZS52My5Qcm94eVByb3RvY29sQ29uZmlnGn0KD0dycGNIZWFsdGhDaGVjaxIUCgxzZXJ2aWNlX25hbWUYASABKAkSEQoJYXV0aG9yaXR5GAIgASgJEkEKEGluaXRpYWxfbWV0YWRhdGEYAyADKAsyJy5lbnZveS5jb25maWcuY29yZS52My5IZWFkZXJWYWx1ZU9wdGlvbhpeChFDdXN0b21IZWFsdGhDaGVjaxIMCgRuYW1lGAEgASgJEiwKDHR5cGVkX2NvbmZpZxgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnlIAEINCgtjb25maWdfdHlwZRokCgpUbHNPcHRpb25zEhYKDmFscG5fcHJvdG9jb2xzGAEgAygJQhAKDmhlYWx0aF9jaGVja2VyKmAKDEhlYWx0aFN0YXR1cxILCgdVTktOT1dOEAASCwoHSEVBTFRIWRABEg0KCVVOSEVBTFRIWRACEgwKCERSQUlOSU5HEAMSCwoHVElNRU9VVBAEEgwKCERFR1JBREVEEAViBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_proxy_protocol, file_envoy_type_matcher_v3_string, file_envoy_type_v3_http, file_envoy_type_v3_range, file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.core.v3.HealthStatusSet
- */
+/** message envoy.config.core.v3.HealthStatusSet */
 export type HealthStatusSet = Message<"envoy.config.core.v3.HealthStatusSet"> & {
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HealthStatus statuses = 1;
-   */
+  /** repeated envoy.config.core.v3.HealthStatus statuses = 1 */
   statuses: HealthStatus[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.HealthStatusSet.
- * Use `create(HealthStatusSetSchema)` to create a new message.
- */
 export const HealthStatusSetSchema: GenMessage<HealthStatusSet> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_health_check, 0);
 
-/**
- * @generated from message envoy.config.core.v3.HealthCheck
- */
+/** message envoy.config.core.v3.HealthCheck */
 export type HealthCheck = Message<"envoy.config.core.v3.HealthCheck"> & {
-  /**
-   * @generated from field: string name = 27;
-   */
+  /** string name = 27 */
   name: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 1;
-   */
+  /** google.protobuf.Duration timeout = 1 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration interval = 2;
-   */
+  /** google.protobuf.Duration interval = 2 */
   interval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration initial_jitter = 20;
-   */
+  /** google.protobuf.Duration initial_jitter = 20 */
   initialJitter?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration interval_jitter = 3;
-   */
+  /** google.protobuf.Duration interval_jitter = 3 */
   intervalJitter?: Duration | undefined;
-
-  /**
-   * @generated from field: uint32 interval_jitter_percent = 18;
-   */
+  /** uint32 interval_jitter_percent = 18 */
   intervalJitterPercent: number;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value unhealthy_threshold = 4;
-   */
+  /** google.protobuf.UInt32Value unhealthy_threshold = 4 */
   unhealthyThreshold?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value healthy_threshold = 5;
-   */
+  /** google.protobuf.UInt32Value healthy_threshold = 5 */
   healthyThreshold?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value alt_port = 6;
-   */
+  /** google.protobuf.UInt32Value alt_port = 6 */
   altPort?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue reuse_connection = 7;
-   */
+  /** google.protobuf.BoolValue reuse_connection = 7 */
   reuseConnection?: boolean | undefined;
-
-  /**
-   * @generated from oneof envoy.config.core.v3.HealthCheck.health_checker
-   */
+  /** oneof envoy.config.core.v3.HealthCheck.health_checker */
   healthChecker: {
-    /**
-     * @generated from field: envoy.config.core.v3.HealthCheck.HttpHealthCheck http_health_check = 8;
-     */
+    /** envoy.config.core.v3.HealthCheck.HttpHealthCheck http_health_check = 8 */
     value: HealthCheck_HttpHealthCheck;
     case: "httpHealthCheck";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.HealthCheck.TcpHealthCheck tcp_health_check = 9;
-     */
+    /** envoy.config.core.v3.HealthCheck.TcpHealthCheck tcp_health_check = 9 */
     value: HealthCheck_TcpHealthCheck;
     case: "tcpHealthCheck";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.HealthCheck.GrpcHealthCheck grpc_health_check = 11;
-     */
+    /** envoy.config.core.v3.HealthCheck.GrpcHealthCheck grpc_health_check = 11 */
     value: HealthCheck_GrpcHealthCheck;
     case: "grpcHealthCheck";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.HealthCheck.CustomHealthCheck custom_health_check = 13;
-     */
+    /** envoy.config.core.v3.HealthCheck.CustomHealthCheck custom_health_check = 13 */
     value: HealthCheck_CustomHealthCheck;
     case: "customHealthCheck";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.Duration no_traffic_interval = 12;
-   */
+  /** google.protobuf.Duration no_traffic_interval = 12 */
   noTrafficInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration no_traffic_healthy_interval = 24;
-   */
+  /** google.protobuf.Duration no_traffic_healthy_interval = 24 */
   noTrafficHealthyInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration unhealthy_interval = 14;
-   */
+  /** google.protobuf.Duration unhealthy_interval = 14 */
   unhealthyInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration unhealthy_edge_interval = 15;
-   */
+  /** google.protobuf.Duration unhealthy_edge_interval = 15 */
   unhealthyEdgeInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration healthy_edge_interval = 16;
-   */
+  /** google.protobuf.Duration healthy_edge_interval = 16 */
   healthyEdgeInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: string event_log_path = 17;
-   */
+  /** string event_log_path = 17 */
   eventLogPath: string;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig event_logger = 25;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig event_logger = 25 */
   eventLogger: TypedExtensionConfig[];
-
-  /**
-   * @generated from field: bool always_log_health_check_failures = 19;
-   */
+  /** bool always_log_health_check_failures = 19 */
   alwaysLogHealthCheckFailures: boolean;
-
-  /**
-   * @generated from field: bool always_log_health_check_success = 26;
-   */
+  /** bool always_log_health_check_success = 26 */
   alwaysLogHealthCheckSuccess: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HealthCheck.TlsOptions tls_options = 21;
-   */
+  /** envoy.config.core.v3.HealthCheck.TlsOptions tls_options = 21 */
   tlsOptions?: HealthCheck_TlsOptions | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Struct transport_socket_match_criteria = 23;
-   */
+  /** google.protobuf.Struct transport_socket_match_criteria = 23 */
   transportSocketMatchCriteria?: JsonObject | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.HealthCheck.
- * Use `create(HealthCheckSchema)` to create a new message.
- */
 export const HealthCheckSchema: GenMessage<HealthCheck> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_health_check, 1);
 
-/**
- * @generated from message envoy.config.core.v3.HealthCheck.Payload
- */
+/** message envoy.config.core.v3.HealthCheck.Payload */
 export type HealthCheck_Payload = Message<"envoy.config.core.v3.HealthCheck.Payload"> & {
-  /**
-   * @generated from oneof envoy.config.core.v3.HealthCheck.Payload.payload
-   */
+  /** oneof envoy.config.core.v3.HealthCheck.Payload.payload */
   payload: {
-    /**
-     * @generated from field: string text = 1;
-     */
+    /** string text = 1 */
     value: string;
     case: "text";
   } | {
-    /**
-     * @generated from field: bytes binary = 2;
-     */
+    /** bytes binary = 2 */
     value: Uint8Array;
     case: "binary";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.core.v3.HealthCheck.Payload.
- * Use `create(HealthCheck_PayloadSchema)` to create a new message.
- */
 export const HealthCheck_PayloadSchema: GenMessage<HealthCheck_Payload> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_health_check, 1, 0);
 
-/**
- * @generated from message envoy.config.core.v3.HealthCheck.HttpHealthCheck
- */
+/** message envoy.config.core.v3.HealthCheck.HttpHealthCheck */
 export type HealthCheck_HttpHealthCheck = Message<"envoy.config.core.v3.HealthCheck.HttpHealthCheck"> & {
-  /**
-   * @generated from field: string host = 1;
-   */
+  /** string host = 1 */
   host: string;
-
-  /**
-   * @generated from field: string path = 2;
-   */
+  /** string path = 2 */
   path: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HealthCheck.Payload send = 3;
-   */
+  /** envoy.config.core.v3.HealthCheck.Payload send = 3 */
   send?: HealthCheck_Payload | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HealthCheck.Payload receive = 4;
-   */
+  /** repeated envoy.config.core.v3.HealthCheck.Payload receive = 4 */
   receive: HealthCheck_Payload[];
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value response_buffer_size = 14;
-   */
+  /** google.protobuf.UInt64Value response_buffer_size = 14 */
   responseBufferSize?: bigint | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 6;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 6 */
   requestHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string request_headers_to_remove = 8;
-   */
+  /** repeated string request_headers_to_remove = 8 */
   requestHeadersToRemove: string[];
-
-  /**
-   * @generated from field: repeated envoy.type.v3.Int64Range expected_statuses = 9;
-   */
+  /** repeated envoy.type.v3.Int64Range expected_statuses = 9 */
   expectedStatuses: Int64Range[];
-
-  /**
-   * @generated from field: repeated envoy.type.v3.Int64Range retriable_statuses = 12;
-   */
+  /** repeated envoy.type.v3.Int64Range retriable_statuses = 12 */
   retriableStatuses: Int64Range[];
-
-  /**
-   * @generated from field: envoy.type.v3.CodecClientType codec_client_type = 10;
-   */
+  /** envoy.type.v3.CodecClientType codec_client_type = 10 */
   codecClientType: CodecClientType;
-
-  /**
-   * @generated from field: bool use_alpn_protocol = 15;
-   */
+  /** bool use_alpn_protocol = 15 */
   useAlpnProtocol: boolean;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.StringMatcher service_name_matcher = 11;
-   */
+  /** envoy.type.matcher.v3.StringMatcher service_name_matcher = 11 */
   serviceNameMatcher?: StringMatcher | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RequestMethod method = 13;
-   */
+  /** envoy.config.core.v3.RequestMethod method = 13 */
   method: RequestMethod;
 };
 
-/**
- * Describes the message envoy.config.core.v3.HealthCheck.HttpHealthCheck.
- * Use `create(HealthCheck_HttpHealthCheckSchema)` to create a new message.
- */
 export const HealthCheck_HttpHealthCheckSchema: GenMessage<HealthCheck_HttpHealthCheck> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_health_check, 1, 1);
 
-/**
- * @generated from message envoy.config.core.v3.HealthCheck.TcpHealthCheck
- */
+/** message envoy.config.core.v3.HealthCheck.TcpHealthCheck */
 export type HealthCheck_TcpHealthCheck = Message<"envoy.config.core.v3.HealthCheck.TcpHealthCheck"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.HealthCheck.Payload send = 1;
-   */
+  /** envoy.config.core.v3.HealthCheck.Payload send = 1 */
   send?: HealthCheck_Payload | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HealthCheck.Payload receive = 2;
-   */
+  /** repeated envoy.config.core.v3.HealthCheck.Payload receive = 2 */
   receive: HealthCheck_Payload[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.ProxyProtocolConfig proxy_protocol_config = 3;
-   */
+  /** envoy.config.core.v3.ProxyProtocolConfig proxy_protocol_config = 3 */
   proxyProtocolConfig?: ProxyProtocolConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.HealthCheck.TcpHealthCheck.
- * Use `create(HealthCheck_TcpHealthCheckSchema)` to create a new message.
- */
 export const HealthCheck_TcpHealthCheckSchema: GenMessage<HealthCheck_TcpHealthCheck> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_health_check, 1, 2);
 
-/**
- * @generated from message envoy.config.core.v3.HealthCheck.GrpcHealthCheck
- */
+/** message envoy.config.core.v3.HealthCheck.GrpcHealthCheck */
 export type HealthCheck_GrpcHealthCheck = Message<"envoy.config.core.v3.HealthCheck.GrpcHealthCheck"> & {
-  /**
-   * @generated from field: string service_name = 1;
-   */
+  /** string service_name = 1 */
   serviceName: string;
-
-  /**
-   * @generated from field: string authority = 2;
-   */
+  /** string authority = 2 */
   authority: string;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption initial_metadata = 3;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption initial_metadata = 3 */
   initialMetadata: HeaderValueOption[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.HealthCheck.GrpcHealthCheck.
- * Use `create(HealthCheck_GrpcHealthCheckSchema)` to create a new message.
- */
 export const HealthCheck_GrpcHealthCheckSchema: GenMessage<HealthCheck_GrpcHealthCheck> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_health_check, 1, 3);
 
-/**
- * @generated from message envoy.config.core.v3.HealthCheck.CustomHealthCheck
- */
+/** message envoy.config.core.v3.HealthCheck.CustomHealthCheck */
 export type HealthCheck_CustomHealthCheck = Message<"envoy.config.core.v3.HealthCheck.CustomHealthCheck"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.core.v3.HealthCheck.CustomHealthCheck.config_type
-   */
+  /** oneof envoy.config.core.v3.HealthCheck.CustomHealthCheck.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.core.v3.HealthCheck.CustomHealthCheck.
- * Use `create(HealthCheck_CustomHealthCheckSchema)` to create a new message.
- */
 export const HealthCheck_CustomHealthCheckSchema: GenMessage<HealthCheck_CustomHealthCheck> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_health_check, 1, 4);
 
-/**
- * @generated from message envoy.config.core.v3.HealthCheck.TlsOptions
- */
+/** message envoy.config.core.v3.HealthCheck.TlsOptions */
 export type HealthCheck_TlsOptions = Message<"envoy.config.core.v3.HealthCheck.TlsOptions"> & {
-  /**
-   * @generated from field: repeated string alpn_protocols = 1;
-   */
+  /** repeated string alpn_protocols = 1 */
   alpnProtocols: string[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.HealthCheck.TlsOptions.
- * Use `create(HealthCheck_TlsOptionsSchema)` to create a new message.
- */
 export const HealthCheck_TlsOptionsSchema: GenMessage<HealthCheck_TlsOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_health_check, 1, 5);
 
-/**
- * @generated from enum envoy.config.core.v3.HealthStatus
- */
+/** enum envoy.config.core.v3.HealthStatus */
 export const HealthStatus = {
-  /**
-   * @generated from enum value: UNKNOWN = 0;
-   */
   UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: HEALTHY = 1;
-   */
   HEALTHY: 1,
-
-  /**
-   * @generated from enum value: UNHEALTHY = 2;
-   */
   UNHEALTHY: 2,
-
-  /**
-   * @generated from enum value: DRAINING = 3;
-   */
   DRAINING: 3,
-
-  /**
-   * @generated from enum value: TIMEOUT = 4;
-   */
   TIMEOUT: 4,
-
-  /**
-   * @generated from enum value: DEGRADED = 5;
-   */
   DEGRADED: 5,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.HealthStatus
- */
+/** enum envoy.config.core.v3.HealthStatus */
 export type HealthStatus = (typeof HealthStatus)[keyof typeof HealthStatus] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.HealthStatus.
- */
 export const HealthStatusSchema: GenEnum<HealthStatus> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_health_check, 0);
 

@@ -10,36 +10,19 @@ import type { HttpUri } from "./http_uri_pb.ts";
 import { file_envoy_config_core_v3_http_uri } from "./http_uri_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/http_service.proto.
- */
 export const file_envoy_config_core_v3_http_service: GenFile = /*@__PURE__*/
   fileDesc("CidlbnZveS9jb25maWcvY29yZS92My9odHRwX3NlcnZpY2UucHJvdG8SFGVudm95LmNvbmZpZy5jb3JlLnYzIscBCgtIdHRwU2VydmljZRIvCghodHRwX3VyaRgBIAEoCzIdLmVudm95LmNvbmZpZy5jb3JlLnYzLkh0dHBVcmkSRwoWcmVxdWVzdF9oZWFkZXJzX3RvX2FkZBgCIAMoCzInLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlT3B0aW9uEj4KCmZvcm1hdHRlcnMYAyADKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZ2IGcHJvdG8z", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_http_uri]);
 
-/**
- * @generated from message envoy.config.core.v3.HttpService
- */
+/** message envoy.config.core.v3.HttpService */
 export type HttpService = Message<"envoy.config.core.v3.HttpService"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.HttpUri http_uri = 1;
-   */
+  /** envoy.config.core.v3.HttpUri http_uri = 1 */
   httpUri?: HttpUri | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 2;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 2 */
   requestHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig formatters = 3;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig formatters = 3 */
   formatters: TypedExtensionConfig[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.HttpService.
- * Use `create(HttpServiceSchema)` to create a new message.
- */
 export const HttpServiceSchema: GenMessage<HttpService> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_http_service, 0);
 

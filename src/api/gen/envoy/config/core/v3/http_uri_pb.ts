@@ -6,42 +6,23 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/http_uri.proto.
- */
 export const file_envoy_config_core_v3_http_uri: GenFile = /*@__PURE__*/
   fileDesc("CiNlbnZveS9jb25maWcvY29yZS92My9odHRwX3VyaS5wcm90bxIUZW52b3kuY29uZmlnLmNvcmUudjMiawoHSHR0cFVyaRILCgN1cmkYASABKAkSEQoHY2x1c3RlchgCIAEoCUgAEioKB3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CFAoSaHR0cF91cHN0cmVhbV90eXBlYgZwcm90bzM", [file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.config.core.v3.HttpUri
- */
+/** message envoy.config.core.v3.HttpUri */
 export type HttpUri = Message<"envoy.config.core.v3.HttpUri"> & {
-  /**
-   * @generated from field: string uri = 1;
-   */
+  /** string uri = 1 */
   uri: string;
-
-  /**
-   * @generated from oneof envoy.config.core.v3.HttpUri.http_upstream_type
-   */
+  /** oneof envoy.config.core.v3.HttpUri.http_upstream_type */
   httpUpstreamType: {
-    /**
-     * @generated from field: string cluster = 2;
-     */
+    /** string cluster = 2 */
     value: string;
     case: "cluster";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 3;
-   */
+  /** google.protobuf.Duration timeout = 3 */
   timeout?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.HttpUri.
- * Use `create(HttpUriSchema)` to create a new message.
- */
 export const HttpUriSchema: GenMessage<HttpUri> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_http_uri, 0);
 

@@ -12,432 +12,200 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/protocol.proto.
- */
 export const file_envoy_config_core_v3_protocol: GenFile = /*@__PURE__*/
   fileDesc("CiNlbnZveS9jb25maWcvY29yZS92My9wcm90b2NvbC5wcm90bxIUZW52b3kuY29uZmlnLmNvcmUudjMibgobVXBzdHJlYW1IdHRwUHJvdG9jb2xPcHRpb25zEhAKCGF1dG9fc25pGAEgASgIEhsKE2F1dG9fc2FuX3ZhbGlkYXRpb24YAiABKAgSIAoYb3ZlcnJpZGVfYXV0b19zbmlfaGVhZGVyGAMgASgJIvYEChNIdHRwUHJvdG9jb2xPcHRpb25zEi8KDGlkbGVfdGltZW91dBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI6ChdtYXhfY29ubmVjdGlvbl9kdXJhdGlvbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI+Ch5tYXhfY29ubmVjdGlvbl9kdXJhdGlvbl9qaXR0ZXIYCCABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSNwoRbWF4X2hlYWRlcnNfY291bnQYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSPQoXbWF4X3Jlc3BvbnNlX2hlYWRlcnNfa2IYByABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSNgoTbWF4X3N0cmVhbV9kdXJhdGlvbhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJvCh9oZWFkZXJzX3dpdGhfdW5kZXJzY29yZXNfYWN0aW9uGAUgASgOMkYuZW52b3kuY29uZmlnLmNvcmUudjMuSHR0cFByb3RvY29sT3B0aW9ucy5IZWFkZXJzV2l0aFVuZGVyc2NvcmVzQWN0aW9uEkEKG21heF9yZXF1ZXN0c19wZXJfY29ubmVjdGlvbhgGIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZSJOChxIZWFkZXJzV2l0aFVuZGVyc2NvcmVzQWN0aW9uEgkKBUFMTE9XEAASEgoOUkVKRUNUX1JFUVVFU1QQARIPCgtEUk9QX0hFQURFUhACIpAGChRIdHRwMVByb3RvY29sT3B0aW9ucxI2ChJhbGxvd19hYnNvbHV0ZV91cmwYASABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEhYKDmFjY2VwdF9odHRwXzEwGAIgASgIEiAKGGRlZmF1bHRfaG9zdF9mb3JfaHR0cF8xMBgDIAEoCRJVChFoZWFkZXJfa2V5X2Zvcm1hdBgEIAEoCzI6LmVudm95LmNvbmZpZy5jb3JlLnYzLkh0dHAxUHJvdG9jb2xPcHRpb25zLkhlYWRlcktleUZvcm1hdBIXCg9lbmFibGVfdHJhaWxlcnMYBSABKAgSHAoUYWxsb3dfY2h1bmtlZF9sZW5ndGgYBiABKAgSUQotb3ZlcnJpZGVfc3RyZWFtX2Vycm9yX29uX2ludmFsaWRfaHR0cF9tZXNzYWdlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIgChhzZW5kX2Z1bGx5X3F1YWxpZmllZF91cmwYCCABKAgSNAoQdXNlX2JhbHNhX3BhcnNlchgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSHAoUYWxsb3dfY3VzdG9tX21ldGhvZHMYCiABKAgSRAoWaWdub3JlX2h0dHBfMTFfdXBncmFkZRgLIAMoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJpbmdNYXRjaGVyGugBCg9IZWFkZXJLZXlGb3JtYXQSZwoRcHJvcGVyX2Nhc2Vfd29yZHMYASABKAsySi5lbnZveS5jb25maWcuY29yZS52My5IdHRwMVByb3RvY29sT3B0aW9ucy5IZWFkZXJLZXlGb3JtYXQuUHJvcGVyQ2FzZVdvcmRzSAASSAoSc3RhdGVmdWxfZm9ybWF0dGVyGAggASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWdIABoRCg9Qcm9wZXJDYXNlV29yZHNCDwoNaGVhZGVyX2Zvcm1hdCLaAQoRS2VlcGFsaXZlU2V0dGluZ3MSKwoIaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCg9pbnRlcnZhbF9qaXR0ZXIYAyABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSOwoYY29ubmVjdGlvbl9pZGxlX2ludGVydmFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIvsLChRIdHRwMlByb3RvY29sT3B0aW9ucxI2ChBocGFja190YWJsZV9zaXplGAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjwKFm1heF9jb25jdXJyZW50X3N0cmVhbXMYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSQAoaaW5pdGlhbF9zdHJlYW1fd2luZG93X3NpemUYAyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSRAoeaW5pdGlhbF9jb25uZWN0aW9uX3dpbmRvd19zaXplGAQgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEhUKDWFsbG93X2Nvbm5lY3QYBSABKAgSFgoOYWxsb3dfbWV0YWRhdGEYBiABKAgSOQoTbWF4X291dGJvdW5kX2ZyYW1lcxgHIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJBChttYXhfb3V0Ym91bmRfY29udHJvbF9mcmFtZXMYCCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSVwoxbWF4X2NvbnNlY3V0aXZlX2luYm91bmRfZnJhbWVzX3dpdGhfZW1wdHlfcGF5bG9hZBgJIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJMCiZtYXhfaW5ib3VuZF9wcmlvcml0eV9mcmFtZXNfcGVyX3N0cmVhbRgKIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJaCjRtYXhfaW5ib3VuZF93aW5kb3dfdXBkYXRlX2ZyYW1lc19wZXJfZGF0YV9mcmFtZV9zZW50GAsgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEi4KJnN0cmVhbV9lcnJvcl9vbl9pbnZhbGlkX2h0dHBfbWVzc2FnaW5nGAwgASgIElEKLW92ZXJyaWRlX3N0cmVhbV9lcnJvcl9vbl9pbnZhbGlkX2h0dHBfbWVzc2FnZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSYAoaY3VzdG9tX3NldHRpbmdzX3BhcmFtZXRlcnMYDSADKAsyPC5lbnZveS5jb25maWcuY29yZS52My5IdHRwMlByb3RvY29sT3B0aW9ucy5TZXR0aW5nc1BhcmFtZXRlchJFChRjb25uZWN0aW9uX2tlZXBhbGl2ZRgPIAEoCzInLmVudm95LmNvbmZpZy5jb3JlLnYzLktlZXBhbGl2ZVNldHRpbmdzEjUKEXVzZV9vZ2h0dHAyX2NvZGVjGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRI3ChFtYXhfbWV0YWRhdGFfc2l6ZRgRIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50NjRWYWx1ZRI7ChdlbmFibGVfaHVmZm1hbl9lbmNvZGluZxgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSPgoYbWF4X2hlYWRlcl9maWVsZF9zaXplX2tiGBMgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjUKEWRpc2FsbG93X29ic190ZXh0GBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRI4ChJzdHJlYW1fcmVzZXRfYnVyc3QYFSABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDY0VmFsdWUSNwoRc3RyZWFtX3Jlc2V0X3JhdGUYFiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDY0VmFsdWUacgoRU2V0dGluZ3NQYXJhbWV0ZXISMAoKaWRlbnRpZmllchgBIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIrCgV2YWx1ZRgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZSJlChpTY2hlbWVIZWFkZXJUcmFuc2Zvcm1hdGlvbhIdChNzY2hlbWVfdG9fb3ZlcndyaXRlGAEgASgJSAASFgoObWF0Y2hfdXBzdHJlYW0YAiABKAhCEAoOdHJhbnNmb3JtYXRpb25iBnByb3RvMw", [file_envoy_config_core_v3_extension, file_envoy_type_matcher_v3_string, file_envoy_type_v3_percent, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.core.v3.UpstreamHttpProtocolOptions
- */
+/** message envoy.config.core.v3.UpstreamHttpProtocolOptions */
 export type UpstreamHttpProtocolOptions = Message<"envoy.config.core.v3.UpstreamHttpProtocolOptions"> & {
-  /**
-   * @generated from field: bool auto_sni = 1;
-   */
+  /** bool auto_sni = 1 */
   autoSni: boolean;
-
-  /**
-   * @generated from field: bool auto_san_validation = 2;
-   */
+  /** bool auto_san_validation = 2 */
   autoSanValidation: boolean;
-
-  /**
-   * @generated from field: string override_auto_sni_header = 3;
-   */
+  /** string override_auto_sni_header = 3 */
   overrideAutoSniHeader: string;
 };
 
-/**
- * Describes the message envoy.config.core.v3.UpstreamHttpProtocolOptions.
- * Use `create(UpstreamHttpProtocolOptionsSchema)` to create a new message.
- */
 export const UpstreamHttpProtocolOptionsSchema: GenMessage<UpstreamHttpProtocolOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 0);
 
-/**
- * @generated from message envoy.config.core.v3.HttpProtocolOptions
- */
+/** message envoy.config.core.v3.HttpProtocolOptions */
 export type HttpProtocolOptions = Message<"envoy.config.core.v3.HttpProtocolOptions"> & {
-  /**
-   * @generated from field: google.protobuf.Duration idle_timeout = 1;
-   */
+  /** google.protobuf.Duration idle_timeout = 1 */
   idleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_connection_duration = 3;
-   */
+  /** google.protobuf.Duration max_connection_duration = 3 */
   maxConnectionDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent max_connection_duration_jitter = 8;
-   */
+  /** envoy.type.v3.Percent max_connection_duration_jitter = 8 */
   maxConnectionDurationJitter?: Percent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_headers_count = 2;
-   */
+  /** google.protobuf.UInt32Value max_headers_count = 2 */
   maxHeadersCount?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_response_headers_kb = 7;
-   */
+  /** google.protobuf.UInt32Value max_response_headers_kb = 7 */
   maxResponseHeadersKb?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_stream_duration = 4;
-   */
+  /** google.protobuf.Duration max_stream_duration = 4 */
   maxStreamDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction headers_with_underscores_action = 5;
-   */
+  /** envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction headers_with_underscores_action = 5 */
   headersWithUnderscoresAction: HttpProtocolOptions_HeadersWithUnderscoresAction;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_requests_per_connection = 6;
-   */
+  /** google.protobuf.UInt32Value max_requests_per_connection = 6 */
   maxRequestsPerConnection?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.HttpProtocolOptions.
- * Use `create(HttpProtocolOptionsSchema)` to create a new message.
- */
 export const HttpProtocolOptionsSchema: GenMessage<HttpProtocolOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 1);
 
-/**
- * @generated from enum envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction
- */
+/** enum envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction */
 export const HttpProtocolOptions_HeadersWithUnderscoresAction = {
-  /**
-   * @generated from enum value: ALLOW = 0;
-   */
   ALLOW: 0,
-
-  /**
-   * @generated from enum value: REJECT_REQUEST = 1;
-   */
   REJECT_REQUEST: 1,
-
-  /**
-   * @generated from enum value: DROP_HEADER = 2;
-   */
   DROP_HEADER: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction
- */
+/** enum envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction */
 export type HttpProtocolOptions_HeadersWithUnderscoresAction = (typeof HttpProtocolOptions_HeadersWithUnderscoresAction)[keyof typeof HttpProtocolOptions_HeadersWithUnderscoresAction] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction.
- */
 export const HttpProtocolOptions_HeadersWithUnderscoresActionSchema: GenEnum<HttpProtocolOptions_HeadersWithUnderscoresAction> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_protocol, 1, 0);
 
-/**
- * @generated from message envoy.config.core.v3.Http1ProtocolOptions
- */
+/** message envoy.config.core.v3.Http1ProtocolOptions */
 export type Http1ProtocolOptions = Message<"envoy.config.core.v3.Http1ProtocolOptions"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue allow_absolute_url = 1;
-   */
+  /** google.protobuf.BoolValue allow_absolute_url = 1 */
   allowAbsoluteUrl?: boolean | undefined;
-
-  /**
-   * @generated from field: bool accept_http_10 = 2;
-   */
+  /** bool accept_http_10 = 2 */
   acceptHttp10: boolean;
-
-  /**
-   * @generated from field: string default_host_for_http_10 = 3;
-   */
+  /** string default_host_for_http_10 = 3 */
   defaultHostForHttp10: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat header_key_format = 4;
-   */
+  /** envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat header_key_format = 4 */
   headerKeyFormat?: Http1ProtocolOptions_HeaderKeyFormat | undefined;
-
-  /**
-   * @generated from field: bool enable_trailers = 5;
-   */
+  /** bool enable_trailers = 5 */
   enableTrailers: boolean;
-
-  /**
-   * @generated from field: bool allow_chunked_length = 6;
-   */
+  /** bool allow_chunked_length = 6 */
   allowChunkedLength: boolean;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue override_stream_error_on_invalid_http_message = 7;
-   */
+  /** google.protobuf.BoolValue override_stream_error_on_invalid_http_message = 7 */
   overrideStreamErrorOnInvalidHttpMessage?: boolean | undefined;
-
-  /**
-   * @generated from field: bool send_fully_qualified_url = 8;
-   */
+  /** bool send_fully_qualified_url = 8 */
   sendFullyQualifiedUrl: boolean;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue use_balsa_parser = 9;
-   */
+  /** google.protobuf.BoolValue use_balsa_parser = 9 */
   useBalsaParser?: boolean | undefined;
-
-  /**
-   * @generated from field: bool allow_custom_methods = 10;
-   */
+  /** bool allow_custom_methods = 10 */
   allowCustomMethods: boolean;
-
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StringMatcher ignore_http_11_upgrade = 11;
-   */
+  /** repeated envoy.type.matcher.v3.StringMatcher ignore_http_11_upgrade = 11 */
   ignoreHttp11Upgrade: StringMatcher[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.Http1ProtocolOptions.
- * Use `create(Http1ProtocolOptionsSchema)` to create a new message.
- */
 export const Http1ProtocolOptionsSchema: GenMessage<Http1ProtocolOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 2);
 
-/**
- * @generated from message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat
- */
+/** message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat */
 export type Http1ProtocolOptions_HeaderKeyFormat = Message<"envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat"> & {
-  /**
-   * @generated from oneof envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.header_format
-   */
+  /** oneof envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.header_format */
   headerFormat: {
-    /**
-     * @generated from field: envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords proper_case_words = 1;
-     */
+    /** envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords proper_case_words = 1 */
     value: Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWords;
     case: "properCaseWords";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.TypedExtensionConfig stateful_formatter = 8;
-     */
+    /** envoy.config.core.v3.TypedExtensionConfig stateful_formatter = 8 */
     value: TypedExtensionConfig;
     case: "statefulFormatter";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.
- * Use `create(Http1ProtocolOptions_HeaderKeyFormatSchema)` to create a new message.
- */
 export const Http1ProtocolOptions_HeaderKeyFormatSchema: GenMessage<Http1ProtocolOptions_HeaderKeyFormat> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 2, 0);
 
-/**
- * @generated from message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords
- */
+/** message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords */
 export type Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWords = Message<"envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords"> & {
 };
 
-/**
- * Describes the message envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords.
- * Use `create(Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWordsSchema)` to create a new message.
- */
 export const Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWordsSchema: GenMessage<Http1ProtocolOptions_HeaderKeyFormat_ProperCaseWords> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 2, 0, 0);
 
-/**
- * @generated from message envoy.config.core.v3.KeepaliveSettings
- */
+/** message envoy.config.core.v3.KeepaliveSettings */
 export type KeepaliveSettings = Message<"envoy.config.core.v3.KeepaliveSettings"> & {
-  /**
-   * @generated from field: google.protobuf.Duration interval = 1;
-   */
+  /** google.protobuf.Duration interval = 1 */
   interval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 2;
-   */
+  /** google.protobuf.Duration timeout = 2 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent interval_jitter = 3;
-   */
+  /** envoy.type.v3.Percent interval_jitter = 3 */
   intervalJitter?: Percent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration connection_idle_interval = 4;
-   */
+  /** google.protobuf.Duration connection_idle_interval = 4 */
   connectionIdleInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.KeepaliveSettings.
- * Use `create(KeepaliveSettingsSchema)` to create a new message.
- */
 export const KeepaliveSettingsSchema: GenMessage<KeepaliveSettings> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 3);
 
-/**
- * @generated from message envoy.config.core.v3.Http2ProtocolOptions
- */
+/** message envoy.config.core.v3.Http2ProtocolOptions */
 export type Http2ProtocolOptions = Message<"envoy.config.core.v3.Http2ProtocolOptions"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value hpack_table_size = 1;
-   */
+  /** google.protobuf.UInt32Value hpack_table_size = 1 */
   hpackTableSize?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_concurrent_streams = 2;
-   */
+  /** google.protobuf.UInt32Value max_concurrent_streams = 2 */
   maxConcurrentStreams?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value initial_stream_window_size = 3;
-   */
+  /** google.protobuf.UInt32Value initial_stream_window_size = 3 */
   initialStreamWindowSize?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value initial_connection_window_size = 4;
-   */
+  /** google.protobuf.UInt32Value initial_connection_window_size = 4 */
   initialConnectionWindowSize?: number | undefined;
-
-  /**
-   * @generated from field: bool allow_connect = 5;
-   */
+  /** bool allow_connect = 5 */
   allowConnect: boolean;
-
-  /**
-   * @generated from field: bool allow_metadata = 6;
-   */
+  /** bool allow_metadata = 6 */
   allowMetadata: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_outbound_frames = 7;
-   */
+  /** google.protobuf.UInt32Value max_outbound_frames = 7 */
   maxOutboundFrames?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_outbound_control_frames = 8;
-   */
+  /** google.protobuf.UInt32Value max_outbound_control_frames = 8 */
   maxOutboundControlFrames?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_consecutive_inbound_frames_with_empty_payload = 9;
-   */
+  /** google.protobuf.UInt32Value max_consecutive_inbound_frames_with_empty_payload = 9 */
   maxConsecutiveInboundFramesWithEmptyPayload?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_inbound_priority_frames_per_stream = 10;
-   */
+  /** google.protobuf.UInt32Value max_inbound_priority_frames_per_stream = 10 */
   maxInboundPriorityFramesPerStream?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_inbound_window_update_frames_per_data_frame_sent = 11;
-   */
+  /** google.protobuf.UInt32Value max_inbound_window_update_frames_per_data_frame_sent = 11 */
   maxInboundWindowUpdateFramesPerDataFrameSent?: number | undefined;
-
-  /**
-   * @generated from field: bool stream_error_on_invalid_http_messaging = 12;
-   */
+  /** bool stream_error_on_invalid_http_messaging = 12 */
   streamErrorOnInvalidHttpMessaging: boolean;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue override_stream_error_on_invalid_http_message = 14;
-   */
+  /** google.protobuf.BoolValue override_stream_error_on_invalid_http_message = 14 */
   overrideStreamErrorOnInvalidHttpMessage?: boolean | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter custom_settings_parameters = 13;
-   */
+  /** repeated envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter custom_settings_parameters = 13 */
   customSettingsParameters: Http2ProtocolOptions_SettingsParameter[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.KeepaliveSettings connection_keepalive = 15;
-   */
+  /** envoy.config.core.v3.KeepaliveSettings connection_keepalive = 15 */
   connectionKeepalive?: KeepaliveSettings | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue use_oghttp2_codec = 16;
-   */
+  /** google.protobuf.BoolValue use_oghttp2_codec = 16 */
   useOghttp2Codec?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value max_metadata_size = 17;
-   */
+  /** google.protobuf.UInt64Value max_metadata_size = 17 */
   maxMetadataSize?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_huffman_encoding = 18;
-   */
+  /** google.protobuf.BoolValue enable_huffman_encoding = 18 */
   enableHuffmanEncoding?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_header_field_size_kb = 19;
-   */
+  /** google.protobuf.UInt32Value max_header_field_size_kb = 19 */
   maxHeaderFieldSizeKb?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue disallow_obs_text = 20;
-   */
+  /** google.protobuf.BoolValue disallow_obs_text = 20 */
   disallowObsText?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value stream_reset_burst = 21;
-   */
+  /** google.protobuf.UInt64Value stream_reset_burst = 21 */
   streamResetBurst?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value stream_reset_rate = 22;
-   */
+  /** google.protobuf.UInt64Value stream_reset_rate = 22 */
   streamResetRate?: bigint | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.Http2ProtocolOptions.
- * Use `create(Http2ProtocolOptionsSchema)` to create a new message.
- */
 export const Http2ProtocolOptionsSchema: GenMessage<Http2ProtocolOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 4);
 
-/**
- * @generated from message envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter
- */
+/** message envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter */
 export type Http2ProtocolOptions_SettingsParameter = Message<"envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value identifier = 1;
-   */
+  /** google.protobuf.UInt32Value identifier = 1 */
   identifier?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value value = 2;
-   */
+  /** google.protobuf.UInt32Value value = 2 */
   value?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.Http2ProtocolOptions.SettingsParameter.
- * Use `create(Http2ProtocolOptions_SettingsParameterSchema)` to create a new message.
- */
 export const Http2ProtocolOptions_SettingsParameterSchema: GenMessage<Http2ProtocolOptions_SettingsParameter> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 4, 0);
 
-/**
- * @generated from message envoy.config.core.v3.SchemeHeaderTransformation
- */
+/** message envoy.config.core.v3.SchemeHeaderTransformation */
 export type SchemeHeaderTransformation = Message<"envoy.config.core.v3.SchemeHeaderTransformation"> & {
-  /**
-   * @generated from oneof envoy.config.core.v3.SchemeHeaderTransformation.transformation
-   */
+  /** oneof envoy.config.core.v3.SchemeHeaderTransformation.transformation */
   transformation: {
-    /**
-     * @generated from field: string scheme_to_overwrite = 1;
-     */
+    /** string scheme_to_overwrite = 1 */
     value: string;
     case: "schemeToOverwrite";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool match_upstream = 2;
-   */
+  /** bool match_upstream = 2 */
   matchUpstream: boolean;
 };
 
-/**
- * Describes the message envoy.config.core.v3.SchemeHeaderTransformation.
- * Use `create(SchemeHeaderTransformationSchema)` to create a new message.
- */
 export const SchemeHeaderTransformationSchema: GenMessage<SchemeHeaderTransformation> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_protocol, 5);
 

@@ -6,137 +6,67 @@ import type { SubstitutionFormatString } from "./substitution_format_string_pb.t
 import { file_envoy_config_core_v3_substitution_format_string } from "./substitution_format_string_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/proxy_protocol.proto.
- */
 export const file_envoy_config_core_v3_proxy_protocol: GenFile = /*@__PURE__*/
   fileDesc("CillbnZveS9jb25maWcvY29yZS92My9wcm94eV9wcm90b2NvbC5wcm90bxIUZW52b3kuY29uZmlnLmNvcmUudjMivQEKHFByb3h5UHJvdG9jb2xQYXNzVGhyb3VnaFRMVnMSWAoKbWF0Y2hfdHlwZRgBIAEoDjJELmVudm95LmNvbmZpZy5jb3JlLnYzLlByb3h5UHJvdG9jb2xQYXNzVGhyb3VnaFRMVnMuUGFzc1RMVnNNYXRjaFR5cGUSEAoIdGx2X3R5cGUYAiADKA0iMQoRUGFzc1RMVnNNYXRjaFR5cGUSDwoLSU5DTFVERV9BTEwQABILCgdJTkNMVURFEAEibgoIVGx2RW50cnkSDAoEdHlwZRgBIAEoDRINCgV2YWx1ZRgCIAEoDBJFCg1mb3JtYXRfc3RyaW5nGAMgASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuU3Vic3RpdHV0aW9uRm9ybWF0U3RyaW5nIvcBChNQcm94eVByb3RvY29sQ29uZmlnEkIKB3ZlcnNpb24YASABKA4yMS5lbnZveS5jb25maWcuY29yZS52My5Qcm94eVByb3RvY29sQ29uZmlnLlZlcnNpb24STQoRcGFzc190aHJvdWdoX3RsdnMYAiABKAsyMi5lbnZveS5jb25maWcuY29yZS52My5Qcm94eVByb3RvY29sUGFzc1Rocm91Z2hUTFZzEjIKCmFkZGVkX3RsdnMYAyADKAsyHi5lbnZveS5jb25maWcuY29yZS52My5UbHZFbnRyeSIZCgdWZXJzaW9uEgYKAlYxEAASBgoCVjIQAWIGcHJvdG8z", [file_envoy_config_core_v3_substitution_format_string]);
 
-/**
- * @generated from message envoy.config.core.v3.ProxyProtocolPassThroughTLVs
- */
+/** message envoy.config.core.v3.ProxyProtocolPassThroughTLVs */
 export type ProxyProtocolPassThroughTLVs = Message<"envoy.config.core.v3.ProxyProtocolPassThroughTLVs"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType match_type = 1;
-   */
+  /** envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType match_type = 1 */
   matchType: ProxyProtocolPassThroughTLVs_PassTLVsMatchType;
-
-  /**
-   * @generated from field: repeated uint32 tlv_type = 2;
-   */
+  /** repeated uint32 tlv_type = 2 */
   tlvType: number[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.ProxyProtocolPassThroughTLVs.
- * Use `create(ProxyProtocolPassThroughTLVsSchema)` to create a new message.
- */
 export const ProxyProtocolPassThroughTLVsSchema: GenMessage<ProxyProtocolPassThroughTLVs> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_proxy_protocol, 0);
 
-/**
- * @generated from enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType
- */
+/** enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType */
 export const ProxyProtocolPassThroughTLVs_PassTLVsMatchType = {
-  /**
-   * @generated from enum value: INCLUDE_ALL = 0;
-   */
   INCLUDE_ALL: 0,
-
-  /**
-   * @generated from enum value: INCLUDE = 1;
-   */
   INCLUDE: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType
- */
+/** enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType */
 export type ProxyProtocolPassThroughTLVs_PassTLVsMatchType = (typeof ProxyProtocolPassThroughTLVs_PassTLVsMatchType)[keyof typeof ProxyProtocolPassThroughTLVs_PassTLVsMatchType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType.
- */
 export const ProxyProtocolPassThroughTLVs_PassTLVsMatchTypeSchema: GenEnum<ProxyProtocolPassThroughTLVs_PassTLVsMatchType> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_proxy_protocol, 0, 0);
 
-/**
- * @generated from message envoy.config.core.v3.TlvEntry
- */
+/** message envoy.config.core.v3.TlvEntry */
 export type TlvEntry = Message<"envoy.config.core.v3.TlvEntry"> & {
-  /**
-   * @generated from field: uint32 type = 1;
-   */
+  /** uint32 type = 1 */
   type: number;
-
-  /**
-   * @generated from field: bytes value = 2;
-   */
+  /** bytes value = 2 */
   value: Uint8Array;
-
-  /**
-   * @generated from field: envoy.config.core.v3.SubstitutionFormatString format_string = 3;
-   */
+  /** envoy.config.core.v3.SubstitutionFormatString format_string = 3 */
   formatString?: SubstitutionFormatString | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.TlvEntry.
- * Use `create(TlvEntrySchema)` to create a new message.
- */
 export const TlvEntrySchema: GenMessage<TlvEntry> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_proxy_protocol, 1);
 
-/**
- * @generated from message envoy.config.core.v3.ProxyProtocolConfig
- */
+/** message envoy.config.core.v3.ProxyProtocolConfig */
 export type ProxyProtocolConfig = Message<"envoy.config.core.v3.ProxyProtocolConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ProxyProtocolConfig.Version version = 1;
-   */
+  /** envoy.config.core.v3.ProxyProtocolConfig.Version version = 1 */
   version: ProxyProtocolConfig_Version;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs = 2;
-   */
+  /** envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs = 2 */
   passThroughTlvs?: ProxyProtocolPassThroughTLVs | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TlvEntry added_tlvs = 3;
-   */
+  /** repeated envoy.config.core.v3.TlvEntry added_tlvs = 3 */
   addedTlvs: TlvEntry[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.ProxyProtocolConfig.
- * Use `create(ProxyProtocolConfigSchema)` to create a new message.
- */
 export const ProxyProtocolConfigSchema: GenMessage<ProxyProtocolConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_proxy_protocol, 2);
 
-/**
- * @generated from enum envoy.config.core.v3.ProxyProtocolConfig.Version
- */
+/** enum envoy.config.core.v3.ProxyProtocolConfig.Version */
 export const ProxyProtocolConfig_Version = {
-  /**
-   * @generated from enum value: V1 = 0;
-   */
   V1: 0,
-
-  /**
-   * @generated from enum value: V2 = 1;
-   */
   V2: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.ProxyProtocolConfig.Version
- */
+/** enum envoy.config.core.v3.ProxyProtocolConfig.Version */
 export type ProxyProtocolConfig_Version = (typeof ProxyProtocolConfig_Version)[keyof typeof ProxyProtocolConfig_Version] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.ProxyProtocolConfig.Version.
- */
 export const ProxyProtocolConfig_VersionSchema: GenEnum<ProxyProtocolConfig_Version> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_proxy_protocol, 2, 0);
 

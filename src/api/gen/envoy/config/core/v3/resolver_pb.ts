@@ -6,53 +6,28 @@ import type { Address } from "./address_pb.ts";
 import { file_envoy_config_core_v3_address } from "./address_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/resolver.proto.
- */
 export const file_envoy_config_core_v3_resolver: GenFile = /*@__PURE__*/
   fileDesc("CiNlbnZveS9jb25maWcvY29yZS92My9yZXNvbHZlci5wcm90bxIUZW52b3kuY29uZmlnLmNvcmUudjMiVwoSRG5zUmVzb2x2ZXJPcHRpb25zEh8KF3VzZV90Y3BfZm9yX2Ruc19sb29rdXBzGAEgASgIEiAKGG5vX2RlZmF1bHRfc2VhcmNoX2RvbWFpbhgCIAEoCCKPAQoTRG5zUmVzb2x1dGlvbkNvbmZpZxIwCglyZXNvbHZlcnMYASADKAsyHS5lbnZveS5jb25maWcuY29yZS52My5BZGRyZXNzEkYKFGRuc19yZXNvbHZlcl9vcHRpb25zGAIgASgLMiguZW52b3kuY29uZmlnLmNvcmUudjMuRG5zUmVzb2x2ZXJPcHRpb25zYgZwcm90bzM", [file_envoy_config_core_v3_address]);
 
-/**
- * @generated from message envoy.config.core.v3.DnsResolverOptions
- */
+/** message envoy.config.core.v3.DnsResolverOptions */
 export type DnsResolverOptions = Message<"envoy.config.core.v3.DnsResolverOptions"> & {
-  /**
-   * @generated from field: bool use_tcp_for_dns_lookups = 1;
-   */
+  /** bool use_tcp_for_dns_lookups = 1 */
   useTcpForDnsLookups: boolean;
-
-  /**
-   * @generated from field: bool no_default_search_domain = 2;
-   */
+  /** bool no_default_search_domain = 2 */
   noDefaultSearchDomain: boolean;
 };
 
-/**
- * Describes the message envoy.config.core.v3.DnsResolverOptions.
- * Use `create(DnsResolverOptionsSchema)` to create a new message.
- */
 export const DnsResolverOptionsSchema: GenMessage<DnsResolverOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_resolver, 0);
 
-/**
- * @generated from message envoy.config.core.v3.DnsResolutionConfig
- */
+/** message envoy.config.core.v3.DnsResolutionConfig */
 export type DnsResolutionConfig = Message<"envoy.config.core.v3.DnsResolutionConfig"> & {
-  /**
-   * @generated from field: repeated envoy.config.core.v3.Address resolvers = 1;
-   */
+  /** repeated envoy.config.core.v3.Address resolvers = 1 */
   resolvers: Address[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.DnsResolverOptions dns_resolver_options = 2;
-   */
+  /** envoy.config.core.v3.DnsResolverOptions dns_resolver_options = 2 */
   dnsResolverOptions?: DnsResolverOptions | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.DnsResolutionConfig.
- * Use `create(DnsResolutionConfigSchema)` to create a new message.
- */
 export const DnsResolutionConfigSchema: GenMessage<DnsResolutionConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_resolver, 1);
 

@@ -4,195 +4,95 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/socket_option.proto.
- */
 export const file_envoy_config_core_v3_socket_option: GenFile = /*@__PURE__*/
   fileDesc("CihlbnZveS9jb25maWcvY29yZS92My9zb2NrZXRfb3B0aW9uLnByb3RvEhRlbnZveS5jb25maWcuY29yZS52MyKiBQoMU29ja2V0T3B0aW9uEhMKC2Rlc2NyaXB0aW9uGAEgASgJEg0KBWxldmVsGAIgASgDEgwKBG5hbWUYAyABKAMSEwoJaW50X3ZhbHVlGAQgASgDSAASEwoJYnVmX3ZhbHVlGAUgASgMSAASPQoFc3RhdGUYBiABKA4yLi5lbnZveS5jb25maWcuY29yZS52My5Tb2NrZXRPcHRpb24uU29ja2V0U3RhdGUSOwoEdHlwZRgHIAEoCzItLmVudm95LmNvbmZpZy5jb3JlLnYzLlNvY2tldE9wdGlvbi5Tb2NrZXRUeXBlEkYKCmlwX3ZlcnNpb24YCCABKA4yMi5lbnZveS5jb25maWcuY29yZS52My5Tb2NrZXRPcHRpb24uU29ja2V0SXBWZXJzaW9uGrIBCgpTb2NrZXRUeXBlEkQKBnN0cmVhbRgBIAEoCzI0LmVudm95LmNvbmZpZy5jb3JlLnYzLlNvY2tldE9wdGlvbi5Tb2NrZXRUeXBlLlN0cmVhbRJICghkYXRhZ3JhbRgCIAEoCzI2LmVudm95LmNvbmZpZy5jb3JlLnYzLlNvY2tldE9wdGlvbi5Tb2NrZXRUeXBlLkRhdGFncmFtGggKBlN0cmVhbRoKCghEYXRhZ3JhbSJGCgtTb2NrZXRTdGF0ZRIRCg1TVEFURV9QUkVCSU5EEAASDwoLU1RBVEVfQk9VTkQQARITCg9TVEFURV9MSVNURU5JTkcQAiJsCg9Tb2NrZXRJcFZlcnNpb24SIQodU09DS0VUX0lQX1ZFUlNJT05fVU5TUEVDSUZJRUQQABIaChZTT0NLRVRfSVBfVkVSU0lPTl9JUFY0EAESGgoWU09DS0VUX0lQX1ZFUlNJT05fSVBWNhACQgcKBXZhbHVlIlMKFVNvY2tldE9wdGlvbnNPdmVycmlkZRI6Cg5zb2NrZXRfb3B0aW9ucxgBIAMoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLlNvY2tldE9wdGlvbmIGcHJvdG8z");
 
-/**
- * @generated from message envoy.config.core.v3.SocketOption
- */
+/** message envoy.config.core.v3.SocketOption */
 export type SocketOption = Message<"envoy.config.core.v3.SocketOption"> & {
-  /**
-   * @generated from field: string description = 1;
-   */
+  /** string description = 1 */
   description: string;
-
-  /**
-   * @generated from field: int64 level = 2;
-   */
+  /** int64 level = 2 */
   level: bigint;
-
-  /**
-   * @generated from field: int64 name = 3;
-   */
+  /** int64 name = 3 */
   name: bigint;
-
-  /**
-   * @generated from oneof envoy.config.core.v3.SocketOption.value
-   */
+  /** oneof envoy.config.core.v3.SocketOption.value */
   value: {
-    /**
-     * @generated from field: int64 int_value = 4;
-     */
+    /** int64 int_value = 4 */
     value: bigint;
     case: "intValue";
   } | {
-    /**
-     * @generated from field: bytes buf_value = 5;
-     */
+    /** bytes buf_value = 5 */
     value: Uint8Array;
     case: "bufValue";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.core.v3.SocketOption.SocketState state = 6;
-   */
+  /** envoy.config.core.v3.SocketOption.SocketState state = 6 */
   state: SocketOption_SocketState;
-
-  /**
-   * @generated from field: envoy.config.core.v3.SocketOption.SocketType type = 7;
-   */
+  /** envoy.config.core.v3.SocketOption.SocketType type = 7 */
   type?: SocketOption_SocketType | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.SocketOption.SocketIpVersion ip_version = 8;
-   */
+  /** envoy.config.core.v3.SocketOption.SocketIpVersion ip_version = 8 */
   ipVersion: SocketOption_SocketIpVersion;
 };
 
-/**
- * Describes the message envoy.config.core.v3.SocketOption.
- * Use `create(SocketOptionSchema)` to create a new message.
- */
 export const SocketOptionSchema: GenMessage<SocketOption> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_socket_option, 0);
 
-/**
- * @generated from message envoy.config.core.v3.SocketOption.SocketType
- */
+/** message envoy.config.core.v3.SocketOption.SocketType */
 export type SocketOption_SocketType = Message<"envoy.config.core.v3.SocketOption.SocketType"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.SocketOption.SocketType.Stream stream = 1;
-   */
+  /** envoy.config.core.v3.SocketOption.SocketType.Stream stream = 1 */
   stream?: SocketOption_SocketType_Stream | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.SocketOption.SocketType.Datagram datagram = 2;
-   */
+  /** envoy.config.core.v3.SocketOption.SocketType.Datagram datagram = 2 */
   datagram?: SocketOption_SocketType_Datagram | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.SocketOption.SocketType.
- * Use `create(SocketOption_SocketTypeSchema)` to create a new message.
- */
 export const SocketOption_SocketTypeSchema: GenMessage<SocketOption_SocketType> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_socket_option, 0, 0);
 
-/**
- * @generated from message envoy.config.core.v3.SocketOption.SocketType.Stream
- */
+/** message envoy.config.core.v3.SocketOption.SocketType.Stream */
 export type SocketOption_SocketType_Stream = Message<"envoy.config.core.v3.SocketOption.SocketType.Stream"> & {
 };
 
-/**
- * Describes the message envoy.config.core.v3.SocketOption.SocketType.Stream.
- * Use `create(SocketOption_SocketType_StreamSchema)` to create a new message.
- */
 export const SocketOption_SocketType_StreamSchema: GenMessage<SocketOption_SocketType_Stream> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_socket_option, 0, 0, 0);
 
-/**
- * @generated from message envoy.config.core.v3.SocketOption.SocketType.Datagram
- */
+/** message envoy.config.core.v3.SocketOption.SocketType.Datagram */
 export type SocketOption_SocketType_Datagram = Message<"envoy.config.core.v3.SocketOption.SocketType.Datagram"> & {
 };
 
-/**
- * Describes the message envoy.config.core.v3.SocketOption.SocketType.Datagram.
- * Use `create(SocketOption_SocketType_DatagramSchema)` to create a new message.
- */
 export const SocketOption_SocketType_DatagramSchema: GenMessage<SocketOption_SocketType_Datagram> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_socket_option, 0, 0, 1);
 
-/**
- * @generated from enum envoy.config.core.v3.SocketOption.SocketState
- */
+/** enum envoy.config.core.v3.SocketOption.SocketState */
 export const SocketOption_SocketState = {
-  /**
-   * @generated from enum value: STATE_PREBIND = 0;
-   */
   STATE_PREBIND: 0,
-
-  /**
-   * @generated from enum value: STATE_BOUND = 1;
-   */
   STATE_BOUND: 1,
-
-  /**
-   * @generated from enum value: STATE_LISTENING = 2;
-   */
   STATE_LISTENING: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.SocketOption.SocketState
- */
+/** enum envoy.config.core.v3.SocketOption.SocketState */
 export type SocketOption_SocketState = (typeof SocketOption_SocketState)[keyof typeof SocketOption_SocketState] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.SocketOption.SocketState.
- */
 export const SocketOption_SocketStateSchema: GenEnum<SocketOption_SocketState> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_socket_option, 0, 0);
 
-/**
- * @generated from enum envoy.config.core.v3.SocketOption.SocketIpVersion
- */
+/** enum envoy.config.core.v3.SocketOption.SocketIpVersion */
 export const SocketOption_SocketIpVersion = {
-  /**
-   * @generated from enum value: SOCKET_IP_VERSION_UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: SOCKET_IP_VERSION_IPV4 = 1;
-   */
   IPV4: 1,
-
-  /**
-   * @generated from enum value: SOCKET_IP_VERSION_IPV6 = 2;
-   */
   IPV6: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.core.v3.SocketOption.SocketIpVersion
- */
+/** enum envoy.config.core.v3.SocketOption.SocketIpVersion */
 export type SocketOption_SocketIpVersion = (typeof SocketOption_SocketIpVersion)[keyof typeof SocketOption_SocketIpVersion] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.core.v3.SocketOption.SocketIpVersion.
- */
 export const SocketOption_SocketIpVersionSchema: GenEnum<SocketOption_SocketIpVersion> = /*@__PURE__*/
   enumDesc(file_envoy_config_core_v3_socket_option, 0, 1);
 
-/**
- * @generated from message envoy.config.core.v3.SocketOptionsOverride
- */
+/** message envoy.config.core.v3.SocketOptionsOverride */
 export type SocketOptionsOverride = Message<"envoy.config.core.v3.SocketOptionsOverride"> & {
-  /**
-   * @generated from field: repeated envoy.config.core.v3.SocketOption socket_options = 1;
-   */
+  /** repeated envoy.config.core.v3.SocketOption socket_options = 1 */
   socketOptions: SocketOption[];
 };
 
-/**
- * Describes the message envoy.config.core.v3.SocketOptionsOverride.
- * Use `create(SocketOptionsOverrideSchema)` to create a new message.
- */
 export const SocketOptionsOverrideSchema: GenMessage<SocketOptionsOverride> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_socket_option, 1);
 

@@ -9,81 +9,44 @@ import { file_envoy_config_core_v3_extension } from "./extension_pb.ts";
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/core/v3/substitution_format_string.proto.
- */
 export const file_envoy_config_core_v3_substitution_format_string: GenFile = /*@__PURE__*/
   fileDesc("CjVlbnZveS9jb25maWcvY29yZS92My9zdWJzdGl0dXRpb25fZm9ybWF0X3N0cmluZy5wcm90bxIUZW52b3kuY29uZmlnLmNvcmUudjMiLAoRSnNvbkZvcm1hdE9wdGlvbnMSFwoPc29ydF9wcm9wZXJ0aWVzGAEgASgIIuICChhTdWJzdGl0dXRpb25Gb3JtYXRTdHJpbmcSFQoLdGV4dF9mb3JtYXQYASABKAlIABIuCgtqc29uX2Zvcm1hdBgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RIABI+ChJ0ZXh0X2Zvcm1hdF9zb3VyY2UYBSABKAsyIC5lbnZveS5jb25maWcuY29yZS52My5EYXRhU291cmNlSAASGQoRb21pdF9lbXB0eV92YWx1ZXMYAyABKAgSFAoMY29udGVudF90eXBlGAQgASgJEj4KCmZvcm1hdHRlcnMYBiADKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxJEChNqc29uX2Zvcm1hdF9vcHRpb25zGAcgASgLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSnNvbkZvcm1hdE9wdGlvbnNCCAoGZm9ybWF0YgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension, file_google_protobuf_struct]);
 
-/**
- * @generated from message envoy.config.core.v3.JsonFormatOptions
- */
+/** message envoy.config.core.v3.JsonFormatOptions */
 export type JsonFormatOptions = Message<"envoy.config.core.v3.JsonFormatOptions"> & {
-  /**
-   * @generated from field: bool sort_properties = 1;
-   */
+  /** bool sort_properties = 1 */
   sortProperties: boolean;
 };
 
-/**
- * Describes the message envoy.config.core.v3.JsonFormatOptions.
- * Use `create(JsonFormatOptionsSchema)` to create a new message.
- */
 export const JsonFormatOptionsSchema: GenMessage<JsonFormatOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_substitution_format_string, 0);
 
-/**
- * @generated from message envoy.config.core.v3.SubstitutionFormatString
- */
+/** message envoy.config.core.v3.SubstitutionFormatString */
 export type SubstitutionFormatString = Message<"envoy.config.core.v3.SubstitutionFormatString"> & {
-  /**
-   * @generated from oneof envoy.config.core.v3.SubstitutionFormatString.format
-   */
+  /** oneof envoy.config.core.v3.SubstitutionFormatString.format */
   format: {
-    /**
-     * @generated from field: string text_format = 1;
-     */
+    /** string text_format = 1 */
     value: string;
     case: "textFormat";
   } | {
-    /**
-     * @generated from field: google.protobuf.Struct json_format = 2;
-     */
+    /** google.protobuf.Struct json_format = 2 */
     value: JsonObject;
     case: "jsonFormat";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.DataSource text_format_source = 5;
-     */
+    /** envoy.config.core.v3.DataSource text_format_source = 5 */
     value: DataSource;
     case: "textFormatSource";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool omit_empty_values = 3;
-   */
+  /** bool omit_empty_values = 3 */
   omitEmptyValues: boolean;
-
-  /**
-   * @generated from field: string content_type = 4;
-   */
+  /** string content_type = 4 */
   contentType: string;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig formatters = 6;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig formatters = 6 */
   formatters: TypedExtensionConfig[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.JsonFormatOptions json_format_options = 7;
-   */
+  /** envoy.config.core.v3.JsonFormatOptions json_format_options = 7 */
   jsonFormatOptions?: JsonFormatOptions | undefined;
 };
 
-/**
- * Describes the message envoy.config.core.v3.SubstitutionFormatString.
- * Use `create(SubstitutionFormatStringSchema)` to create a new message.
- */
 export const SubstitutionFormatStringSchema: GenMessage<SubstitutionFormatString> = /*@__PURE__*/
   messageDesc(file_envoy_config_core_v3_substitution_format_string, 1);
 

@@ -13,237 +13,119 @@ import { file_envoy_config_core_v3_health_check } from "../../core/v3/health_che
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/endpoint/v3/endpoint_components.proto.
- */
 export const file_envoy_config_endpoint_v3_endpoint_components: GenFile = /*@__PURE__*/
   fileDesc("CjJlbnZveS9jb25maWcvZW5kcG9pbnQvdjMvZW5kcG9pbnRfY29tcG9uZW50cy5wcm90bxIYZW52b3kuY29uZmlnLmVuZHBvaW50LnYzIuUDCghFbmRwb2ludBIuCgdhZGRyZXNzGAEgASgLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzcxJRChNoZWFsdGhfY2hlY2tfY29uZmlnGAIgASgLMjQuZW52b3kuY29uZmlnLmVuZHBvaW50LnYzLkVuZHBvaW50LkhlYWx0aENoZWNrQ29uZmlnEhAKCGhvc3RuYW1lGAMgASgJElIKFGFkZGl0aW9uYWxfYWRkcmVzc2VzGAQgAygLMjQuZW52b3kuY29uZmlnLmVuZHBvaW50LnYzLkVuZHBvaW50LkFkZGl0aW9uYWxBZGRyZXNzEhoKEm9ic2VydmFiaWxpdHlfbmFtZRgFIAEoCRqOAQoRSGVhbHRoQ2hlY2tDb25maWcSEgoKcG9ydF92YWx1ZRgBIAEoDRIQCghob3N0bmFtZRgCIAEoCRIuCgdhZGRyZXNzGAMgASgLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzcxIjChtkaXNhYmxlX2FjdGl2ZV9oZWFsdGhfY2hlY2sYBCABKAgaQwoRQWRkaXRpb25hbEFkZHJlc3MSLgoHYWRkcmVzcxgBIAEoCzIdLmVudm95LmNvbmZpZy5jb3JlLnYzLkFkZHJlc3MimgIKCkxiRW5kcG9pbnQSNgoIZW5kcG9pbnQYASABKAsyIi5lbnZveS5jb25maWcuZW5kcG9pbnQudjMuRW5kcG9pbnRIABIXCg1lbmRwb2ludF9uYW1lGAUgASgJSAASOQoNaGVhbHRoX3N0YXR1cxgCIAEoDjIiLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWx0aFN0YXR1cxIwCghtZXRhZGF0YRgDIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhEjsKFWxvYWRfYmFsYW5jaW5nX3dlaWdodBgEIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZUIRCg9ob3N0X2lkZW50aWZpZXIicgoZTGVkc0NsdXN0ZXJMb2NhbGl0eUNvbmZpZxI3CgtsZWRzX2NvbmZpZxgBIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLkNvbmZpZ1NvdXJjZRIcChRsZWRzX2NvbGxlY3Rpb25fbmFtZRgCIAEoCSLOBAoTTG9jYWxpdHlMYkVuZHBvaW50cxIwCghsb2NhbGl0eRgBIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLkxvY2FsaXR5EjAKCG1ldGFkYXRhGAkgASgLMh4uZW52b3kuY29uZmlnLmNvcmUudjMuTWV0YWRhdGESOgoMbGJfZW5kcG9pbnRzGAIgAygLMiQuZW52b3kuY29uZmlnLmVuZHBvaW50LnYzLkxiRW5kcG9pbnQSXwoXbG9hZF9iYWxhbmNlcl9lbmRwb2ludHMYByABKAsyPC5lbnZveS5jb25maWcuZW5kcG9pbnQudjMuTG9jYWxpdHlMYkVuZHBvaW50cy5MYkVuZHBvaW50TGlzdEgAElsKHGxlZHNfY2x1c3Rlcl9sb2NhbGl0eV9jb25maWcYCCABKAsyMy5lbnZveS5jb25maWcuZW5kcG9pbnQudjMuTGVkc0NsdXN0ZXJMb2NhbGl0eUNvbmZpZ0gAEjsKFWxvYWRfYmFsYW5jaW5nX3dlaWdodBgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIQCghwcmlvcml0eRgFIAEoDRIvCglwcm94aW1pdHkYBiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUaTAoOTGJFbmRwb2ludExpc3QSOgoMbGJfZW5kcG9pbnRzGAEgAygLMiQuZW52b3kuY29uZmlnLmVuZHBvaW50LnYzLkxiRW5kcG9pbnRCCwoJbGJfY29uZmlnYgZwcm90bzM", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_health_check, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.endpoint.v3.Endpoint
- */
+/** message envoy.config.endpoint.v3.Endpoint */
 export type Endpoint = Message<"envoy.config.endpoint.v3.Endpoint"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Address address = 1;
-   */
+  /** envoy.config.core.v3.Address address = 1 */
   address?: Address | undefined;
-
-  /**
-   * @generated from field: envoy.config.endpoint.v3.Endpoint.HealthCheckConfig health_check_config = 2;
-   */
+  /** envoy.config.endpoint.v3.Endpoint.HealthCheckConfig health_check_config = 2 */
   healthCheckConfig?: Endpoint_HealthCheckConfig | undefined;
-
-  /**
-   * @generated from field: string hostname = 3;
-   */
+  /** string hostname = 3 */
   hostname: string;
-
-  /**
-   * @generated from field: repeated envoy.config.endpoint.v3.Endpoint.AdditionalAddress additional_addresses = 4;
-   */
+  /** repeated envoy.config.endpoint.v3.Endpoint.AdditionalAddress additional_addresses = 4 */
   additionalAddresses: Endpoint_AdditionalAddress[];
-
-  /**
-   * @generated from field: string observability_name = 5;
-   */
+  /** string observability_name = 5 */
   observabilityName: string;
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.Endpoint.
- * Use `create(EndpointSchema)` to create a new message.
- */
 export const EndpointSchema: GenMessage<Endpoint> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 0);
 
-/**
- * @generated from message envoy.config.endpoint.v3.Endpoint.HealthCheckConfig
- */
+/** message envoy.config.endpoint.v3.Endpoint.HealthCheckConfig */
 export type Endpoint_HealthCheckConfig = Message<"envoy.config.endpoint.v3.Endpoint.HealthCheckConfig"> & {
-  /**
-   * @generated from field: uint32 port_value = 1;
-   */
+  /** uint32 port_value = 1 */
   portValue: number;
-
-  /**
-   * @generated from field: string hostname = 2;
-   */
+  /** string hostname = 2 */
   hostname: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Address address = 3;
-   */
+  /** envoy.config.core.v3.Address address = 3 */
   address?: Address | undefined;
-
-  /**
-   * @generated from field: bool disable_active_health_check = 4;
-   */
+  /** bool disable_active_health_check = 4 */
   disableActiveHealthCheck: boolean;
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.Endpoint.HealthCheckConfig.
- * Use `create(Endpoint_HealthCheckConfigSchema)` to create a new message.
- */
 export const Endpoint_HealthCheckConfigSchema: GenMessage<Endpoint_HealthCheckConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 0, 0);
 
-/**
- * @generated from message envoy.config.endpoint.v3.Endpoint.AdditionalAddress
- */
+/** message envoy.config.endpoint.v3.Endpoint.AdditionalAddress */
 export type Endpoint_AdditionalAddress = Message<"envoy.config.endpoint.v3.Endpoint.AdditionalAddress"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Address address = 1;
-   */
+  /** envoy.config.core.v3.Address address = 1 */
   address?: Address | undefined;
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.Endpoint.AdditionalAddress.
- * Use `create(Endpoint_AdditionalAddressSchema)` to create a new message.
- */
 export const Endpoint_AdditionalAddressSchema: GenMessage<Endpoint_AdditionalAddress> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 0, 1);
 
-/**
- * @generated from message envoy.config.endpoint.v3.LbEndpoint
- */
+/** message envoy.config.endpoint.v3.LbEndpoint */
 export type LbEndpoint = Message<"envoy.config.endpoint.v3.LbEndpoint"> & {
-  /**
-   * @generated from oneof envoy.config.endpoint.v3.LbEndpoint.host_identifier
-   */
+  /** oneof envoy.config.endpoint.v3.LbEndpoint.host_identifier */
   hostIdentifier: {
-    /**
-     * @generated from field: envoy.config.endpoint.v3.Endpoint endpoint = 1;
-     */
+    /** envoy.config.endpoint.v3.Endpoint endpoint = 1 */
     value: Endpoint;
     case: "endpoint";
   } | {
-    /**
-     * @generated from field: string endpoint_name = 5;
-     */
+    /** string endpoint_name = 5 */
     value: string;
     case: "endpointName";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.core.v3.HealthStatus health_status = 2;
-   */
+  /** envoy.config.core.v3.HealthStatus health_status = 2 */
   healthStatus: HealthStatus;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 3;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 3 */
   metadata?: Metadata | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value load_balancing_weight = 4;
-   */
+  /** google.protobuf.UInt32Value load_balancing_weight = 4 */
   loadBalancingWeight?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.LbEndpoint.
- * Use `create(LbEndpointSchema)` to create a new message.
- */
 export const LbEndpointSchema: GenMessage<LbEndpoint> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 1);
 
-/**
- * @generated from message envoy.config.endpoint.v3.LedsClusterLocalityConfig
- */
+/** message envoy.config.endpoint.v3.LedsClusterLocalityConfig */
 export type LedsClusterLocalityConfig = Message<"envoy.config.endpoint.v3.LedsClusterLocalityConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource leds_config = 1;
-   */
+  /** envoy.config.core.v3.ConfigSource leds_config = 1 */
   ledsConfig?: ConfigSource | undefined;
-
-  /**
-   * @generated from field: string leds_collection_name = 2;
-   */
+  /** string leds_collection_name = 2 */
   ledsCollectionName: string;
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.LedsClusterLocalityConfig.
- * Use `create(LedsClusterLocalityConfigSchema)` to create a new message.
- */
 export const LedsClusterLocalityConfigSchema: GenMessage<LedsClusterLocalityConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 2);
 
-/**
- * @generated from message envoy.config.endpoint.v3.LocalityLbEndpoints
- */
+/** message envoy.config.endpoint.v3.LocalityLbEndpoints */
 export type LocalityLbEndpoints = Message<"envoy.config.endpoint.v3.LocalityLbEndpoints"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Locality locality = 1;
-   */
+  /** envoy.config.core.v3.Locality locality = 1 */
   locality?: Locality | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 9;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 9 */
   metadata?: Metadata | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.endpoint.v3.LbEndpoint lb_endpoints = 2;
-   */
+  /** repeated envoy.config.endpoint.v3.LbEndpoint lb_endpoints = 2 */
   lbEndpoints: LbEndpoint[];
-
-  /**
-   * @generated from oneof envoy.config.endpoint.v3.LocalityLbEndpoints.lb_config
-   */
+  /** oneof envoy.config.endpoint.v3.LocalityLbEndpoints.lb_config */
   lbConfig: {
-    /**
-     * @generated from field: envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList load_balancer_endpoints = 7;
-     */
+    /** envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList load_balancer_endpoints = 7 */
     value: LocalityLbEndpoints_LbEndpointList;
     case: "loadBalancerEndpoints";
   } | {
-    /**
-     * @generated from field: envoy.config.endpoint.v3.LedsClusterLocalityConfig leds_cluster_locality_config = 8;
-     */
+    /** envoy.config.endpoint.v3.LedsClusterLocalityConfig leds_cluster_locality_config = 8 */
     value: LedsClusterLocalityConfig;
     case: "ledsClusterLocalityConfig";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value load_balancing_weight = 3;
-   */
+  /** google.protobuf.UInt32Value load_balancing_weight = 3 */
   loadBalancingWeight?: number | undefined;
-
-  /**
-   * @generated from field: uint32 priority = 5;
-   */
+  /** uint32 priority = 5 */
   priority: number;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value proximity = 6;
-   */
+  /** google.protobuf.UInt32Value proximity = 6 */
   proximity?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.LocalityLbEndpoints.
- * Use `create(LocalityLbEndpointsSchema)` to create a new message.
- */
 export const LocalityLbEndpointsSchema: GenMessage<LocalityLbEndpoints> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 3);
 
-/**
- * @generated from message envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList
- */
+/** message envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList */
 export type LocalityLbEndpoints_LbEndpointList = Message<"envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList"> & {
-  /**
-   * @generated from field: repeated envoy.config.endpoint.v3.LbEndpoint lb_endpoints = 1;
-   */
+  /** repeated envoy.config.endpoint.v3.LbEndpoint lb_endpoints = 1 */
   lbEndpoints: LbEndpoint[];
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList.
- * Use `create(LocalityLbEndpoints_LbEndpointListSchema)` to create a new message.
- */
 export const LocalityLbEndpoints_LbEndpointListSchema: GenMessage<LocalityLbEndpoints_LbEndpointList> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint_components, 3, 0);
 

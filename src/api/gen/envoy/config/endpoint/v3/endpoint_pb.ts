@@ -10,95 +10,47 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/endpoint/v3/endpoint.proto.
- */
 export const file_envoy_config_endpoint_v3_endpoint: GenFile = /*@__PURE__*/
   fileDesc("CidlbnZveS9jb25maWcvZW5kcG9pbnQvdjMvZW5kcG9pbnQucHJvdG8SGGVudm95LmNvbmZpZy5lbmRwb2ludC52MyLPBQoVQ2x1c3RlckxvYWRBc3NpZ25tZW50EhQKDGNsdXN0ZXJfbmFtZRgBIAEoCRJACgllbmRwb2ludHMYAiADKAsyLS5lbnZveS5jb25maWcuZW5kcG9pbnQudjMuTG9jYWxpdHlMYkVuZHBvaW50cxJcCg9uYW1lZF9lbmRwb2ludHMYBSADKAsyQy5lbnZveS5jb25maWcuZW5kcG9pbnQudjMuQ2x1c3RlckxvYWRBc3NpZ25tZW50Lk5hbWVkRW5kcG9pbnRzRW50cnkSRgoGcG9saWN5GAQgASgLMjYuZW52b3kuY29uZmlnLmVuZHBvaW50LnYzLkNsdXN0ZXJMb2FkQXNzaWdubWVudC5Qb2xpY3ka3AIKBlBvbGljeRJbCg5kcm9wX292ZXJsb2FkcxgCIAMoCzJDLmVudm95LmNvbmZpZy5lbmRwb2ludC52My5DbHVzdGVyTG9hZEFzc2lnbm1lbnQuUG9saWN5LkRyb3BPdmVybG9hZBI9ChdvdmVycHJvdmlzaW9uaW5nX2ZhY3RvchgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRI3ChRlbmRwb2ludF9zdGFsZV9hZnRlchgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIgChh3ZWlnaHRlZF9wcmlvcml0eV9oZWFsdGgYBiABKAgaWwoMRHJvcE92ZXJsb2FkEhAKCGNhdGVnb3J5GAEgASgJEjkKD2Ryb3BfcGVyY2VudGFnZRgCIAEoCzIgLmVudm95LnR5cGUudjMuRnJhY3Rpb25hbFBlcmNlbnQaWQoTTmFtZWRFbmRwb2ludHNFbnRyeRILCgNrZXkYASABKAkSMQoFdmFsdWUYAiABKAsyIi5lbnZveS5jb25maWcuZW5kcG9pbnQudjMuRW5kcG9pbnQ6AjgBYgZwcm90bzM", [file_envoy_config_endpoint_v3_endpoint_components, file_envoy_type_v3_percent, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.endpoint.v3.ClusterLoadAssignment
- */
+/** message envoy.config.endpoint.v3.ClusterLoadAssignment */
 export type ClusterLoadAssignment = Message<"envoy.config.endpoint.v3.ClusterLoadAssignment"> & {
-  /**
-   * @generated from field: string cluster_name = 1;
-   */
+  /** string cluster_name = 1 */
   clusterName: string;
-
-  /**
-   * @generated from field: repeated envoy.config.endpoint.v3.LocalityLbEndpoints endpoints = 2;
-   */
+  /** repeated envoy.config.endpoint.v3.LocalityLbEndpoints endpoints = 2 */
   endpoints: LocalityLbEndpoints[];
-
-  /**
-   * @generated from field: map<string, envoy.config.endpoint.v3.Endpoint> named_endpoints = 5;
-   */
+  /** map<string, envoy.config.endpoint.v3.Endpoint> named_endpoints = 5 */
   namedEndpoints: { [key: string]: Endpoint };
-
-  /**
-   * @generated from field: envoy.config.endpoint.v3.ClusterLoadAssignment.Policy policy = 4;
-   */
+  /** envoy.config.endpoint.v3.ClusterLoadAssignment.Policy policy = 4 */
   policy?: ClusterLoadAssignment_Policy | undefined;
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.ClusterLoadAssignment.
- * Use `create(ClusterLoadAssignmentSchema)` to create a new message.
- */
 export const ClusterLoadAssignmentSchema: GenMessage<ClusterLoadAssignment> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint, 0);
 
-/**
- * @generated from message envoy.config.endpoint.v3.ClusterLoadAssignment.Policy
- */
+/** message envoy.config.endpoint.v3.ClusterLoadAssignment.Policy */
 export type ClusterLoadAssignment_Policy = Message<"envoy.config.endpoint.v3.ClusterLoadAssignment.Policy"> & {
-  /**
-   * @generated from field: repeated envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload drop_overloads = 2;
-   */
+  /** repeated envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload drop_overloads = 2 */
   dropOverloads: ClusterLoadAssignment_Policy_DropOverload[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value overprovisioning_factor = 3;
-   */
+  /** google.protobuf.UInt32Value overprovisioning_factor = 3 */
   overprovisioningFactor?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration endpoint_stale_after = 4;
-   */
+  /** google.protobuf.Duration endpoint_stale_after = 4 */
   endpointStaleAfter?: Duration | undefined;
-
-  /**
-   * @generated from field: bool weighted_priority_health = 6;
-   */
+  /** bool weighted_priority_health = 6 */
   weightedPriorityHealth: boolean;
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.
- * Use `create(ClusterLoadAssignment_PolicySchema)` to create a new message.
- */
 export const ClusterLoadAssignment_PolicySchema: GenMessage<ClusterLoadAssignment_Policy> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint, 0, 0);
 
-/**
- * @generated from message envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload
- */
+/** message envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload */
 export type ClusterLoadAssignment_Policy_DropOverload = Message<"envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload"> & {
-  /**
-   * @generated from field: string category = 1;
-   */
+  /** string category = 1 */
   category: string;
-
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent drop_percentage = 2;
-   */
+  /** envoy.type.v3.FractionalPercent drop_percentage = 2 */
   dropPercentage?: FractionalPercent | undefined;
 };
 
-/**
- * Describes the message envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload.
- * Use `create(ClusterLoadAssignment_Policy_DropOverloadSchema)` to create a new message.
- */
 export const ClusterLoadAssignment_Policy_DropOverloadSchema: GenMessage<ClusterLoadAssignment_Policy_DropOverload> = /*@__PURE__*/
   messageDesc(file_envoy_config_endpoint_v3_endpoint, 0, 0, 0);
 

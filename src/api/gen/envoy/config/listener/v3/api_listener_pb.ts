@@ -6,26 +6,15 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/listener/v3/api_listener.proto.
- */
 export const file_envoy_config_listener_v3_api_listener: GenFile = /*@__PURE__*/
   fileDesc("CitlbnZveS9jb25maWcvbGlzdGVuZXIvdjMvYXBpX2xpc3RlbmVyLnByb3RvEhhlbnZveS5jb25maWcubGlzdGVuZXIudjMiOQoLQXBpTGlzdGVuZXISKgoMYXBpX2xpc3RlbmVyGAEgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueWIGcHJvdG8z", [file_google_protobuf_any]);
 
-/**
- * @generated from message envoy.config.listener.v3.ApiListener
- */
+/** message envoy.config.listener.v3.ApiListener */
 export type ApiListener = Message<"envoy.config.listener.v3.ApiListener"> & {
-  /**
-   * @generated from field: google.protobuf.Any api_listener = 1;
-   */
+  /** google.protobuf.Any api_listener = 1 */
   apiListener?: Any | undefined;
 };
 
-/**
- * Describes the message envoy.config.listener.v3.ApiListener.
- * Use `create(ApiListenerSchema)` to create a new message.
- */
 export const ApiListenerSchema: GenMessage<ApiListener> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_api_listener, 0);
 

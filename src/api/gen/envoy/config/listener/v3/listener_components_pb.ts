@@ -14,291 +14,147 @@ import type { Any, Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/listener/v3/listener_components.proto.
- */
 export const file_envoy_config_listener_v3_listener_components: GenFile = /*@__PURE__*/
   fileDesc("CjJlbnZveS9jb25maWcvbGlzdGVuZXIvdjMvbGlzdGVuZXJfY29tcG9uZW50cy5wcm90bxIYZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzIpwBCgZGaWx0ZXISDAoEbmFtZRgBIAEoCRIsCgx0eXBlZF9jb25maWcYBCABKAsyFC5nb29nbGUucHJvdG9idWYuQW55SAASRwoQY29uZmlnX2Rpc2NvdmVyeRgFIAEoCzIrLmVudm95LmNvbmZpZy5jb3JlLnYzLkV4dGVuc2lvbkNvbmZpZ1NvdXJjZUgAQg0KC2NvbmZpZ190eXBlItYEChBGaWx0ZXJDaGFpbk1hdGNoEjYKEGRlc3RpbmF0aW9uX3BvcnQYCCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSNgoNcHJlZml4X3JhbmdlcxgDIAMoCzIfLmVudm95LmNvbmZpZy5jb3JlLnYzLkNpZHJSYW5nZRIWCg5hZGRyZXNzX3N1ZmZpeBgEIAEoCRIwCgpzdWZmaXhfbGVuGAUgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEkQKG2RpcmVjdF9zb3VyY2VfcHJlZml4X3JhbmdlcxgNIAMoCzIfLmVudm95LmNvbmZpZy5jb3JlLnYzLkNpZHJSYW5nZRJUCgtzb3VyY2VfdHlwZRgMIAEoDjI/LmVudm95LmNvbmZpZy5saXN0ZW5lci52My5GaWx0ZXJDaGFpbk1hdGNoLkNvbm5lY3Rpb25Tb3VyY2VUeXBlEj0KFHNvdXJjZV9wcmVmaXhfcmFuZ2VzGAYgAygLMh8uZW52b3kuY29uZmlnLmNvcmUudjMuQ2lkclJhbmdlEhQKDHNvdXJjZV9wb3J0cxgHIAMoDRIUCgxzZXJ2ZXJfbmFtZXMYCyADKAkSGgoSdHJhbnNwb3J0X3Byb3RvY29sGAkgASgJEh0KFWFwcGxpY2F0aW9uX3Byb3RvY29scxgKIAMoCSJGChRDb25uZWN0aW9uU291cmNlVHlwZRIHCgNBTlkQABIXChNTQU1FX0lQX09SX0xPT1BCQUNLEAESDAoIRVhURVJOQUwQAiKDAwoLRmlsdGVyQ2hhaW4SRgoSZmlsdGVyX2NoYWluX21hdGNoGAEgASgLMiouZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkZpbHRlckNoYWluTWF0Y2gSMQoHZmlsdGVycxgDIAMoCzIgLmVudm95LmNvbmZpZy5saXN0ZW5lci52My5GaWx0ZXISMwoPdXNlX3Byb3h5X3Byb3RvGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIwCghtZXRhZGF0YRgFIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhEj8KEHRyYW5zcG9ydF9zb2NrZXQYBiABKAsyJS5lbnZveS5jb25maWcuY29yZS52My5UcmFuc3BvcnRTb2NrZXQSQwogdHJhbnNwb3J0X3NvY2tldF9jb25uZWN0X3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDAoEbmFtZRgHIAEoCSLcAwohTGlzdGVuZXJGaWx0ZXJDaGFpbk1hdGNoUHJlZGljYXRlElgKCG9yX21hdGNoGAEgASgLMkQuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkxpc3RlbmVyRmlsdGVyQ2hhaW5NYXRjaFByZWRpY2F0ZS5NYXRjaFNldEgAElkKCWFuZF9tYXRjaBgCIAEoCzJELmVudm95LmNvbmZpZy5saXN0ZW5lci52My5MaXN0ZW5lckZpbHRlckNoYWluTWF0Y2hQcmVkaWNhdGUuTWF0Y2hTZXRIABJQCglub3RfbWF0Y2gYAyABKAsyOy5lbnZveS5jb25maWcubGlzdGVuZXIudjMuTGlzdGVuZXJGaWx0ZXJDaGFpbk1hdGNoUHJlZGljYXRlSAASEwoJYW55X21hdGNoGAQgASgISAASOwoWZGVzdGluYXRpb25fcG9ydF9yYW5nZRgFIAEoCzIZLmVudm95LnR5cGUudjMuSW50MzJSYW5nZUgAGlYKCE1hdGNoU2V0EkoKBXJ1bGVzGAEgAygLMjsuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkxpc3RlbmVyRmlsdGVyQ2hhaW5NYXRjaFByZWRpY2F0ZUIGCgRydWxlIvoBCg5MaXN0ZW5lckZpbHRlchIMCgRuYW1lGAEgASgJEiwKDHR5cGVkX2NvbmZpZxgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnlIABJHChBjb25maWdfZGlzY292ZXJ5GAUgASgLMisuZW52b3kuY29uZmlnLmNvcmUudjMuRXh0ZW5zaW9uQ29uZmlnU291cmNlSAASVAoPZmlsdGVyX2Rpc2FibGVkGAQgASgLMjsuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkxpc3RlbmVyRmlsdGVyQ2hhaW5NYXRjaFByZWRpY2F0ZUINCgtjb25maWdfdHlwZWIGcHJvdG8z", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_type_v3_range, file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.listener.v3.Filter
- */
+/** message envoy.config.listener.v3.Filter */
 export type Filter = Message<"envoy.config.listener.v3.Filter"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.listener.v3.Filter.config_type
-   */
+  /** oneof envoy.config.listener.v3.Filter.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 4;
-     */
+    /** google.protobuf.Any typed_config = 4 */
     value: Any;
     case: "typedConfig";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.ExtensionConfigSource config_discovery = 5;
-     */
+    /** envoy.config.core.v3.ExtensionConfigSource config_discovery = 5 */
     value: ExtensionConfigSource;
     case: "configDiscovery";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.listener.v3.Filter.
- * Use `create(FilterSchema)` to create a new message.
- */
 export const FilterSchema: GenMessage<Filter> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener_components, 0);
 
-/**
- * @generated from message envoy.config.listener.v3.FilterChainMatch
- */
+/** message envoy.config.listener.v3.FilterChainMatch */
 export type FilterChainMatch = Message<"envoy.config.listener.v3.FilterChainMatch"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value destination_port = 8;
-   */
+  /** google.protobuf.UInt32Value destination_port = 8 */
   destinationPort?: number | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.CidrRange prefix_ranges = 3;
-   */
+  /** repeated envoy.config.core.v3.CidrRange prefix_ranges = 3 */
   prefixRanges: CidrRange[];
-
-  /**
-   * @generated from field: string address_suffix = 4;
-   */
+  /** string address_suffix = 4 */
   addressSuffix: string;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value suffix_len = 5;
-   */
+  /** google.protobuf.UInt32Value suffix_len = 5 */
   suffixLen?: number | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.CidrRange direct_source_prefix_ranges = 13;
-   */
+  /** repeated envoy.config.core.v3.CidrRange direct_source_prefix_ranges = 13 */
   directSourcePrefixRanges: CidrRange[];
-
-  /**
-   * @generated from field: envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType source_type = 12;
-   */
+  /** envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType source_type = 12 */
   sourceType: FilterChainMatch_ConnectionSourceType;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.CidrRange source_prefix_ranges = 6;
-   */
+  /** repeated envoy.config.core.v3.CidrRange source_prefix_ranges = 6 */
   sourcePrefixRanges: CidrRange[];
-
-  /**
-   * @generated from field: repeated uint32 source_ports = 7;
-   */
+  /** repeated uint32 source_ports = 7 */
   sourcePorts: number[];
-
-  /**
-   * @generated from field: repeated string server_names = 11;
-   */
+  /** repeated string server_names = 11 */
   serverNames: string[];
-
-  /**
-   * @generated from field: string transport_protocol = 9;
-   */
+  /** string transport_protocol = 9 */
   transportProtocol: string;
-
-  /**
-   * @generated from field: repeated string application_protocols = 10;
-   */
+  /** repeated string application_protocols = 10 */
   applicationProtocols: string[];
 };
 
-/**
- * Describes the message envoy.config.listener.v3.FilterChainMatch.
- * Use `create(FilterChainMatchSchema)` to create a new message.
- */
 export const FilterChainMatchSchema: GenMessage<FilterChainMatch> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener_components, 1);
 
-/**
- * @generated from enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType
- */
+/** enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType */
 export const FilterChainMatch_ConnectionSourceType = {
-  /**
-   * @generated from enum value: ANY = 0;
-   */
   ANY: 0,
-
-  /**
-   * @generated from enum value: SAME_IP_OR_LOOPBACK = 1;
-   */
   SAME_IP_OR_LOOPBACK: 1,
-
-  /**
-   * @generated from enum value: EXTERNAL = 2;
-   */
   EXTERNAL: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType
- */
+/** enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType */
 export type FilterChainMatch_ConnectionSourceType = (typeof FilterChainMatch_ConnectionSourceType)[keyof typeof FilterChainMatch_ConnectionSourceType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType.
- */
 export const FilterChainMatch_ConnectionSourceTypeSchema: GenEnum<FilterChainMatch_ConnectionSourceType> = /*@__PURE__*/
   enumDesc(file_envoy_config_listener_v3_listener_components, 1, 0);
 
-/**
- * @generated from message envoy.config.listener.v3.FilterChain
- */
+/** message envoy.config.listener.v3.FilterChain */
 export type FilterChain = Message<"envoy.config.listener.v3.FilterChain"> & {
-  /**
-   * @generated from field: envoy.config.listener.v3.FilterChainMatch filter_chain_match = 1;
-   */
+  /** envoy.config.listener.v3.FilterChainMatch filter_chain_match = 1 */
   filterChainMatch?: FilterChainMatch | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.listener.v3.Filter filters = 3;
-   */
+  /** repeated envoy.config.listener.v3.Filter filters = 3 */
   filters: Filter[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue use_proxy_proto = 4;
-   */
+  /** google.protobuf.BoolValue use_proxy_proto = 4 */
   useProxyProto?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 5;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 5 */
   metadata?: Metadata | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TransportSocket transport_socket = 6;
-   */
+  /** envoy.config.core.v3.TransportSocket transport_socket = 6 */
   transportSocket?: TransportSocket | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration transport_socket_connect_timeout = 9;
-   */
+  /** google.protobuf.Duration transport_socket_connect_timeout = 9 */
   transportSocketConnectTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: string name = 7;
-   */
+  /** string name = 7 */
   name: string;
 };
 
-/**
- * Describes the message envoy.config.listener.v3.FilterChain.
- * Use `create(FilterChainSchema)` to create a new message.
- */
 export const FilterChainSchema: GenMessage<FilterChain> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener_components, 2);
 
-/**
- * @generated from message envoy.config.listener.v3.ListenerFilterChainMatchPredicate
- */
+/** message envoy.config.listener.v3.ListenerFilterChainMatchPredicate */
 export type ListenerFilterChainMatchPredicate = Message<"envoy.config.listener.v3.ListenerFilterChainMatchPredicate"> & {
-  /**
-   * @generated from oneof envoy.config.listener.v3.ListenerFilterChainMatchPredicate.rule
-   */
+  /** oneof envoy.config.listener.v3.ListenerFilterChainMatchPredicate.rule */
   rule: {
-    /**
-     * @generated from field: envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet or_match = 1;
-     */
+    /** envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet or_match = 1 */
     value: ListenerFilterChainMatchPredicate_MatchSet;
     case: "orMatch";
   } | {
-    /**
-     * @generated from field: envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet and_match = 2;
-     */
+    /** envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet and_match = 2 */
     value: ListenerFilterChainMatchPredicate_MatchSet;
     case: "andMatch";
   } | {
-    /**
-     * @generated from field: envoy.config.listener.v3.ListenerFilterChainMatchPredicate not_match = 3;
-     */
+    /** envoy.config.listener.v3.ListenerFilterChainMatchPredicate not_match = 3 */
     value: ListenerFilterChainMatchPredicate;
     case: "notMatch";
   } | {
-    /**
-     * @generated from field: bool any_match = 4;
-     */
+    /** bool any_match = 4 */
     value: boolean;
     case: "anyMatch";
   } | {
-    /**
-     * @generated from field: envoy.type.v3.Int32Range destination_port_range = 5;
-     */
+    /** envoy.type.v3.Int32Range destination_port_range = 5 */
     value: Int32Range;
     case: "destinationPortRange";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.listener.v3.ListenerFilterChainMatchPredicate.
- * Use `create(ListenerFilterChainMatchPredicateSchema)` to create a new message.
- */
 export const ListenerFilterChainMatchPredicateSchema: GenMessage<ListenerFilterChainMatchPredicate> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener_components, 3);
 
-/**
- * @generated from message envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet
- */
+/** message envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet */
 export type ListenerFilterChainMatchPredicate_MatchSet = Message<"envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet"> & {
-  /**
-   * @generated from field: repeated envoy.config.listener.v3.ListenerFilterChainMatchPredicate rules = 1;
-   */
+  /** repeated envoy.config.listener.v3.ListenerFilterChainMatchPredicate rules = 1 */
   rules: ListenerFilterChainMatchPredicate[];
 };
 
-/**
- * Describes the message envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet.
- * Use `create(ListenerFilterChainMatchPredicate_MatchSetSchema)` to create a new message.
- */
 export const ListenerFilterChainMatchPredicate_MatchSetSchema: GenMessage<ListenerFilterChainMatchPredicate_MatchSet> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener_components, 3, 0);
 
-/**
- * @generated from message envoy.config.listener.v3.ListenerFilter
- */
+/** message envoy.config.listener.v3.ListenerFilter */
 export type ListenerFilter = Message<"envoy.config.listener.v3.ListenerFilter"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.listener.v3.ListenerFilter.config_type
-   */
+  /** oneof envoy.config.listener.v3.ListenerFilter.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.ExtensionConfigSource config_discovery = 5;
-     */
+    /** envoy.config.core.v3.ExtensionConfigSource config_discovery = 5 */
     value: ExtensionConfigSource;
     case: "configDiscovery";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.listener.v3.ListenerFilterChainMatchPredicate filter_disabled = 4;
-   */
+  /** envoy.config.listener.v3.ListenerFilterChainMatchPredicate filter_disabled = 4 */
   filterDisabled?: ListenerFilterChainMatchPredicate | undefined;
 };
 
-/**
- * Describes the message envoy.config.listener.v3.ListenerFilter.
- * Use `create(ListenerFilterSchema)` to create a new message.
- */
 export const ListenerFilterSchema: GenMessage<ListenerFilter> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener_components, 4);
 

@@ -26,373 +26,176 @@ import type { Matcher } from "../../../../xds/type/matcher/v3/matcher_pb.ts";
 import { file_xds_type_matcher_v3_matcher } from "../../../../xds/type/matcher/v3/matcher_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/listener/v3/listener.proto.
- */
 export const file_envoy_config_listener_v3_listener: GenFile = /*@__PURE__*/
   fileDesc("CidlbnZveS9jb25maWcvbGlzdGVuZXIvdjMvbGlzdGVuZXIucHJvdG8SGGVudm95LmNvbmZpZy5saXN0ZW5lci52MyLDAQoRQWRkaXRpb25hbEFkZHJlc3MSLgoHYWRkcmVzcxgBIAEoCzIdLmVudm95LmNvbmZpZy5jb3JlLnYzLkFkZHJlc3MSQwoOc29ja2V0X29wdGlvbnMYAiABKAsyKy5lbnZveS5jb25maWcuY29yZS52My5Tb2NrZXRPcHRpb25zT3ZlcnJpZGUSOQoNdGNwX2tlZXBhbGl2ZRgDIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLlRjcEtlZXBhbGl2ZSLqFAoITGlzdGVuZXISDAoEbmFtZRgBIAEoCRIuCgdhZGRyZXNzGAIgASgLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzcxJJChRhZGRpdGlvbmFsX2FkZHJlc3NlcxghIAMoCzIrLmVudm95LmNvbmZpZy5saXN0ZW5lci52My5BZGRpdGlvbmFsQWRkcmVzcxITCgtzdGF0X3ByZWZpeBgcIAEoCRI8Cg1zdGF0c19tYXRjaGVyGCcgASgLMiUuZW52b3kuY29uZmlnLm1ldHJpY3MudjMuU3RhdHNNYXRjaGVyEjwKDWZpbHRlcl9jaGFpbnMYAyADKAsyJS5lbnZveS5jb25maWcubGlzdGVuZXIudjMuRmlsdGVyQ2hhaW4SQgoLZmNkc19jb25maWcYJCABKAsyLS5lbnZveS5jb25maWcubGlzdGVuZXIudjMuTGlzdGVuZXIuRmNkc0NvbmZpZxI6ChRmaWx0ZXJfY2hhaW5fbWF0Y2hlchggIAEoCzIcLnhkcy50eXBlLm1hdGNoZXIudjMuTWF0Y2hlchI0ChB1c2Vfb3JpZ2luYWxfZHN0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRJDChRkZWZhdWx0X2ZpbHRlcl9jaGFpbhgZIAEoCzIlLmVudm95LmNvbmZpZy5saXN0ZW5lci52My5GaWx0ZXJDaGFpbhJHCiFwZXJfY29ubmVjdGlvbl9idWZmZXJfbGltaXRfYnl0ZXMYBSABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSTwoscGVyX2Nvbm5lY3Rpb25fYnVmZmVyX2hpZ2hfd2F0ZXJtYXJrX3RpbWVvdXQYJiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoIbWV0YWRhdGEYBiABKAsyHi5lbnZveS5jb25maWcuY29yZS52My5NZXRhZGF0YRJGCg1kZXByZWNhdGVkX3YxGAcgASgLMi8uZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkxpc3RlbmVyLkRlcHJlY2F0ZWRWMRJACgpkcmFpbl90eXBlGAggASgOMiwuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkxpc3RlbmVyLkRyYWluVHlwZRJCChBsaXN0ZW5lcl9maWx0ZXJzGAkgAygLMiguZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkxpc3RlbmVyRmlsdGVyEjsKGGxpc3RlbmVyX2ZpbHRlcnNfdGltZW91dBgPIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCiRjb250aW51ZV9vbl9saXN0ZW5lcl9maWx0ZXJzX3RpbWVvdXQYESABKAgSLwoLdHJhbnNwYXJlbnQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEiwKCGZyZWViaW5kGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRI6Cg5zb2NrZXRfb3B0aW9ucxgNIAMoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLlNvY2tldE9wdGlvbhJAChp0Y3BfZmFzdF9vcGVuX3F1ZXVlX2xlbmd0aBgMIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJBChF0cmFmZmljX2RpcmVjdGlvbhgQIAEoDjImLmVudm95LmNvbmZpZy5jb3JlLnYzLlRyYWZmaWNEaXJlY3Rpb24SOwoMYXBpX2xpc3RlbmVyGBMgASgLMiUuZW52b3kuY29uZmlnLmxpc3RlbmVyLnYzLkFwaUxpc3RlbmVyEl0KGWNvbm5lY3Rpb25fYmFsYW5jZV9jb25maWcYFCABKAsyOi5lbnZveS5jb25maWcubGlzdGVuZXIudjMuTGlzdGVuZXIuQ29ubmVjdGlvbkJhbGFuY2VDb25maWcSEgoKcmV1c2VfcG9ydBgVIAEoCBI1ChFlbmFibGVfcmV1c2VfcG9ydBgdIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSOAoKYWNjZXNzX2xvZxgWIAMoCzIkLmVudm95LmNvbmZpZy5hY2Nlc3Nsb2cudjMuQWNjZXNzTG9nEjYKEHRjcF9iYWNrbG9nX3NpemUYGCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSUAoqbWF4X2Nvbm5lY3Rpb25zX3RvX2FjY2VwdF9wZXJfc29ja2V0X2V2ZW50GCIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjAKDGJpbmRfdG9fcG9ydBgaIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSVgoRaW50ZXJuYWxfbGlzdGVuZXIYGyABKAsyOS5lbnZveS5jb25maWcubGlzdGVuZXIudjMuTGlzdGVuZXIuSW50ZXJuYWxMaXN0ZW5lckNvbmZpZ0gAEhQKDGVuYWJsZV9tcHRjcBgeIAEoCBIgChhpZ25vcmVfZ2xvYmFsX2Nvbm5fbGltaXQYHyABKAgSHwoXYnlwYXNzX292ZXJsb2FkX21hbmFnZXIYIyABKAgSOQoNdGNwX2tlZXBhbGl2ZRglIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLlRjcEtlZXBhbGl2ZRpACgxEZXByZWNhdGVkVjESMAoMYmluZF90b19wb3J0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRrmAgoXQ29ubmVjdGlvbkJhbGFuY2VDb25maWcSYAoNZXhhY3RfYmFsYW5jZRgBIAEoCzJHLmVudm95LmNvbmZpZy5saXN0ZW5lci52My5MaXN0ZW5lci5Db25uZWN0aW9uQmFsYW5jZUNvbmZpZy5FeGFjdEJhbGFuY2VIABJECg5leHRlbmRfYmFsYW5jZRgCIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnSAASbQoUY3B1X2xvY2FsaXR5X2JhbGFuY2UYAyABKAsyTS5lbnZveS5jb25maWcubGlzdGVuZXIudjMuTGlzdGVuZXIuQ29ubmVjdGlvbkJhbGFuY2VDb25maWcuQ3B1TG9jYWxpdHlCYWxhbmNlSAAaDgoMRXhhY3RCYWxhbmNlGhQKEkNwdUxvY2FsaXR5QmFsYW5jZUIOCgxiYWxhbmNlX3R5cGUaGAoWSW50ZXJuYWxMaXN0ZW5lckNvbmZpZxpVCgpGY2RzQ29uZmlnEgwKBG5hbWUYASABKAkSOQoNY29uZmlnX3NvdXJjZRgCIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLkNvbmZpZ1NvdXJjZSIpCglEcmFpblR5cGUSCwoHREVGQVVMVBAAEg8KC01PRElGWV9PTkxZEAFCFAoSbGlzdGVuZXJfc3BlY2lmaWVyYgZwcm90bzM", [file_envoy_config_accesslog_v3_accesslog, file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_socket_option, file_envoy_config_listener_v3_api_listener, file_envoy_config_listener_v3_listener_components, file_envoy_config_metrics_v3_stats, file_google_protobuf_duration, file_google_protobuf_wrappers, file_xds_type_matcher_v3_matcher]);
 
-/**
- * @generated from message envoy.config.listener.v3.AdditionalAddress
- */
+/** message envoy.config.listener.v3.AdditionalAddress */
 export type AdditionalAddress = Message<"envoy.config.listener.v3.AdditionalAddress"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Address address = 1;
-   */
+  /** envoy.config.core.v3.Address address = 1 */
   address?: Address | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.SocketOptionsOverride socket_options = 2;
-   */
+  /** envoy.config.core.v3.SocketOptionsOverride socket_options = 2 */
   socketOptions?: SocketOptionsOverride | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TcpKeepalive tcp_keepalive = 3;
-   */
+  /** envoy.config.core.v3.TcpKeepalive tcp_keepalive = 3 */
   tcpKeepalive?: TcpKeepalive | undefined;
 };
 
-/**
- * Describes the message envoy.config.listener.v3.AdditionalAddress.
- * Use `create(AdditionalAddressSchema)` to create a new message.
- */
 export const AdditionalAddressSchema: GenMessage<AdditionalAddress> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener, 0);
 
-/**
- * @generated from message envoy.config.listener.v3.Listener
- */
+/** message envoy.config.listener.v3.Listener */
 export type Listener = Message<"envoy.config.listener.v3.Listener"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Address address = 2;
-   */
+  /** envoy.config.core.v3.Address address = 2 */
   address?: Address | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.listener.v3.AdditionalAddress additional_addresses = 33;
-   */
+  /** repeated envoy.config.listener.v3.AdditionalAddress additional_addresses = 33 */
   additionalAddresses: AdditionalAddress[];
-
-  /**
-   * @generated from field: string stat_prefix = 28;
-   */
+  /** string stat_prefix = 28 */
   statPrefix: string;
-
-  /**
-   * @generated from field: envoy.config.metrics.v3.StatsMatcher stats_matcher = 39;
-   */
+  /** envoy.config.metrics.v3.StatsMatcher stats_matcher = 39 */
   statsMatcher?: StatsMatcher | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.listener.v3.FilterChain filter_chains = 3;
-   */
+  /** repeated envoy.config.listener.v3.FilterChain filter_chains = 3 */
   filterChains: FilterChain[];
-
-  /**
-   * @generated from field: envoy.config.listener.v3.Listener.FcdsConfig fcds_config = 36;
-   */
+  /** envoy.config.listener.v3.Listener.FcdsConfig fcds_config = 36 */
   fcdsConfig?: Listener_FcdsConfig | undefined;
-
-  /**
-   * @generated from field: xds.type.matcher.v3.Matcher filter_chain_matcher = 32;
-   */
+  /** xds.type.matcher.v3.Matcher filter_chain_matcher = 32 */
   filterChainMatcher?: Matcher | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue use_original_dst = 4;
-   */
+  /** google.protobuf.BoolValue use_original_dst = 4 */
   useOriginalDst?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.listener.v3.FilterChain default_filter_chain = 25;
-   */
+  /** envoy.config.listener.v3.FilterChain default_filter_chain = 25 */
   defaultFilterChain?: FilterChain | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value per_connection_buffer_limit_bytes = 5;
-   */
+  /** google.protobuf.UInt32Value per_connection_buffer_limit_bytes = 5 */
   perConnectionBufferLimitBytes?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration per_connection_buffer_high_watermark_timeout = 38;
-   */
+  /** google.protobuf.Duration per_connection_buffer_high_watermark_timeout = 38 */
   perConnectionBufferHighWatermarkTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 6;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 6 */
   metadata?: Metadata | undefined;
-
-  /**
-   * @generated from field: envoy.config.listener.v3.Listener.DeprecatedV1 deprecated_v1 = 7;
-   */
+  /** envoy.config.listener.v3.Listener.DeprecatedV1 deprecated_v1 = 7 */
   deprecatedV1?: Listener_DeprecatedV1 | undefined;
-
-  /**
-   * @generated from field: envoy.config.listener.v3.Listener.DrainType drain_type = 8;
-   */
+  /** envoy.config.listener.v3.Listener.DrainType drain_type = 8 */
   drainType: Listener_DrainType;
-
-  /**
-   * @generated from field: repeated envoy.config.listener.v3.ListenerFilter listener_filters = 9;
-   */
+  /** repeated envoy.config.listener.v3.ListenerFilter listener_filters = 9 */
   listenerFilters: ListenerFilter[];
-
-  /**
-   * @generated from field: google.protobuf.Duration listener_filters_timeout = 15;
-   */
+  /** google.protobuf.Duration listener_filters_timeout = 15 */
   listenerFiltersTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: bool continue_on_listener_filters_timeout = 17;
-   */
+  /** bool continue_on_listener_filters_timeout = 17 */
   continueOnListenerFiltersTimeout: boolean;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue transparent = 10;
-   */
+  /** google.protobuf.BoolValue transparent = 10 */
   transparent?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue freebind = 11;
-   */
+  /** google.protobuf.BoolValue freebind = 11 */
   freebind?: boolean | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.SocketOption socket_options = 13;
-   */
+  /** repeated envoy.config.core.v3.SocketOption socket_options = 13 */
   socketOptions: SocketOption[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value tcp_fast_open_queue_length = 12;
-   */
+  /** google.protobuf.UInt32Value tcp_fast_open_queue_length = 12 */
   tcpFastOpenQueueLength?: number | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TrafficDirection traffic_direction = 16;
-   */
+  /** envoy.config.core.v3.TrafficDirection traffic_direction = 16 */
   trafficDirection: TrafficDirection;
-
-  /**
-   * @generated from field: envoy.config.listener.v3.ApiListener api_listener = 19;
-   */
+  /** envoy.config.listener.v3.ApiListener api_listener = 19 */
   apiListener?: ApiListener | undefined;
-
-  /**
-   * @generated from field: envoy.config.listener.v3.Listener.ConnectionBalanceConfig connection_balance_config = 20;
-   */
+  /** envoy.config.listener.v3.Listener.ConnectionBalanceConfig connection_balance_config = 20 */
   connectionBalanceConfig?: Listener_ConnectionBalanceConfig | undefined;
-
-  /**
-   * @generated from field: bool reuse_port = 21;
-   */
+  /** bool reuse_port = 21 */
   reusePort: boolean;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_reuse_port = 29;
-   */
+  /** google.protobuf.BoolValue enable_reuse_port = 29 */
   enableReusePort?: boolean | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.accesslog.v3.AccessLog access_log = 22;
-   */
+  /** repeated envoy.config.accesslog.v3.AccessLog access_log = 22 */
   accessLog: AccessLog[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value tcp_backlog_size = 24;
-   */
+  /** google.protobuf.UInt32Value tcp_backlog_size = 24 */
   tcpBacklogSize?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_connections_to_accept_per_socket_event = 34;
-   */
+  /** google.protobuf.UInt32Value max_connections_to_accept_per_socket_event = 34 */
   maxConnectionsToAcceptPerSocketEvent?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue bind_to_port = 26;
-   */
+  /** google.protobuf.BoolValue bind_to_port = 26 */
   bindToPort?: boolean | undefined;
-
-  /**
-   * @generated from oneof envoy.config.listener.v3.Listener.listener_specifier
-   */
+  /** oneof envoy.config.listener.v3.Listener.listener_specifier */
   listenerSpecifier: {
-    /**
-     * @generated from field: envoy.config.listener.v3.Listener.InternalListenerConfig internal_listener = 27;
-     */
+    /** envoy.config.listener.v3.Listener.InternalListenerConfig internal_listener = 27 */
     value: Listener_InternalListenerConfig;
     case: "internalListener";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool enable_mptcp = 30;
-   */
+  /** bool enable_mptcp = 30 */
   enableMptcp: boolean;
-
-  /**
-   * @generated from field: bool ignore_global_conn_limit = 31;
-   */
+  /** bool ignore_global_conn_limit = 31 */
   ignoreGlobalConnLimit: boolean;
-
-  /**
-   * @generated from field: bool bypass_overload_manager = 35;
-   */
+  /** bool bypass_overload_manager = 35 */
   bypassOverloadManager: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TcpKeepalive tcp_keepalive = 37;
-   */
+  /** envoy.config.core.v3.TcpKeepalive tcp_keepalive = 37 */
   tcpKeepalive?: TcpKeepalive | undefined;
 };
 
-/**
- * Describes the message envoy.config.listener.v3.Listener.
- * Use `create(ListenerSchema)` to create a new message.
- */
 export const ListenerSchema: GenMessage<Listener> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener, 1);
 
-/**
- * @generated from message envoy.config.listener.v3.Listener.DeprecatedV1
- */
+/** message envoy.config.listener.v3.Listener.DeprecatedV1 */
 export type Listener_DeprecatedV1 = Message<"envoy.config.listener.v3.Listener.DeprecatedV1"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue bind_to_port = 1;
-   */
+  /** google.protobuf.BoolValue bind_to_port = 1 */
   bindToPort?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.config.listener.v3.Listener.DeprecatedV1.
- * Use `create(Listener_DeprecatedV1Schema)` to create a new message.
- */
 export const Listener_DeprecatedV1Schema: GenMessage<Listener_DeprecatedV1> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener, 1, 0);
 
-/**
- * @generated from message envoy.config.listener.v3.Listener.ConnectionBalanceConfig
- */
+/** message envoy.config.listener.v3.Listener.ConnectionBalanceConfig */
 export type Listener_ConnectionBalanceConfig = Message<"envoy.config.listener.v3.Listener.ConnectionBalanceConfig"> & {
-  /**
-   * @generated from oneof envoy.config.listener.v3.Listener.ConnectionBalanceConfig.balance_type
-   */
+  /** oneof envoy.config.listener.v3.Listener.ConnectionBalanceConfig.balance_type */
   balanceType: {
-    /**
-     * @generated from field: envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance exact_balance = 1;
-     */
+    /** envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance exact_balance = 1 */
     value: Listener_ConnectionBalanceConfig_ExactBalance;
     case: "exactBalance";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.TypedExtensionConfig extend_balance = 2;
-     */
+    /** envoy.config.core.v3.TypedExtensionConfig extend_balance = 2 */
     value: TypedExtensionConfig;
     case: "extendBalance";
   } | {
-    /**
-     * @generated from field: envoy.config.listener.v3.Listener.ConnectionBalanceConfig.CpuLocalityBalance cpu_locality_balance = 3;
-     */
+    /** envoy.config.listener.v3.Listener.ConnectionBalanceConfig.CpuLocalityBalance cpu_locality_balance = 3 */
     value: Listener_ConnectionBalanceConfig_CpuLocalityBalance;
     case: "cpuLocalityBalance";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.listener.v3.Listener.ConnectionBalanceConfig.
- * Use `create(Listener_ConnectionBalanceConfigSchema)` to create a new message.
- */
 export const Listener_ConnectionBalanceConfigSchema: GenMessage<Listener_ConnectionBalanceConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener, 1, 1);
 
-/**
- * @generated from message envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance
- */
+/** message envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance */
 export type Listener_ConnectionBalanceConfig_ExactBalance = Message<"envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance"> & {
 };
 
-/**
- * Describes the message envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance.
- * Use `create(Listener_ConnectionBalanceConfig_ExactBalanceSchema)` to create a new message.
- */
 export const Listener_ConnectionBalanceConfig_ExactBalanceSchema: GenMessage<Listener_ConnectionBalanceConfig_ExactBalance> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener, 1, 1, 0);
 
-/**
- * @generated from message envoy.config.listener.v3.Listener.ConnectionBalanceConfig.CpuLocalityBalance
- */
+/** message envoy.config.listener.v3.Listener.ConnectionBalanceConfig.CpuLocalityBalance */
 export type Listener_ConnectionBalanceConfig_CpuLocalityBalance = Message<"envoy.config.listener.v3.Listener.ConnectionBalanceConfig.CpuLocalityBalance"> & {
 };
 
-/**
- * Describes the message envoy.config.listener.v3.Listener.ConnectionBalanceConfig.CpuLocalityBalance.
- * Use `create(Listener_ConnectionBalanceConfig_CpuLocalityBalanceSchema)` to create a new message.
- */
 export const Listener_ConnectionBalanceConfig_CpuLocalityBalanceSchema: GenMessage<Listener_ConnectionBalanceConfig_CpuLocalityBalance> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener, 1, 1, 1);
 
-/**
- * @generated from message envoy.config.listener.v3.Listener.InternalListenerConfig
- */
+/** message envoy.config.listener.v3.Listener.InternalListenerConfig */
 export type Listener_InternalListenerConfig = Message<"envoy.config.listener.v3.Listener.InternalListenerConfig"> & {
 };
 
-/**
- * Describes the message envoy.config.listener.v3.Listener.InternalListenerConfig.
- * Use `create(Listener_InternalListenerConfigSchema)` to create a new message.
- */
 export const Listener_InternalListenerConfigSchema: GenMessage<Listener_InternalListenerConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener, 1, 2);
 
-/**
- * @generated from message envoy.config.listener.v3.Listener.FcdsConfig
- */
+/** message envoy.config.listener.v3.Listener.FcdsConfig */
 export type Listener_FcdsConfig = Message<"envoy.config.listener.v3.Listener.FcdsConfig"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource config_source = 2;
-   */
+  /** envoy.config.core.v3.ConfigSource config_source = 2 */
   configSource?: ConfigSource | undefined;
 };
 
-/**
- * Describes the message envoy.config.listener.v3.Listener.FcdsConfig.
- * Use `create(Listener_FcdsConfigSchema)` to create a new message.
- */
 export const Listener_FcdsConfigSchema: GenMessage<Listener_FcdsConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_listener_v3_listener, 1, 3);
 
-/**
- * @generated from enum envoy.config.listener.v3.Listener.DrainType
- */
+/** enum envoy.config.listener.v3.Listener.DrainType */
 export const Listener_DrainType = {
-  /**
-   * @generated from enum value: DEFAULT = 0;
-   */
   DEFAULT: 0,
-
-  /**
-   * @generated from enum value: MODIFY_ONLY = 1;
-   */
   MODIFY_ONLY: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.listener.v3.Listener.DrainType
- */
+/** enum envoy.config.listener.v3.Listener.DrainType */
 export type Listener_DrainType = (typeof Listener_DrainType)[keyof typeof Listener_DrainType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.listener.v3.Listener.DrainType.
- */
 export const Listener_DrainTypeSchema: GenEnum<Listener_DrainType> = /*@__PURE__*/
   enumDesc(file_envoy_config_listener_v3_listener, 1, 0);
 

@@ -8,170 +8,91 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/metrics/v3/stats.proto.
- */
 export const file_envoy_config_metrics_v3_stats: GenFile = /*@__PURE__*/
   fileDesc("CiNlbnZveS9jb25maWcvbWV0cmljcy92My9zdGF0cy5wcm90bxIXZW52b3kuY29uZmlnLm1ldHJpY3MudjMiVgoJU3RhdHNTaW5rEgwKBG5hbWUYASABKAkSLAoMdHlwZWRfY29uZmlnGAMgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueUgAQg0KC2NvbmZpZ190eXBlItYCCgtTdGF0c0NvbmZpZxI5CgpzdGF0c190YWdzGAEgAygLMiUuZW52b3kuY29uZmlnLm1ldHJpY3MudjMuVGFnU3BlY2lmaWVyEjgKFHVzZV9hbGxfZGVmYXVsdF90YWdzGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRI8Cg1zdGF0c19tYXRjaGVyGAMgASgLMiUuZW52b3kuY29uZmlnLm1ldHJpY3MudjMuU3RhdHNNYXRjaGVyElMKGWhpc3RvZ3JhbV9idWNrZXRfc2V0dGluZ3MYBCADKAsyMC5lbnZveS5jb25maWcubWV0cmljcy52My5IaXN0b2dyYW1CdWNrZXRTZXR0aW5ncxI/ChthbGxvd19kZWZhdWx0X3RhZ19vdmVycmlkZXMYBSABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlIr0BCgxTdGF0c01hdGNoZXISFAoKcmVqZWN0X2FsbBgBIAEoCEgAEkIKDmV4Y2x1c2lvbl9saXN0GAIgASgLMiguZW52b3kudHlwZS5tYXRjaGVyLnYzLkxpc3RTdHJpbmdNYXRjaGVySAASQgoOaW5jbHVzaW9uX2xpc3QYAyABKAsyKC5lbnZveS50eXBlLm1hdGNoZXIudjMuTGlzdFN0cmluZ01hdGNoZXJIAEIPCg1zdGF0c19tYXRjaGVyIlUKDFRhZ1NwZWNpZmllchIQCgh0YWdfbmFtZRgBIAEoCRIPCgVyZWdleBgCIAEoCUgAEhUKC2ZpeGVkX3ZhbHVlGAMgASgJSABCCwoJdGFnX3ZhbHVlIosBChdIaXN0b2dyYW1CdWNrZXRTZXR0aW5ncxIzCgVtYXRjaBgBIAEoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJpbmdNYXRjaGVyEg8KB2J1Y2tldHMYAiADKAESKgoEYmlucxgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZWIGcHJvdG8z", [file_envoy_type_matcher_v3_string, file_google_protobuf_any, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.metrics.v3.StatsSink
- */
+/** message envoy.config.metrics.v3.StatsSink */
 export type StatsSink = Message<"envoy.config.metrics.v3.StatsSink"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.metrics.v3.StatsSink.config_type
-   */
+  /** oneof envoy.config.metrics.v3.StatsSink.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.metrics.v3.StatsSink.
- * Use `create(StatsSinkSchema)` to create a new message.
- */
 export const StatsSinkSchema: GenMessage<StatsSink> = /*@__PURE__*/
   messageDesc(file_envoy_config_metrics_v3_stats, 0);
 
-/**
- * @generated from message envoy.config.metrics.v3.StatsConfig
- */
+/** message envoy.config.metrics.v3.StatsConfig */
 export type StatsConfig = Message<"envoy.config.metrics.v3.StatsConfig"> & {
-  /**
-   * @generated from field: repeated envoy.config.metrics.v3.TagSpecifier stats_tags = 1;
-   */
+  /** repeated envoy.config.metrics.v3.TagSpecifier stats_tags = 1 */
   statsTags: TagSpecifier[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue use_all_default_tags = 2;
-   */
+  /** google.protobuf.BoolValue use_all_default_tags = 2 */
   useAllDefaultTags?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.metrics.v3.StatsMatcher stats_matcher = 3;
-   */
+  /** envoy.config.metrics.v3.StatsMatcher stats_matcher = 3 */
   statsMatcher?: StatsMatcher | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.metrics.v3.HistogramBucketSettings histogram_bucket_settings = 4;
-   */
+  /** repeated envoy.config.metrics.v3.HistogramBucketSettings histogram_bucket_settings = 4 */
   histogramBucketSettings: HistogramBucketSettings[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue allow_default_tag_overrides = 5;
-   */
+  /** google.protobuf.BoolValue allow_default_tag_overrides = 5 */
   allowDefaultTagOverrides?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.config.metrics.v3.StatsConfig.
- * Use `create(StatsConfigSchema)` to create a new message.
- */
 export const StatsConfigSchema: GenMessage<StatsConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_metrics_v3_stats, 1);
 
-/**
- * @generated from message envoy.config.metrics.v3.StatsMatcher
- */
+/** message envoy.config.metrics.v3.StatsMatcher */
 export type StatsMatcher = Message<"envoy.config.metrics.v3.StatsMatcher"> & {
-  /**
-   * @generated from oneof envoy.config.metrics.v3.StatsMatcher.stats_matcher
-   */
+  /** oneof envoy.config.metrics.v3.StatsMatcher.stats_matcher */
   statsMatcher: {
-    /**
-     * @generated from field: bool reject_all = 1;
-     */
+    /** bool reject_all = 1 */
     value: boolean;
     case: "rejectAll";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.ListStringMatcher exclusion_list = 2;
-     */
+    /** envoy.type.matcher.v3.ListStringMatcher exclusion_list = 2 */
     value: ListStringMatcher;
     case: "exclusionList";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.ListStringMatcher inclusion_list = 3;
-     */
+    /** envoy.type.matcher.v3.ListStringMatcher inclusion_list = 3 */
     value: ListStringMatcher;
     case: "inclusionList";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.metrics.v3.StatsMatcher.
- * Use `create(StatsMatcherSchema)` to create a new message.
- */
 export const StatsMatcherSchema: GenMessage<StatsMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_config_metrics_v3_stats, 2);
 
-/**
- * @generated from message envoy.config.metrics.v3.TagSpecifier
- */
+/** message envoy.config.metrics.v3.TagSpecifier */
 export type TagSpecifier = Message<"envoy.config.metrics.v3.TagSpecifier"> & {
-  /**
-   * @generated from field: string tag_name = 1;
-   */
+  /** string tag_name = 1 */
   tagName: string;
-
-  /**
-   * @generated from oneof envoy.config.metrics.v3.TagSpecifier.tag_value
-   */
+  /** oneof envoy.config.metrics.v3.TagSpecifier.tag_value */
   tagValue: {
-    /**
-     * @generated from field: string regex = 2;
-     */
+    /** string regex = 2 */
     value: string;
     case: "regex";
   } | {
-    /**
-     * @generated from field: string fixed_value = 3;
-     */
+    /** string fixed_value = 3 */
     value: string;
     case: "fixedValue";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.metrics.v3.TagSpecifier.
- * Use `create(TagSpecifierSchema)` to create a new message.
- */
 export const TagSpecifierSchema: GenMessage<TagSpecifier> = /*@__PURE__*/
   messageDesc(file_envoy_config_metrics_v3_stats, 3);
 
-/**
- * @generated from message envoy.config.metrics.v3.HistogramBucketSettings
- */
+/** message envoy.config.metrics.v3.HistogramBucketSettings */
 export type HistogramBucketSettings = Message<"envoy.config.metrics.v3.HistogramBucketSettings"> & {
-  /**
-   * @generated from field: envoy.type.matcher.v3.StringMatcher match = 1;
-   */
+  /** envoy.type.matcher.v3.StringMatcher match = 1 */
   match?: StringMatcher | undefined;
-
-  /**
-   * @generated from field: repeated double buckets = 2;
-   */
+  /** repeated double buckets = 2 */
   buckets: number[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value bins = 3;
-   */
+  /** google.protobuf.UInt32Value bins = 3 */
   bins?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.metrics.v3.HistogramBucketSettings.
- * Use `create(HistogramBucketSettingsSchema)` to create a new message.
- */
 export const HistogramBucketSettingsSchema: GenMessage<HistogramBucketSettings> = /*@__PURE__*/
   messageDesc(file_envoy_config_metrics_v3_stats, 4);
 

@@ -6,213 +6,110 @@ import type { Any, Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/overload/v3/overload.proto.
- */
 export const file_envoy_config_overload_v3_overload: GenFile = /*@__PURE__*/
   fileDesc("CidlbnZveS9jb25maWcvb3ZlcmxvYWQvdjMvb3ZlcmxvYWQucHJvdG8SGGVudm95LmNvbmZpZy5vdmVybG9hZC52MyJcCg9SZXNvdXJjZU1vbml0b3ISDAoEbmFtZRgBIAEoCRIsCgx0eXBlZF9jb25maWcYAyABKAsyFC5nb29nbGUucHJvdG9idWYuQW55SABCDQoLY29uZmlnX3R5cGUiIQoQVGhyZXNob2xkVHJpZ2dlchINCgV2YWx1ZRgBIAEoASJICg1TY2FsZWRUcmlnZ2VyEhkKEXNjYWxpbmdfdGhyZXNob2xkGAEgASgBEhwKFHNhdHVyYXRpb25fdGhyZXNob2xkGAIgASgBIqQBCgdUcmlnZ2VyEgwKBG5hbWUYASABKAkSPwoJdGhyZXNob2xkGAIgASgLMiouZW52b3kuY29uZmlnLm92ZXJsb2FkLnYzLlRocmVzaG9sZFRyaWdnZXJIABI5CgZzY2FsZWQYAyABKAsyJy5lbnZveS5jb25maWcub3ZlcmxvYWQudjMuU2NhbGVkVHJpZ2dlckgAQg8KDXRyaWdnZXJfb25lb2YifwoOT3ZlcmxvYWRBY3Rpb24SDAoEbmFtZRgBIAEoCRIzCgh0cmlnZ2VycxgCIAMoCzIhLmVudm95LmNvbmZpZy5vdmVybG9hZC52My5UcmlnZ2VyEioKDHR5cGVkX2NvbmZpZxgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkiUgoNTG9hZFNoZWRQb2ludBIMCgRuYW1lGAEgASgJEjMKCHRyaWdnZXJzGAIgAygLMiEuZW52b3kuY29uZmlnLm92ZXJsb2FkLnYzLlRyaWdnZXIiRAoTQnVmZmVyRmFjdG9yeUNvbmZpZxItCiVtaW5pbXVtX2FjY291bnRfdG9fdHJhY2tfcG93ZXJfb2ZfdHdvGAEgASgNItcCCg9PdmVybG9hZE1hbmFnZXISMwoQcmVmcmVzaF9pbnRlcnZhbBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJEChFyZXNvdXJjZV9tb25pdG9ycxgCIAMoCzIpLmVudm95LmNvbmZpZy5vdmVybG9hZC52My5SZXNvdXJjZU1vbml0b3ISOQoHYWN0aW9ucxgDIAMoCzIoLmVudm95LmNvbmZpZy5vdmVybG9hZC52My5PdmVybG9hZEFjdGlvbhJACg9sb2Fkc2hlZF9wb2ludHMYBSADKAsyJy5lbnZveS5jb25maWcub3ZlcmxvYWQudjMuTG9hZFNoZWRQb2ludBJMChVidWZmZXJfZmFjdG9yeV9jb25maWcYBCABKAsyLS5lbnZveS5jb25maWcub3ZlcmxvYWQudjMuQnVmZmVyRmFjdG9yeUNvbmZpZ2IGcHJvdG8z", [file_google_protobuf_any, file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.config.overload.v3.ResourceMonitor
- */
+/** message envoy.config.overload.v3.ResourceMonitor */
 export type ResourceMonitor = Message<"envoy.config.overload.v3.ResourceMonitor"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.overload.v3.ResourceMonitor.config_type
-   */
+  /** oneof envoy.config.overload.v3.ResourceMonitor.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.overload.v3.ResourceMonitor.
- * Use `create(ResourceMonitorSchema)` to create a new message.
- */
 export const ResourceMonitorSchema: GenMessage<ResourceMonitor> = /*@__PURE__*/
   messageDesc(file_envoy_config_overload_v3_overload, 0);
 
-/**
- * @generated from message envoy.config.overload.v3.ThresholdTrigger
- */
+/** message envoy.config.overload.v3.ThresholdTrigger */
 export type ThresholdTrigger = Message<"envoy.config.overload.v3.ThresholdTrigger"> & {
-  /**
-   * @generated from field: double value = 1;
-   */
+  /** double value = 1 */
   value: number;
 };
 
-/**
- * Describes the message envoy.config.overload.v3.ThresholdTrigger.
- * Use `create(ThresholdTriggerSchema)` to create a new message.
- */
 export const ThresholdTriggerSchema: GenMessage<ThresholdTrigger> = /*@__PURE__*/
   messageDesc(file_envoy_config_overload_v3_overload, 1);
 
-/**
- * @generated from message envoy.config.overload.v3.ScaledTrigger
- */
+/** message envoy.config.overload.v3.ScaledTrigger */
 export type ScaledTrigger = Message<"envoy.config.overload.v3.ScaledTrigger"> & {
-  /**
-   * @generated from field: double scaling_threshold = 1;
-   */
+  /** double scaling_threshold = 1 */
   scalingThreshold: number;
-
-  /**
-   * @generated from field: double saturation_threshold = 2;
-   */
+  /** double saturation_threshold = 2 */
   saturationThreshold: number;
 };
 
-/**
- * Describes the message envoy.config.overload.v3.ScaledTrigger.
- * Use `create(ScaledTriggerSchema)` to create a new message.
- */
 export const ScaledTriggerSchema: GenMessage<ScaledTrigger> = /*@__PURE__*/
   messageDesc(file_envoy_config_overload_v3_overload, 2);
 
-/**
- * @generated from message envoy.config.overload.v3.Trigger
- */
+/** message envoy.config.overload.v3.Trigger */
 export type Trigger = Message<"envoy.config.overload.v3.Trigger"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.overload.v3.Trigger.trigger_oneof
-   */
+  /** oneof envoy.config.overload.v3.Trigger.trigger_oneof */
   triggerOneof: {
-    /**
-     * @generated from field: envoy.config.overload.v3.ThresholdTrigger threshold = 2;
-     */
+    /** envoy.config.overload.v3.ThresholdTrigger threshold = 2 */
     value: ThresholdTrigger;
     case: "threshold";
   } | {
-    /**
-     * @generated from field: envoy.config.overload.v3.ScaledTrigger scaled = 3;
-     */
+    /** envoy.config.overload.v3.ScaledTrigger scaled = 3 */
     value: ScaledTrigger;
     case: "scaled";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.overload.v3.Trigger.
- * Use `create(TriggerSchema)` to create a new message.
- */
 export const TriggerSchema: GenMessage<Trigger> = /*@__PURE__*/
   messageDesc(file_envoy_config_overload_v3_overload, 3);
 
-/**
- * @generated from message envoy.config.overload.v3.OverloadAction
- */
+/** message envoy.config.overload.v3.OverloadAction */
 export type OverloadAction = Message<"envoy.config.overload.v3.OverloadAction"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: repeated envoy.config.overload.v3.Trigger triggers = 2;
-   */
+  /** repeated envoy.config.overload.v3.Trigger triggers = 2 */
   triggers: Trigger[];
-
-  /**
-   * @generated from field: google.protobuf.Any typed_config = 3;
-   */
+  /** google.protobuf.Any typed_config = 3 */
   typedConfig?: Any | undefined;
 };
 
-/**
- * Describes the message envoy.config.overload.v3.OverloadAction.
- * Use `create(OverloadActionSchema)` to create a new message.
- */
 export const OverloadActionSchema: GenMessage<OverloadAction> = /*@__PURE__*/
   messageDesc(file_envoy_config_overload_v3_overload, 4);
 
-/**
- * @generated from message envoy.config.overload.v3.LoadShedPoint
- */
+/** message envoy.config.overload.v3.LoadShedPoint */
 export type LoadShedPoint = Message<"envoy.config.overload.v3.LoadShedPoint"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: repeated envoy.config.overload.v3.Trigger triggers = 2;
-   */
+  /** repeated envoy.config.overload.v3.Trigger triggers = 2 */
   triggers: Trigger[];
 };
 
-/**
- * Describes the message envoy.config.overload.v3.LoadShedPoint.
- * Use `create(LoadShedPointSchema)` to create a new message.
- */
 export const LoadShedPointSchema: GenMessage<LoadShedPoint> = /*@__PURE__*/
   messageDesc(file_envoy_config_overload_v3_overload, 5);
 
-/**
- * @generated from message envoy.config.overload.v3.BufferFactoryConfig
- */
+/** message envoy.config.overload.v3.BufferFactoryConfig */
 export type BufferFactoryConfig = Message<"envoy.config.overload.v3.BufferFactoryConfig"> & {
-  /**
-   * @generated from field: uint32 minimum_account_to_track_power_of_two = 1;
-   */
+  /** uint32 minimum_account_to_track_power_of_two = 1 */
   minimumAccountToTrackPowerOfTwo: number;
 };
 
-/**
- * Describes the message envoy.config.overload.v3.BufferFactoryConfig.
- * Use `create(BufferFactoryConfigSchema)` to create a new message.
- */
 export const BufferFactoryConfigSchema: GenMessage<BufferFactoryConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_overload_v3_overload, 6);
 
-/**
- * @generated from message envoy.config.overload.v3.OverloadManager
- */
+/** message envoy.config.overload.v3.OverloadManager */
 export type OverloadManager = Message<"envoy.config.overload.v3.OverloadManager"> & {
-  /**
-   * @generated from field: google.protobuf.Duration refresh_interval = 1;
-   */
+  /** google.protobuf.Duration refresh_interval = 1 */
   refreshInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.overload.v3.ResourceMonitor resource_monitors = 2;
-   */
+  /** repeated envoy.config.overload.v3.ResourceMonitor resource_monitors = 2 */
   resourceMonitors: ResourceMonitor[];
-
-  /**
-   * @generated from field: repeated envoy.config.overload.v3.OverloadAction actions = 3;
-   */
+  /** repeated envoy.config.overload.v3.OverloadAction actions = 3 */
   actions: OverloadAction[];
-
-  /**
-   * @generated from field: repeated envoy.config.overload.v3.LoadShedPoint loadshed_points = 5;
-   */
+  /** repeated envoy.config.overload.v3.LoadShedPoint loadshed_points = 5 */
   loadshedPoints: LoadShedPoint[];
-
-  /**
-   * @generated from field: envoy.config.overload.v3.BufferFactoryConfig buffer_factory_config = 4;
-   */
+  /** envoy.config.overload.v3.BufferFactoryConfig buffer_factory_config = 4 */
   bufferFactoryConfig?: BufferFactoryConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.overload.v3.OverloadManager.
- * Use `create(OverloadManagerSchema)` to create a new message.
- */
 export const OverloadManagerSchema: GenMessage<OverloadManager> = /*@__PURE__*/
   messageDesc(file_envoy_config_overload_v3_overload, 7);
 

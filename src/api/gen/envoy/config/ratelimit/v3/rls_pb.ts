@@ -8,31 +8,17 @@ import type { GrpcService } from "../../core/v3/grpc_service_pb.ts";
 import { file_envoy_config_core_v3_grpc_service } from "../../core/v3/grpc_service_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/ratelimit/v3/rls.proto.
- */
 export const file_envoy_config_ratelimit_v3_rls: GenFile = /*@__PURE__*/
   fileDesc("CiNlbnZveS9jb25maWcvcmF0ZWxpbWl0L3YzL3Jscy5wcm90bxIZZW52b3kuY29uZmlnLnJhdGVsaW1pdC52MyKSAQoWUmF0ZUxpbWl0U2VydmljZUNvbmZpZxI3CgxncnBjX3NlcnZpY2UYAiABKAsyIS5lbnZveS5jb25maWcuY29yZS52My5HcnBjU2VydmljZRI/ChV0cmFuc3BvcnRfYXBpX3ZlcnNpb24YBCABKA4yIC5lbnZveS5jb25maWcuY29yZS52My5BcGlWZXJzaW9uYgZwcm90bzM", [file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_grpc_service]);
 
-/**
- * @generated from message envoy.config.ratelimit.v3.RateLimitServiceConfig
- */
+/** message envoy.config.ratelimit.v3.RateLimitServiceConfig */
 export type RateLimitServiceConfig = Message<"envoy.config.ratelimit.v3.RateLimitServiceConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.GrpcService grpc_service = 2;
-   */
+  /** envoy.config.core.v3.GrpcService grpc_service = 2 */
   grpcService?: GrpcService | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ApiVersion transport_api_version = 4;
-   */
+  /** envoy.config.core.v3.ApiVersion transport_api_version = 4 */
   transportApiVersion: ApiVersion;
 };
 
-/**
- * Describes the message envoy.config.ratelimit.v3.RateLimitServiceConfig.
- * Use `create(RateLimitServiceConfigSchema)` to create a new message.
- */
 export const RateLimitServiceConfigSchema: GenMessage<RateLimitServiceConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_ratelimit_v3_rls, 0);
 

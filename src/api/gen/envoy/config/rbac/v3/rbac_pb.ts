@@ -26,485 +26,265 @@ import type { Expr } from "../../../../google/api/expr/v1alpha1/syntax_pb.ts";
 import { file_google_api_expr_v1alpha1_syntax } from "../../../../google/api/expr/v1alpha1/syntax_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/rbac/v3/rbac.proto.
- */
 export const file_envoy_config_rbac_v3_rbac: GenFile = /*@__PURE__*/
   fileDesc("Ch9lbnZveS9jb25maWcvcmJhYy92My9yYmFjLnByb3RvEhRlbnZveS5jb25maWcucmJhYy52MyK/BQoEUkJBQxIxCgZhY3Rpb24YASABKA4yIS5lbnZveS5jb25maWcucmJhYy52My5SQkFDLkFjdGlvbhI6Cghwb2xpY2llcxgCIAMoCzIoLmVudm95LmNvbmZpZy5yYmFjLnYzLlJCQUMuUG9saWNpZXNFbnRyeRJNChVhdWRpdF9sb2dnaW5nX29wdGlvbnMYAyABKAsyLi5lbnZveS5jb25maWcucmJhYy52My5SQkFDLkF1ZGl0TG9nZ2luZ09wdGlvbnMagQMKE0F1ZGl0TG9nZ2luZ09wdGlvbnMSVgoPYXVkaXRfY29uZGl0aW9uGAEgASgOMj0uZW52b3kuY29uZmlnLnJiYWMudjMuUkJBQy5BdWRpdExvZ2dpbmdPcHRpb25zLkF1ZGl0Q29uZGl0aW9uElgKDmxvZ2dlcl9jb25maWdzGAIgAygLMkAuZW52b3kuY29uZmlnLnJiYWMudjMuUkJBQy5BdWRpdExvZ2dpbmdPcHRpb25zLkF1ZGl0TG9nZ2VyQ29uZmlnGmoKEUF1ZGl0TG9nZ2VyQ29uZmlnEkAKDGF1ZGl0X2xvZ2dlchgBIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEhMKC2lzX29wdGlvbmFsGAIgASgIIkwKDkF1ZGl0Q29uZGl0aW9uEggKBE5PTkUQABILCgdPTl9ERU5ZEAESDAoIT05fQUxMT1cQAhIVChFPTl9ERU5ZX0FORF9BTExPVxADGk0KDVBvbGljaWVzRW50cnkSCwoDa2V5GAEgASgJEisKBXZhbHVlGAIgASgLMhwuZW52b3kuY29uZmlnLnJiYWMudjMuUG9saWN5OgI4ASImCgZBY3Rpb24SCQoFQUxMT1cQABIICgRERU5ZEAESBwoDTE9HEAIiqAIKBlBvbGljeRI1CgtwZXJtaXNzaW9ucxgBIAMoCzIgLmVudm95LmNvbmZpZy5yYmFjLnYzLlBlcm1pc3Npb24SMwoKcHJpbmNpcGFscxgCIAMoCzIfLmVudm95LmNvbmZpZy5yYmFjLnYzLlByaW5jaXBhbBIxCgljb25kaXRpb24YAyABKAsyHi5nb29nbGUuYXBpLmV4cHIudjFhbHBoYTEuRXhwchJAChFjaGVja2VkX2NvbmRpdGlvbhgEIAEoCzIlLmdvb2dsZS5hcGkuZXhwci52MWFscGhhMS5DaGVja2VkRXhwchI9CgpjZWxfY29uZmlnGAUgASgLMikuZW52b3kuY29uZmlnLmNvcmUudjMuQ2VsRXhwcmVzc2lvbkNvbmZpZyKSAQoPU291cmNlZE1ldGFkYXRhEkAKEG1ldGFkYXRhX21hdGNoZXIYASABKAsyJi5lbnZveS50eXBlLm1hdGNoZXIudjMuTWV0YWRhdGFNYXRjaGVyEj0KD21ldGFkYXRhX3NvdXJjZRgCIAEoDjIkLmVudm95LmNvbmZpZy5yYmFjLnYzLk1ldGFkYXRhU291cmNlItMGCgpQZXJtaXNzaW9uEjkKCWFuZF9ydWxlcxgBIAEoCzIkLmVudm95LmNvbmZpZy5yYmFjLnYzLlBlcm1pc3Npb24uU2V0SAASOAoIb3JfcnVsZXMYAiABKAsyJC5lbnZveS5jb25maWcucmJhYy52My5QZXJtaXNzaW9uLlNldEgAEg0KA2FueRgDIAEoCEgAEjYKBmhlYWRlchgEIAEoCzIkLmVudm95LmNvbmZpZy5yb3V0ZS52My5IZWFkZXJNYXRjaGVySAASNgoIdXJsX3BhdGgYCiABKAsyIi5lbnZveS50eXBlLm1hdGNoZXIudjMuUGF0aE1hdGNoZXJIABI5Cg5kZXN0aW5hdGlvbl9pcBgFIAEoCzIfLmVudm95LmNvbmZpZy5jb3JlLnYzLkNpZHJSYW5nZUgAEhoKEGRlc3RpbmF0aW9uX3BvcnQYBiABKA1IABI7ChZkZXN0aW5hdGlvbl9wb3J0X3JhbmdlGAsgASgLMhkuZW52b3kudHlwZS52My5JbnQzMlJhbmdlSAASOgoIbWV0YWRhdGEYByABKAsyJi5lbnZveS50eXBlLm1hdGNoZXIudjMuTWV0YWRhdGFNYXRjaGVySAASNAoIbm90X3J1bGUYCCABKAsyIC5lbnZveS5jb25maWcucmJhYy52My5QZXJtaXNzaW9uSAASRQoVcmVxdWVzdGVkX3NlcnZlcl9uYW1lGAkgASgLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXJIABI9CgdtYXRjaGVyGAwgASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWdIABJCCgx1cmlfdGVtcGxhdGUYDSABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZ0gAEkEKEHNvdXJjZWRfbWV0YWRhdGEYDiABKAsyJS5lbnZveS5jb25maWcucmJhYy52My5Tb3VyY2VkTWV0YWRhdGFIABo2CgNTZXQSLwoFcnVsZXMYASADKAsyIC5lbnZveS5jb25maWcucmJhYy52My5QZXJtaXNzaW9uQgYKBHJ1bGUirwcKCVByaW5jaXBhbBI2CgdhbmRfaWRzGAEgASgLMiMuZW52b3kuY29uZmlnLnJiYWMudjMuUHJpbmNpcGFsLlNldEgAEjUKBm9yX2lkcxgCIAEoCzIjLmVudm95LmNvbmZpZy5yYmFjLnYzLlByaW5jaXBhbC5TZXRIABINCgNhbnkYAyABKAhIABJGCg1hdXRoZW50aWNhdGVkGAQgASgLMi0uZW52b3kuY29uZmlnLnJiYWMudjMuUHJpbmNpcGFsLkF1dGhlbnRpY2F0ZWRIABI0Cglzb3VyY2VfaXAYBSABKAsyHy5lbnZveS5jb25maWcuY29yZS52My5DaWRyUmFuZ2VIABI7ChBkaXJlY3RfcmVtb3RlX2lwGAogASgLMh8uZW52b3kuY29uZmlnLmNvcmUudjMuQ2lkclJhbmdlSAASNAoJcmVtb3RlX2lwGAsgASgLMh8uZW52b3kuY29uZmlnLmNvcmUudjMuQ2lkclJhbmdlSAASNgoGaGVhZGVyGAYgASgLMiQuZW52b3kuY29uZmlnLnJvdXRlLnYzLkhlYWRlck1hdGNoZXJIABI2Cgh1cmxfcGF0aBgJIAEoCzIiLmVudm95LnR5cGUubWF0Y2hlci52My5QYXRoTWF0Y2hlckgAEjoKCG1ldGFkYXRhGAcgASgLMiYuZW52b3kudHlwZS5tYXRjaGVyLnYzLk1ldGFkYXRhTWF0Y2hlckgAEkEKDGZpbHRlcl9zdGF0ZRgMIAEoCzIpLmVudm95LnR5cGUubWF0Y2hlci52My5GaWx0ZXJTdGF0ZU1hdGNoZXJIABIxCgZub3RfaWQYCCABKAsyHy5lbnZveS5jb25maWcucmJhYy52My5QcmluY2lwYWxIABJBChBzb3VyY2VkX21ldGFkYXRhGA0gASgLMiUuZW52b3kuY29uZmlnLnJiYWMudjMuU291cmNlZE1ldGFkYXRhSAASPAoGY3VzdG9tGA4gASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWdIABozCgNTZXQSLAoDaWRzGAEgAygLMh8uZW52b3kuY29uZmlnLnJiYWMudjMuUHJpbmNpcGFsGk0KDUF1dGhlbnRpY2F0ZWQSPAoOcHJpbmNpcGFsX25hbWUYAiABKAsyJC5lbnZveS50eXBlLm1hdGNoZXIudjMuU3RyaW5nTWF0Y2hlckIMCgppZGVudGlmaWVyKigKDk1ldGFkYXRhU291cmNlEgsKB0RZTkFNSUMQABIJCgVST1VURRABYgZwcm90bzM", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_cel, file_envoy_config_core_v3_extension, file_envoy_config_route_v3_route_components, file_envoy_type_matcher_v3_filter_state, file_envoy_type_matcher_v3_metadata, file_envoy_type_matcher_v3_path, file_envoy_type_matcher_v3_string, file_envoy_type_v3_range, file_google_api_expr_v1alpha1_checked, file_google_api_expr_v1alpha1_syntax]);
 
-/**
- * @generated from message envoy.config.rbac.v3.RBAC
- */
+/** message envoy.config.rbac.v3.RBAC */
 export type RBAC = Message<"envoy.config.rbac.v3.RBAC"> & {
-  /**
-   * @generated from field: envoy.config.rbac.v3.RBAC.Action action = 1;
-   */
+  /** envoy.config.rbac.v3.RBAC.Action action = 1 */
   action: RBAC_Action;
-
-  /**
-   * @generated from field: map<string, envoy.config.rbac.v3.Policy> policies = 2;
-   */
+  /** map<string, envoy.config.rbac.v3.Policy> policies = 2 */
   policies: { [key: string]: Policy };
-
-  /**
-   * @generated from field: envoy.config.rbac.v3.RBAC.AuditLoggingOptions audit_logging_options = 3;
-   */
+  /** envoy.config.rbac.v3.RBAC.AuditLoggingOptions audit_logging_options = 3 */
   auditLoggingOptions?: RBAC_AuditLoggingOptions | undefined;
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.RBAC.
- * Use `create(RBACSchema)` to create a new message.
- */
 export const RBACSchema: GenMessage<RBAC> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 0);
 
-/**
- * @generated from message envoy.config.rbac.v3.RBAC.AuditLoggingOptions
- */
+/** message envoy.config.rbac.v3.RBAC.AuditLoggingOptions */
 export type RBAC_AuditLoggingOptions = Message<"envoy.config.rbac.v3.RBAC.AuditLoggingOptions"> & {
-  /**
-   * @generated from field: envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditCondition audit_condition = 1;
-   */
+  /** envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditCondition audit_condition = 1 */
   auditCondition: RBAC_AuditLoggingOptions_AuditCondition;
-
-  /**
-   * @generated from field: repeated envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditLoggerConfig logger_configs = 2;
-   */
+  /** repeated envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditLoggerConfig logger_configs = 2 */
   loggerConfigs: RBAC_AuditLoggingOptions_AuditLoggerConfig[];
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.RBAC.AuditLoggingOptions.
- * Use `create(RBAC_AuditLoggingOptionsSchema)` to create a new message.
- */
 export const RBAC_AuditLoggingOptionsSchema: GenMessage<RBAC_AuditLoggingOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 0, 0);
 
-/**
- * @generated from message envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditLoggerConfig
- */
+/** message envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditLoggerConfig */
 export type RBAC_AuditLoggingOptions_AuditLoggerConfig = Message<"envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditLoggerConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig audit_logger = 1;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig audit_logger = 1 */
   auditLogger?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: bool is_optional = 2;
-   */
+  /** bool is_optional = 2 */
   isOptional: boolean;
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditLoggerConfig.
- * Use `create(RBAC_AuditLoggingOptions_AuditLoggerConfigSchema)` to create a new message.
- */
 export const RBAC_AuditLoggingOptions_AuditLoggerConfigSchema: GenMessage<RBAC_AuditLoggingOptions_AuditLoggerConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 0, 0, 0);
 
-/**
- * @generated from enum envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditCondition
- */
+/** enum envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditCondition */
 export const RBAC_AuditLoggingOptions_AuditCondition = {
-  /**
-   * @generated from enum value: NONE = 0;
-   */
   NONE: 0,
-
-  /**
-   * @generated from enum value: ON_DENY = 1;
-   */
   ON_DENY: 1,
-
-  /**
-   * @generated from enum value: ON_ALLOW = 2;
-   */
   ON_ALLOW: 2,
-
-  /**
-   * @generated from enum value: ON_DENY_AND_ALLOW = 3;
-   */
   ON_DENY_AND_ALLOW: 3,
 } as const;
 
-/**
- * @generated from enum envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditCondition
- */
+/** enum envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditCondition */
 export type RBAC_AuditLoggingOptions_AuditCondition = (typeof RBAC_AuditLoggingOptions_AuditCondition)[keyof typeof RBAC_AuditLoggingOptions_AuditCondition] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.rbac.v3.RBAC.AuditLoggingOptions.AuditCondition.
- */
 export const RBAC_AuditLoggingOptions_AuditConditionSchema: GenEnum<RBAC_AuditLoggingOptions_AuditCondition> = /*@__PURE__*/
   enumDesc(file_envoy_config_rbac_v3_rbac, 0, 0, 0);
 
-/**
- * @generated from enum envoy.config.rbac.v3.RBAC.Action
- */
+/** enum envoy.config.rbac.v3.RBAC.Action */
 export const RBAC_Action = {
-  /**
-   * @generated from enum value: ALLOW = 0;
-   */
   ALLOW: 0,
-
-  /**
-   * @generated from enum value: DENY = 1;
-   */
   DENY: 1,
-
-  /**
-   * @generated from enum value: LOG = 2;
-   */
   LOG: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.rbac.v3.RBAC.Action
- */
+/** enum envoy.config.rbac.v3.RBAC.Action */
 export type RBAC_Action = (typeof RBAC_Action)[keyof typeof RBAC_Action] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.rbac.v3.RBAC.Action.
- */
 export const RBAC_ActionSchema: GenEnum<RBAC_Action> = /*@__PURE__*/
   enumDesc(file_envoy_config_rbac_v3_rbac, 0, 0);
 
-/**
- * @generated from message envoy.config.rbac.v3.Policy
- */
+/** message envoy.config.rbac.v3.Policy */
 export type Policy = Message<"envoy.config.rbac.v3.Policy"> & {
-  /**
-   * @generated from field: repeated envoy.config.rbac.v3.Permission permissions = 1;
-   */
+  /** repeated envoy.config.rbac.v3.Permission permissions = 1 */
   permissions: Permission[];
-
-  /**
-   * @generated from field: repeated envoy.config.rbac.v3.Principal principals = 2;
-   */
+  /** repeated envoy.config.rbac.v3.Principal principals = 2 */
   principals: Principal[];
-
-  /**
-   * @generated from field: google.api.expr.v1alpha1.Expr condition = 3;
-   */
+  /** google.api.expr.v1alpha1.Expr condition = 3 */
   condition?: Expr | undefined;
-
-  /**
-   * @generated from field: google.api.expr.v1alpha1.CheckedExpr checked_condition = 4;
-   */
+  /** google.api.expr.v1alpha1.CheckedExpr checked_condition = 4 */
   checkedCondition?: CheckedExpr | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.CelExpressionConfig cel_config = 5;
-   */
+  /** envoy.config.core.v3.CelExpressionConfig cel_config = 5 */
   celConfig?: CelExpressionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.Policy.
- * Use `create(PolicySchema)` to create a new message.
- */
 export const PolicySchema: GenMessage<Policy> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 1);
 
-/**
- * @generated from message envoy.config.rbac.v3.SourcedMetadata
- */
+/** message envoy.config.rbac.v3.SourcedMetadata */
 export type SourcedMetadata = Message<"envoy.config.rbac.v3.SourcedMetadata"> & {
-  /**
-   * @generated from field: envoy.type.matcher.v3.MetadataMatcher metadata_matcher = 1;
-   */
+  /** envoy.type.matcher.v3.MetadataMatcher metadata_matcher = 1 */
   metadataMatcher?: MetadataMatcher | undefined;
-
-  /**
-   * @generated from field: envoy.config.rbac.v3.MetadataSource metadata_source = 2;
-   */
+  /** envoy.config.rbac.v3.MetadataSource metadata_source = 2 */
   metadataSource: MetadataSource;
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.SourcedMetadata.
- * Use `create(SourcedMetadataSchema)` to create a new message.
- */
 export const SourcedMetadataSchema: GenMessage<SourcedMetadata> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 2);
 
-/**
- * @generated from message envoy.config.rbac.v3.Permission
- */
+/** message envoy.config.rbac.v3.Permission */
 export type Permission = Message<"envoy.config.rbac.v3.Permission"> & {
-  /**
-   * @generated from oneof envoy.config.rbac.v3.Permission.rule
-   */
+  /** oneof envoy.config.rbac.v3.Permission.rule */
   rule: {
-    /**
-     * @generated from field: envoy.config.rbac.v3.Permission.Set and_rules = 1;
-     */
+    /** envoy.config.rbac.v3.Permission.Set and_rules = 1 */
     value: Permission_Set;
     case: "andRules";
   } | {
-    /**
-     * @generated from field: envoy.config.rbac.v3.Permission.Set or_rules = 2;
-     */
+    /** envoy.config.rbac.v3.Permission.Set or_rules = 2 */
     value: Permission_Set;
     case: "orRules";
   } | {
-    /**
-     * @generated from field: bool any = 3;
-     */
+    /** bool any = 3 */
     value: boolean;
     case: "any";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.HeaderMatcher header = 4;
-     */
+    /** envoy.config.route.v3.HeaderMatcher header = 4 */
     value: HeaderMatcher;
     case: "header";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.PathMatcher url_path = 10;
-     */
+    /** envoy.type.matcher.v3.PathMatcher url_path = 10 */
     value: PathMatcher;
     case: "urlPath";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.CidrRange destination_ip = 5;
-     */
+    /** envoy.config.core.v3.CidrRange destination_ip = 5 */
     value: CidrRange;
     case: "destinationIp";
   } | {
-    /**
-     * @generated from field: uint32 destination_port = 6;
-     */
+    /** uint32 destination_port = 6 */
     value: number;
     case: "destinationPort";
   } | {
-    /**
-     * @generated from field: envoy.type.v3.Int32Range destination_port_range = 11;
-     */
+    /** envoy.type.v3.Int32Range destination_port_range = 11 */
     value: Int32Range;
     case: "destinationPortRange";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.MetadataMatcher metadata = 7;
-     */
+    /** envoy.type.matcher.v3.MetadataMatcher metadata = 7 */
     value: MetadataMatcher;
     case: "metadata";
   } | {
-    /**
-     * @generated from field: envoy.config.rbac.v3.Permission not_rule = 8;
-     */
+    /** envoy.config.rbac.v3.Permission not_rule = 8 */
     value: Permission;
     case: "notRule";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.StringMatcher requested_server_name = 9;
-     */
+    /** envoy.type.matcher.v3.StringMatcher requested_server_name = 9 */
     value: StringMatcher;
     case: "requestedServerName";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.TypedExtensionConfig matcher = 12;
-     */
+    /** envoy.config.core.v3.TypedExtensionConfig matcher = 12 */
     value: TypedExtensionConfig;
     case: "matcher";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.TypedExtensionConfig uri_template = 13;
-     */
+    /** envoy.config.core.v3.TypedExtensionConfig uri_template = 13 */
     value: TypedExtensionConfig;
     case: "uriTemplate";
   } | {
-    /**
-     * @generated from field: envoy.config.rbac.v3.SourcedMetadata sourced_metadata = 14;
-     */
+    /** envoy.config.rbac.v3.SourcedMetadata sourced_metadata = 14 */
     value: SourcedMetadata;
     case: "sourcedMetadata";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.Permission.
- * Use `create(PermissionSchema)` to create a new message.
- */
 export const PermissionSchema: GenMessage<Permission> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 3);
 
-/**
- * @generated from message envoy.config.rbac.v3.Permission.Set
- */
+/** message envoy.config.rbac.v3.Permission.Set */
 export type Permission_Set = Message<"envoy.config.rbac.v3.Permission.Set"> & {
-  /**
-   * @generated from field: repeated envoy.config.rbac.v3.Permission rules = 1;
-   */
+  /** repeated envoy.config.rbac.v3.Permission rules = 1 */
   rules: Permission[];
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.Permission.Set.
- * Use `create(Permission_SetSchema)` to create a new message.
- */
 export const Permission_SetSchema: GenMessage<Permission_Set> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 3, 0);
 
-/**
- * @generated from message envoy.config.rbac.v3.Principal
- */
+/** message envoy.config.rbac.v3.Principal */
 export type Principal = Message<"envoy.config.rbac.v3.Principal"> & {
-  /**
-   * @generated from oneof envoy.config.rbac.v3.Principal.identifier
-   */
+  /** oneof envoy.config.rbac.v3.Principal.identifier */
   identifier: {
-    /**
-     * @generated from field: envoy.config.rbac.v3.Principal.Set and_ids = 1;
-     */
+    /** envoy.config.rbac.v3.Principal.Set and_ids = 1 */
     value: Principal_Set;
     case: "andIds";
   } | {
-    /**
-     * @generated from field: envoy.config.rbac.v3.Principal.Set or_ids = 2;
-     */
+    /** envoy.config.rbac.v3.Principal.Set or_ids = 2 */
     value: Principal_Set;
     case: "orIds";
   } | {
-    /**
-     * @generated from field: bool any = 3;
-     */
+    /** bool any = 3 */
     value: boolean;
     case: "any";
   } | {
-    /**
-     * @generated from field: envoy.config.rbac.v3.Principal.Authenticated authenticated = 4;
-     */
+    /** envoy.config.rbac.v3.Principal.Authenticated authenticated = 4 */
     value: Principal_Authenticated;
     case: "authenticated";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.CidrRange source_ip = 5;
-     */
+    /** envoy.config.core.v3.CidrRange source_ip = 5 */
     value: CidrRange;
     case: "sourceIp";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.CidrRange direct_remote_ip = 10;
-     */
+    /** envoy.config.core.v3.CidrRange direct_remote_ip = 10 */
     value: CidrRange;
     case: "directRemoteIp";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.CidrRange remote_ip = 11;
-     */
+    /** envoy.config.core.v3.CidrRange remote_ip = 11 */
     value: CidrRange;
     case: "remoteIp";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.HeaderMatcher header = 6;
-     */
+    /** envoy.config.route.v3.HeaderMatcher header = 6 */
     value: HeaderMatcher;
     case: "header";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.PathMatcher url_path = 9;
-     */
+    /** envoy.type.matcher.v3.PathMatcher url_path = 9 */
     value: PathMatcher;
     case: "urlPath";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.MetadataMatcher metadata = 7;
-     */
+    /** envoy.type.matcher.v3.MetadataMatcher metadata = 7 */
     value: MetadataMatcher;
     case: "metadata";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.FilterStateMatcher filter_state = 12;
-     */
+    /** envoy.type.matcher.v3.FilterStateMatcher filter_state = 12 */
     value: FilterStateMatcher;
     case: "filterState";
   } | {
-    /**
-     * @generated from field: envoy.config.rbac.v3.Principal not_id = 8;
-     */
+    /** envoy.config.rbac.v3.Principal not_id = 8 */
     value: Principal;
     case: "notId";
   } | {
-    /**
-     * @generated from field: envoy.config.rbac.v3.SourcedMetadata sourced_metadata = 13;
-     */
+    /** envoy.config.rbac.v3.SourcedMetadata sourced_metadata = 13 */
     value: SourcedMetadata;
     case: "sourcedMetadata";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.TypedExtensionConfig custom = 14;
-     */
+    /** envoy.config.core.v3.TypedExtensionConfig custom = 14 */
     value: TypedExtensionConfig;
     case: "custom";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.Principal.
- * Use `create(PrincipalSchema)` to create a new message.
- */
 export const PrincipalSchema: GenMessage<Principal> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 4);
 
-/**
- * @generated from message envoy.config.rbac.v3.Principal.Set
- */
+/** message envoy.config.rbac.v3.Principal.Set */
 export type Principal_Set = Message<"envoy.config.rbac.v3.Principal.Set"> & {
-  /**
-   * @generated from field: repeated envoy.config.rbac.v3.Principal ids = 1;
-   */
+  /** repeated envoy.config.rbac.v3.Principal ids = 1 */
   ids: Principal[];
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.Principal.Set.
- * Use `create(Principal_SetSchema)` to create a new message.
- */
 export const Principal_SetSchema: GenMessage<Principal_Set> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 4, 0);
 
-/**
- * @generated from message envoy.config.rbac.v3.Principal.Authenticated
- */
+/** message envoy.config.rbac.v3.Principal.Authenticated */
 export type Principal_Authenticated = Message<"envoy.config.rbac.v3.Principal.Authenticated"> & {
-  /**
-   * @generated from field: envoy.type.matcher.v3.StringMatcher principal_name = 2;
-   */
+  /** envoy.type.matcher.v3.StringMatcher principal_name = 2 */
   principalName?: StringMatcher | undefined;
 };
 
-/**
- * Describes the message envoy.config.rbac.v3.Principal.Authenticated.
- * Use `create(Principal_AuthenticatedSchema)` to create a new message.
- */
 export const Principal_AuthenticatedSchema: GenMessage<Principal_Authenticated> = /*@__PURE__*/
   messageDesc(file_envoy_config_rbac_v3_rbac, 4, 1);
 
-/**
- * @generated from enum envoy.config.rbac.v3.MetadataSource
- */
+/** enum envoy.config.rbac.v3.MetadataSource */
 export const MetadataSource = {
-  /**
-   * @generated from enum value: DYNAMIC = 0;
-   */
   DYNAMIC: 0,
-
-  /**
-   * @generated from enum value: ROUTE = 1;
-   */
   ROUTE: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.rbac.v3.MetadataSource
- */
+/** enum envoy.config.rbac.v3.MetadataSource */
 export type MetadataSource = (typeof MetadataSource)[keyof typeof MetadataSource] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.rbac.v3.MetadataSource.
- */
 export const MetadataSourceSchema: GenEnum<MetadataSource> = /*@__PURE__*/
   enumDesc(file_envoy_config_rbac_v3_rbac, 0);
 

@@ -38,2553 +38,1255 @@ import type { Matcher } from "../../../../xds/type/matcher/v3/matcher_pb.ts";
 import { file_xds_type_matcher_v3_matcher } from "../../../../xds/type/matcher/v3/matcher_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/route/v3/route_components.proto.
- */
 export const file_envoy_config_route_v3_route_components: GenFile = /*@__PURE__*/
   fileDesc("CixlbnZveS9jb25maWcvcm91dGUvdjMvcm91dGVfY29tcG9uZW50cy5wcm90bxIVZW52b3kuY29uZmlnLnJvdXRlLnYzIsYLCgtWaXJ0dWFsSG9zdBIMCgRuYW1lGAEgASgJEg8KB2RvbWFpbnMYAiADKAkSLAoGcm91dGVzGAMgAygLMhwuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJvdXRlEi0KB21hdGNoZXIYFSABKAsyHC54ZHMudHlwZS5tYXRjaGVyLnYzLk1hdGNoZXISSgoLcmVxdWlyZV90bHMYBCABKA4yNS5lbnZveS5jb25maWcucm91dGUudjMuVmlydHVhbEhvc3QuVGxzUmVxdWlyZW1lbnRUeXBlEj8KEHZpcnR1YWxfY2x1c3RlcnMYBSADKAsyJS5lbnZveS5jb25maWcucm91dGUudjMuVmlydHVhbENsdXN0ZXISNQoLcmF0ZV9saW1pdHMYBiADKAsyIC5lbnZveS5jb25maWcucm91dGUudjMuUmF0ZUxpbWl0EkcKFnJlcXVlc3RfaGVhZGVyc190b19hZGQYByADKAsyJy5lbnZveS5jb25maWcuY29yZS52My5IZWFkZXJWYWx1ZU9wdGlvbhIhChlyZXF1ZXN0X2hlYWRlcnNfdG9fcmVtb3ZlGA0gAygJEkgKF3Jlc3BvbnNlX2hlYWRlcnNfdG9fYWRkGAogAygLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWVPcHRpb24SIgoacmVzcG9uc2VfaGVhZGVyc190b19yZW1vdmUYCyADKAkSLwoEY29ycxgIIAEoCzIhLmVudm95LmNvbmZpZy5yb3V0ZS52My5Db3JzUG9saWN5El0KF3R5cGVkX3Blcl9maWx0ZXJfY29uZmlnGA8gAygLMjwuZW52b3kuY29uZmlnLnJvdXRlLnYzLlZpcnR1YWxIb3N0LlR5cGVkUGVyRmlsdGVyQ29uZmlnRW50cnkSJQodaW5jbHVkZV9yZXF1ZXN0X2F0dGVtcHRfY291bnQYDiABKAgSKQohaW5jbHVkZV9hdHRlbXB0X2NvdW50X2luX3Jlc3BvbnNlGBMgASgIEjgKDHJldHJ5X3BvbGljeRgQIAEoCzIiLmVudm95LmNvbmZpZy5yb3V0ZS52My5SZXRyeVBvbGljeRI3ChlyZXRyeV9wb2xpY3lfdHlwZWRfY29uZmlnGBQgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRI4CgxoZWRnZV9wb2xpY3kYESABKAsyIi5lbnZveS5jb25maWcucm91dGUudjMuSGVkZ2VQb2xpY3kSJwofaW5jbHVkZV9pc190aW1lb3V0X3JldHJ5X2hlYWRlchgXIAEoCBJECh5wZXJfcmVxdWVzdF9idWZmZXJfbGltaXRfYnl0ZXMYEiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSPwoZcmVxdWVzdF9ib2R5X2J1ZmZlcl9saW1pdBgZIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50NjRWYWx1ZRJXChdyZXF1ZXN0X21pcnJvcl9wb2xpY2llcxgWIAMoCzI2LmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUFjdGlvbi5SZXF1ZXN0TWlycm9yUG9saWN5EjAKCG1ldGFkYXRhGBggASgLMh4uZW52b3kuY29uZmlnLmNvcmUudjMuTWV0YWRhdGESRAoQcm91dGVfc3BlY2lmaWVycxgaIAMoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnGlEKGVR5cGVkUGVyRmlsdGVyQ29uZmlnRW50cnkSCwoDa2V5GAEgASgJEiMKBXZhbHVlGAIgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueToCOAEiOgoSVGxzUmVxdWlyZW1lbnRUeXBlEggKBE5PTkUQABIRCg1FWFRFUk5BTF9PTkxZEAESBwoDQUxMEAIiNAoMRmlsdGVyQWN0aW9uEiQKBmFjdGlvbhgBIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkilAkKBVJvdXRlEgwKBG5hbWUYDiABKAkSMAoFbWF0Y2gYASABKAsyIS5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVNYXRjaBIzCgVyb3V0ZRgCIAEoCzIiLmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUFjdGlvbkgAEjkKCHJlZGlyZWN0GAMgASgLMiUuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJlZGlyZWN0QWN0aW9uSAASRgoPZGlyZWN0X3Jlc3BvbnNlGAcgASgLMisuZW52b3kuY29uZmlnLnJvdXRlLnYzLkRpcmVjdFJlc3BvbnNlQWN0aW9uSAASPAoNZmlsdGVyX2FjdGlvbhgRIAEoCzIjLmVudm95LmNvbmZpZy5yb3V0ZS52My5GaWx0ZXJBY3Rpb25IABJLChVub25fZm9yd2FyZGluZ19hY3Rpb24YEiABKAsyKi5lbnZveS5jb25maWcucm91dGUudjMuTm9uRm9yd2FyZGluZ0FjdGlvbkgAEjAKCG1ldGFkYXRhGAQgASgLMh4uZW52b3kuY29uZmlnLmNvcmUudjMuTWV0YWRhdGESMwoJZGVjb3JhdG9yGAUgASgLMiAuZW52b3kuY29uZmlnLnJvdXRlLnYzLkRlY29yYXRvchJXChd0eXBlZF9wZXJfZmlsdGVyX2NvbmZpZxgNIAMoCzI2LmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZS5UeXBlZFBlckZpbHRlckNvbmZpZ0VudHJ5EkcKFnJlcXVlc3RfaGVhZGVyc190b19hZGQYCSADKAsyJy5lbnZveS5jb25maWcuY29yZS52My5IZWFkZXJWYWx1ZU9wdGlvbhIhChlyZXF1ZXN0X2hlYWRlcnNfdG9fcmVtb3ZlGAwgAygJEkgKF3Jlc3BvbnNlX2hlYWRlcnNfdG9fYWRkGAogAygLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWVPcHRpb24SIgoacmVzcG9uc2VfaGVhZGVyc190b19yZW1vdmUYCyADKAkSLwoHdHJhY2luZxgPIAEoCzIeLmVudm95LmNvbmZpZy5yb3V0ZS52My5UcmFjaW5nEkQKHnBlcl9yZXF1ZXN0X2J1ZmZlcl9saW1pdF9ieXRlcxgQIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRITCgtzdGF0X3ByZWZpeBgTIAEoCRI/ChlyZXF1ZXN0X2JvZHlfYnVmZmVyX2xpbWl0GBQgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQ2NFZhbHVlEkQKEHJvdXRlX3NwZWNpZmllcnMYFSADKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxpRChlUeXBlZFBlckZpbHRlckNvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRIjCgV2YWx1ZRgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5Bbnk6AjgBQggKBmFjdGlvbiKHBwoPV2VpZ2h0ZWRDbHVzdGVyEkYKCGNsdXN0ZXJzGAEgAygLMjQuZW52b3kuY29uZmlnLnJvdXRlLnYzLldlaWdodGVkQ2x1c3Rlci5DbHVzdGVyV2VpZ2h0EjIKDHRvdGFsX3dlaWdodBgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIaChJydW50aW1lX2tleV9wcmVmaXgYAiABKAkSFQoLaGVhZGVyX25hbWUYBCABKAlIABI1Cg91c2VfaGFzaF9wb2xpY3kYBSABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlSAAa8wQKDUNsdXN0ZXJXZWlnaHQSDAoEbmFtZRgBIAEoCRIWCg5jbHVzdGVyX2hlYWRlchgMIAEoCRIsCgZ3ZWlnaHQYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSNgoObWV0YWRhdGFfbWF0Y2gYAyABKAsyHi5lbnZveS5jb25maWcuY29yZS52My5NZXRhZGF0YRJHChZyZXF1ZXN0X2hlYWRlcnNfdG9fYWRkGAQgAygLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWVPcHRpb24SIQoZcmVxdWVzdF9oZWFkZXJzX3RvX3JlbW92ZRgJIAMoCRJIChdyZXNwb25zZV9oZWFkZXJzX3RvX2FkZBgFIAMoCzInLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlT3B0aW9uEiIKGnJlc3BvbnNlX2hlYWRlcnNfdG9fcmVtb3ZlGAYgAygJEm8KF3R5cGVkX3Blcl9maWx0ZXJfY29uZmlnGAogAygLMk4uZW52b3kuY29uZmlnLnJvdXRlLnYzLldlaWdodGVkQ2x1c3Rlci5DbHVzdGVyV2VpZ2h0LlR5cGVkUGVyRmlsdGVyQ29uZmlnRW50cnkSHgoUaG9zdF9yZXdyaXRlX2xpdGVyYWwYCyABKAlIABpRChlUeXBlZFBlckZpbHRlckNvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRIjCgV2YWx1ZRgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5Bbnk6AjgBQhgKFmhvc3RfcmV3cml0ZV9zcGVjaWZpZXJCGAoWcmFuZG9tX3ZhbHVlX3NwZWNpZmllciJsChZDbHVzdGVyU3BlY2lmaWVyUGx1Z2luEj0KCWV4dGVuc2lvbhgBIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEhMKC2lzX29wdGlvbmFsGAIgASgIIqIICgpSb3V0ZU1hdGNoEhAKBnByZWZpeBgBIAEoCUgAEg4KBHBhdGgYAiABKAlIABI5CgpzYWZlX3JlZ2V4GAogASgLMiMuZW52b3kudHlwZS5tYXRjaGVyLnYzLlJlZ2V4TWF0Y2hlckgAEksKD2Nvbm5lY3RfbWF0Y2hlchgMIAEoCzIwLmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZU1hdGNoLkNvbm5lY3RNYXRjaGVySAASHwoVcGF0aF9zZXBhcmF0ZWRfcHJlZml4GA4gASgJSAASRwoRcGF0aF9tYXRjaF9wb2xpY3kYDyABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZ0gAEjIKDmNhc2Vfc2Vuc2l0aXZlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRJIChBydW50aW1lX2ZyYWN0aW9uGAkgASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZyYWN0aW9uYWxQZXJjZW50EjUKB2hlYWRlcnMYBiADKAsyJC5lbnZveS5jb25maWcucm91dGUudjMuSGVhZGVyTWF0Y2hlchJGChBxdWVyeV9wYXJhbWV0ZXJzGAcgAygLMiwuZW52b3kuY29uZmlnLnJvdXRlLnYzLlF1ZXJ5UGFyYW1ldGVyTWF0Y2hlchI1Cgdjb29raWVzGBEgAygLMiQuZW52b3kuY29uZmlnLnJvdXRlLnYzLkNvb2tpZU1hdGNoZXISRQoEZ3JwYxgIIAEoCzI3LmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZU1hdGNoLkdycGNSb3V0ZU1hdGNoT3B0aW9ucxJNCgt0bHNfY29udGV4dBgLIAEoCzI4LmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZU1hdGNoLlRsc0NvbnRleHRNYXRjaE9wdGlvbnMSQAoQZHluYW1pY19tZXRhZGF0YRgNIAMoCzImLmVudm95LnR5cGUubWF0Y2hlci52My5NZXRhZGF0YU1hdGNoZXISPwoMZmlsdGVyX3N0YXRlGBAgAygLMikuZW52b3kudHlwZS5tYXRjaGVyLnYzLkZpbHRlclN0YXRlTWF0Y2hlchoXChVHcnBjUm91dGVNYXRjaE9wdGlvbnMadgoWVGxzQ29udGV4dE1hdGNoT3B0aW9ucxItCglwcmVzZW50ZWQYASABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEi0KCXZhbGlkYXRlZBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUaEAoOQ29ubmVjdE1hdGNoZXJCEAoOcGF0aF9zcGVjaWZpZXIikQQKCkNvcnNQb2xpY3kSRwoZYWxsb3dfb3JpZ2luX3N0cmluZ19tYXRjaBgLIAMoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJpbmdNYXRjaGVyEhUKDWFsbG93X21ldGhvZHMYAiABKAkSFQoNYWxsb3dfaGVhZGVycxgDIAEoCRIWCg5leHBvc2VfaGVhZGVycxgEIAEoCRIPCgdtYXhfYWdlGAUgASgJEjUKEWFsbG93X2NyZWRlbnRpYWxzGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRJICg5maWx0ZXJfZW5hYmxlZBgJIAEoCzIuLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVGcmFjdGlvbmFsUGVyY2VudEgAEkYKDnNoYWRvd19lbmFibGVkGAogASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZyYWN0aW9uYWxQZXJjZW50EkAKHGFsbG93X3ByaXZhdGVfbmV0d29ya19hY2Nlc3MYDCABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEkMKH2ZvcndhcmRfbm90X21hdGNoaW5nX3ByZWZsaWdodHMYDSABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlQhMKEWVuYWJsZWRfc3BlY2lmaWVyIvwfCgtSb3V0ZUFjdGlvbhIRCgdjbHVzdGVyGAEgASgJSAASGAoOY2x1c3Rlcl9oZWFkZXIYAiABKAlIABJDChF3ZWlnaHRlZF9jbHVzdGVycxgDIAEoCzImLmVudm95LmNvbmZpZy5yb3V0ZS52My5XZWlnaHRlZENsdXN0ZXJIABIiChhjbHVzdGVyX3NwZWNpZmllcl9wbHVnaW4YJSABKAlIABJYCh9pbmxpbmVfY2x1c3Rlcl9zcGVjaWZpZXJfcGx1Z2luGCcgASgLMi0uZW52b3kuY29uZmlnLnJvdXRlLnYzLkNsdXN0ZXJTcGVjaWZpZXJQbHVnaW5IABJnCh9jbHVzdGVyX25vdF9mb3VuZF9yZXNwb25zZV9jb2RlGBQgASgOMj4uZW52b3kuY29uZmlnLnJvdXRlLnYzLlJvdXRlQWN0aW9uLkNsdXN0ZXJOb3RGb3VuZFJlc3BvbnNlQ29kZRI2Cg5tZXRhZGF0YV9tYXRjaBgEIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhEhYKDnByZWZpeF9yZXdyaXRlGAUgASgJEkUKDXJlZ2V4X3Jld3JpdGUYICABKAsyLi5lbnZveS50eXBlLm1hdGNoZXIudjMuUmVnZXhNYXRjaEFuZFN1YnN0aXR1dGUSRwoTcGF0aF9yZXdyaXRlX3BvbGljeRgpIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEhQKDHBhdGhfcmV3cml0ZRgtIAEoCRIeChRob3N0X3Jld3JpdGVfbGl0ZXJhbBgGIAEoCUgBEjcKEWF1dG9faG9zdF9yZXdyaXRlGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZUgBEh0KE2hvc3RfcmV3cml0ZV9oZWFkZXIYHSABKAlIARJRChdob3N0X3Jld3JpdGVfcGF0aF9yZWdleBgjIAEoCzIuLmVudm95LnR5cGUubWF0Y2hlci52My5SZWdleE1hdGNoQW5kU3Vic3RpdHV0ZUgBEhYKDGhvc3RfcmV3cml0ZRgsIAEoCUgBEh8KF2FwcGVuZF94X2ZvcndhcmRlZF9ob3N0GCYgASgIEioKB3RpbWVvdXQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMaWRsZV90aW1lb3V0GBggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDWZsdXNoX3RpbWVvdXQYKiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SRQoRZWFybHlfZGF0YV9wb2xpY3kYKCABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxI4CgxyZXRyeV9wb2xpY3kYCSABKAsyIi5lbnZveS5jb25maWcucm91dGUudjMuUmV0cnlQb2xpY3kSNwoZcmV0cnlfcG9saWN5X3R5cGVkX2NvbmZpZxghIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSVwoXcmVxdWVzdF9taXJyb3JfcG9saWNpZXMYHiADKAsyNi5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uUmVxdWVzdE1pcnJvclBvbGljeRI3Cghwcmlvcml0eRgLIAEoDjIlLmVudm95LmNvbmZpZy5jb3JlLnYzLlJvdXRpbmdQcmlvcml0eRI1CgtyYXRlX2xpbWl0cxgNIAMoCzIgLmVudm95LmNvbmZpZy5yb3V0ZS52My5SYXRlTGltaXQSOgoWaW5jbHVkZV92aF9yYXRlX2xpbWl0cxgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSQgoLaGFzaF9wb2xpY3kYDyADKAsyLS5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uSGFzaFBvbGljeRIvCgRjb3JzGBEgASgLMiEuZW52b3kuY29uZmlnLnJvdXRlLnYzLkNvcnNQb2xpY3kSMwoQbWF4X2dycGNfdGltZW91dBgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI2ChNncnBjX3RpbWVvdXRfb2Zmc2V0GBwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEkkKD3VwZ3JhZGVfY29uZmlncxgZIAMoCzIwLmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUFjdGlvbi5VcGdyYWRlQ29uZmlnEk8KGGludGVybmFsX3JlZGlyZWN0X3BvbGljeRgiIAEoCzItLmVudm95LmNvbmZpZy5yb3V0ZS52My5JbnRlcm5hbFJlZGlyZWN0UG9saWN5ElsKGGludGVybmFsX3JlZGlyZWN0X2FjdGlvbhgaIAEoDjI5LmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUFjdGlvbi5JbnRlcm5hbFJlZGlyZWN0QWN0aW9uEjwKFm1heF9pbnRlcm5hbF9yZWRpcmVjdHMYHyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSOAoMaGVkZ2VfcG9saWN5GBsgASgLMiIuZW52b3kuY29uZmlnLnJvdXRlLnYzLkhlZGdlUG9saWN5ElEKE21heF9zdHJlYW1fZHVyYXRpb24YJCABKAsyNC5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uTWF4U3RyZWFtRHVyYXRpb24a3gIKE1JlcXVlc3RNaXJyb3JQb2xpY3kSDwoHY2x1c3RlchgBIAEoCRIWCg5jbHVzdGVyX2hlYWRlchgFIAEoCRJIChBydW50aW1lX2ZyYWN0aW9uGAMgASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZyYWN0aW9uYWxQZXJjZW50EjEKDXRyYWNlX3NhbXBsZWQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEikKIWRpc2FibGVfc2hhZG93X2hvc3Rfc3VmZml4X2FwcGVuZBgGIAEoCBJYChlyZXF1ZXN0X2hlYWRlcnNfbXV0YXRpb25zGAcgAygLMjUuZW52b3kuY29uZmlnLmNvbW1vbi5tdXRhdGlvbl9ydWxlcy52My5IZWFkZXJNdXRhdGlvbhIcChRob3N0X3Jld3JpdGVfbGl0ZXJhbBgIIAEoCRryBgoKSGFzaFBvbGljeRJGCgZoZWFkZXIYASABKAsyNC5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uSGFzaFBvbGljeS5IZWFkZXJIABJGCgZjb29raWUYAiABKAsyNC5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uSGFzaFBvbGljeS5Db29raWVIABJjChVjb25uZWN0aW9uX3Byb3BlcnRpZXMYAyABKAsyQi5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uSGFzaFBvbGljeS5Db25uZWN0aW9uUHJvcGVydGllc0gAElcKD3F1ZXJ5X3BhcmFtZXRlchgFIAEoCzI8LmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUFjdGlvbi5IYXNoUG9saWN5LlF1ZXJ5UGFyYW1ldGVySAASUQoMZmlsdGVyX3N0YXRlGAYgASgLMjkuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJvdXRlQWN0aW9uLkhhc2hQb2xpY3kuRmlsdGVyU3RhdGVIABIQCgh0ZXJtaW5hbBgEIAEoCBpkCgZIZWFkZXISEwoLaGVhZGVyX25hbWUYASABKAkSRQoNcmVnZXhfcmV3cml0ZRgCIAEoCzIuLmVudm95LnR5cGUubWF0Y2hlci52My5SZWdleE1hdGNoQW5kU3Vic3RpdHV0ZRouCg9Db29raWVBdHRyaWJ1dGUSDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCRqfAQoGQ29va2llEgwKBG5hbWUYASABKAkSJgoDdHRsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEgwKBHBhdGgYAyABKAkSUQoKYXR0cmlidXRlcxgEIAMoCzI9LmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUFjdGlvbi5IYXNoUG9saWN5LkNvb2tpZUF0dHJpYnV0ZRopChRDb25uZWN0aW9uUHJvcGVydGllcxIRCglzb3VyY2VfaXAYASABKAgaHgoOUXVlcnlQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRoaCgtGaWx0ZXJTdGF0ZRILCgNrZXkYASABKAlCEgoQcG9saWN5X3NwZWNpZmllchqZAgoNVXBncmFkZUNvbmZpZxIUCgx1cGdyYWRlX3R5cGUYASABKAkSKwoHZW5hYmxlZBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSVgoOY29ubmVjdF9jb25maWcYAyABKAsyPi5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uVXBncmFkZUNvbmZpZy5Db25uZWN0Q29uZmlnGm0KDUNvbm5lY3RDb25maWcSSAoVcHJveHlfcHJvdG9jb2xfY29uZmlnGAEgASgLMikuZW52b3kuY29uZmlnLmNvcmUudjMuUHJveHlQcm90b2NvbENvbmZpZxISCgphbGxvd19wb3N0GAIgASgIGsYBChFNYXhTdHJlYW1EdXJhdGlvbhI2ChNtYXhfc3RyZWFtX2R1cmF0aW9uGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjoKF2dycGNfdGltZW91dF9oZWFkZXJfbWF4GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEj0KGmdycGNfdGltZW91dF9oZWFkZXJfb2Zmc2V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImAKG0NsdXN0ZXJOb3RGb3VuZFJlc3BvbnNlQ29kZRIXChNTRVJWSUNFX1VOQVZBSUxBQkxFEAASDQoJTk9UX0ZPVU5EEAESGQoVSU5URVJOQUxfU0VSVkVSX0VSUk9SEAIiWgoWSW50ZXJuYWxSZWRpcmVjdEFjdGlvbhIiCh5QQVNTX1RIUk9VR0hfSU5URVJOQUxfUkVESVJFQ1QQABIcChhIQU5ETEVfSU5URVJOQUxfUkVESVJFQ1QQAUITChFjbHVzdGVyX3NwZWNpZmllckIYChZob3N0X3Jld3JpdGVfc3BlY2lmaWVyIqoLCgtSZXRyeVBvbGljeRIQCghyZXRyeV9vbhgBIAEoCRIxCgtudW1fcmV0cmllcxgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIyCg9wZXJfdHJ5X3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNwoUcGVyX3RyeV9pZGxlX3RpbWVvdXQYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SSAoOcmV0cnlfcHJpb3JpdHkYBCABKAsyMC5lbnZveS5jb25maWcucm91dGUudjMuUmV0cnlQb2xpY3kuUmV0cnlQcmlvcml0eRJTChRyZXRyeV9ob3N0X3ByZWRpY2F0ZRgFIAMoCzI1LmVudm95LmNvbmZpZy5yb3V0ZS52My5SZXRyeVBvbGljeS5SZXRyeUhvc3RQcmVkaWNhdGUSTAoYcmV0cnlfb3B0aW9uc19wcmVkaWNhdGVzGAwgAygLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcSKQohaG9zdF9zZWxlY3Rpb25fcmV0cnlfbWF4X2F0dGVtcHRzGAYgASgDEh4KFnJldHJpYWJsZV9zdGF0dXNfY29kZXMYByADKA0SRwoOcmV0cnlfYmFja19vZmYYCCABKAsyLy5lbnZveS5jb25maWcucm91dGUudjMuUmV0cnlQb2xpY3kuUmV0cnlCYWNrT2ZmEl8KG3JhdGVfbGltaXRlZF9yZXRyeV9iYWNrX29mZhgLIAEoCzI6LmVudm95LmNvbmZpZy5yb3V0ZS52My5SZXRyeVBvbGljeS5SYXRlTGltaXRlZFJldHJ5QmFja09mZhI/ChFyZXRyaWFibGVfaGVhZGVycxgJIAMoCzIkLmVudm95LmNvbmZpZy5yb3V0ZS52My5IZWFkZXJNYXRjaGVyEkcKGXJldHJpYWJsZV9yZXF1ZXN0X2hlYWRlcnMYCiADKAsyJC5lbnZveS5jb25maWcucm91dGUudjMuSGVhZGVyTWF0Y2hlchIgChhyZWZyZXNoX2NsdXN0ZXJfb25fcmV0cnkYDiABKAgaWgoNUmV0cnlQcmlvcml0eRIMCgRuYW1lGAEgASgJEiwKDHR5cGVkX2NvbmZpZxgDIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnlIAEINCgtjb25maWdfdHlwZRpfChJSZXRyeUhvc3RQcmVkaWNhdGUSDAoEbmFtZRgBIAEoCRIsCgx0eXBlZF9jb25maWcYAyABKAsyFC5nb29nbGUucHJvdG9idWYuQW55SABCDQoLY29uZmlnX3R5cGUacQoMUmV0cnlCYWNrT2ZmEjAKDWJhc2VfaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMbWF4X2ludGVydmFsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGmEKC1Jlc2V0SGVhZGVyEgwKBG5hbWUYASABKAkSRAoGZm9ybWF0GAIgASgOMjQuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJldHJ5UG9saWN5LlJlc2V0SGVhZGVyRm9ybWF0GpEBChdSYXRlTGltaXRlZFJldHJ5QmFja09mZhJFCg1yZXNldF9oZWFkZXJzGAEgAygLMi4uZW52b3kuY29uZmlnLnJvdXRlLnYzLlJldHJ5UG9saWN5LlJlc2V0SGVhZGVyEi8KDG1heF9pbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI0ChFSZXNldEhlYWRlckZvcm1hdBILCgdTRUNPTkRTEAASEgoOVU5JWF9USU1FU1RBTVAQASKsAQoLSGVkZ2VQb2xpY3kSNgoQaW5pdGlhbF9yZXF1ZXN0cxgBIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJDChlhZGRpdGlvbmFsX3JlcXVlc3RfY2hhbmNlGAIgASgLMiAuZW52b3kudHlwZS52My5GcmFjdGlvbmFsUGVyY2VudBIgChhoZWRnZV9vbl9wZXJfdHJ5X3RpbWVvdXQYAyABKAgingQKDlJlZGlyZWN0QWN0aW9uEhgKDmh0dHBzX3JlZGlyZWN0GAQgASgISAASGQoPc2NoZW1lX3JlZGlyZWN0GAcgASgJSAASFQoNaG9zdF9yZWRpcmVjdBgBIAEoCRIVCg1wb3J0X3JlZGlyZWN0GAggASgNEhcKDXBhdGhfcmVkaXJlY3QYAiABKAlIARIYCg5wcmVmaXhfcmV3cml0ZRgFIAEoCUgBEkcKDXJlZ2V4X3Jld3JpdGUYCSABKAsyLi5lbnZveS50eXBlLm1hdGNoZXIudjMuUmVnZXhNYXRjaEFuZFN1YnN0aXR1dGVIARIWCgxwYXRoX3Jld3JpdGUYCiABKAlIARJRCg1yZXNwb25zZV9jb2RlGAMgASgOMjouZW52b3kuY29uZmlnLnJvdXRlLnYzLlJlZGlyZWN0QWN0aW9uLlJlZGlyZWN0UmVzcG9uc2VDb2RlEhMKC3N0cmlwX3F1ZXJ5GAYgASgIIncKFFJlZGlyZWN0UmVzcG9uc2VDb2RlEhUKEU1PVkVEX1BFUk1BTkVOVExZEAASCQoFRk9VTkQQARINCglTRUVfT1RIRVIQAhIWChJURU1QT1JBUllfUkVESVJFQ1QQAxIWChJQRVJNQU5FTlRfUkVESVJFQ1QQBEIaChhzY2hlbWVfcmV3cml0ZV9zcGVjaWZpZXJCGAoWcGF0aF9yZXdyaXRlX3NwZWNpZmllciKbAQoURGlyZWN0UmVzcG9uc2VBY3Rpb24SDgoGc3RhdHVzGAEgASgNEi4KBGJvZHkYAiABKAsyIC5lbnZveS5jb25maWcuY29yZS52My5EYXRhU291cmNlEkMKC2JvZHlfZm9ybWF0GAMgASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuU3Vic3RpdHV0aW9uRm9ybWF0U3RyaW5nIhUKE05vbkZvcndhcmRpbmdBY3Rpb24iTQoJRGVjb3JhdG9yEhEKCW9wZXJhdGlvbhgBIAEoCRItCglwcm9wYWdhdGUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlIqECCgdUcmFjaW5nEjkKD2NsaWVudF9zYW1wbGluZxgBIAEoCzIgLmVudm95LnR5cGUudjMuRnJhY3Rpb25hbFBlcmNlbnQSOQoPcmFuZG9tX3NhbXBsaW5nGAIgASgLMiAuZW52b3kudHlwZS52My5GcmFjdGlvbmFsUGVyY2VudBI6ChBvdmVyYWxsX3NhbXBsaW5nGAMgASgLMiAuZW52b3kudHlwZS52My5GcmFjdGlvbmFsUGVyY2VudBI1CgtjdXN0b21fdGFncxgEIAMoCzIgLmVudm95LnR5cGUudHJhY2luZy52My5DdXN0b21UYWcSEQoJb3BlcmF0aW9uGAUgASgJEhoKEnVwc3RyZWFtX29wZXJhdGlvbhgGIAEoCSJVCg5WaXJ0dWFsQ2x1c3RlchI1CgdoZWFkZXJzGAQgAygLMiQuZW52b3kuY29uZmlnLnJvdXRlLnYzLkhlYWRlck1hdGNoZXISDAoEbmFtZRgCIAEoCSK9GwoJUmF0ZUxpbWl0EisKBXN0YWdlGAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEhMKC2Rpc2FibGVfa2V5GAIgASgJEjgKB2FjdGlvbnMYAyADKAsyJy5lbnZveS5jb25maWcucm91dGUudjMuUmF0ZUxpbWl0LkFjdGlvbhI4CgVsaW1pdBgEIAEoCzIpLmVudm95LmNvbmZpZy5yb3V0ZS52My5SYXRlTGltaXQuT3ZlcnJpZGUSQAoLaGl0c19hZGRlbmQYBSABKAsyKy5lbnZveS5jb25maWcucm91dGUudjMuUmF0ZUxpbWl0LkhpdHNBZGRlbmQSHAoUYXBwbHlfb25fc3RyZWFtX2RvbmUYBiABKAgSTQoSeF9yYXRlbGltaXRfb3B0aW9uGAcgASgOMjEuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdC5YUmF0ZUxpbWl0T3B0aW9uGqkUCgZBY3Rpb24STwoOc291cmNlX2NsdXN0ZXIYASABKAsyNS5lbnZveS5jb25maWcucm91dGUudjMuUmF0ZUxpbWl0LkFjdGlvbi5Tb3VyY2VDbHVzdGVySAASWQoTZGVzdGluYXRpb25fY2x1c3RlchgCIAEoCzI6LmVudm95LmNvbmZpZy5yb3V0ZS52My5SYXRlTGltaXQuQWN0aW9uLkRlc3RpbmF0aW9uQ2x1c3RlckgAElEKD3JlcXVlc3RfaGVhZGVycxgDIAEoCzI2LmVudm95LmNvbmZpZy5yb3V0ZS52My5SYXRlTGltaXQuQWN0aW9uLlJlcXVlc3RIZWFkZXJzSAASUwoQcXVlcnlfcGFyYW1ldGVycxgMIAEoCzI3LmVudm95LmNvbmZpZy5yb3V0ZS52My5SYXRlTGltaXQuQWN0aW9uLlF1ZXJ5UGFyYW1ldGVyc0gAEk8KDnJlbW90ZV9hZGRyZXNzGAQgASgLMjUuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdC5BY3Rpb24uUmVtb3RlQWRkcmVzc0gAEkkKC2dlbmVyaWNfa2V5GAUgASgLMjIuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdC5BY3Rpb24uR2VuZXJpY0tleUgAElYKEmhlYWRlcl92YWx1ZV9tYXRjaBgGIAEoCzI4LmVudm95LmNvbmZpZy5yb3V0ZS52My5SYXRlTGltaXQuQWN0aW9uLkhlYWRlclZhbHVlTWF0Y2hIABJTChBkeW5hbWljX21ldGFkYXRhGAcgASgLMjcuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdC5BY3Rpb24uRHluYW1pY01ldGFEYXRhSAASRAoIbWV0YWRhdGEYCCABKAsyMC5lbnZveS5jb25maWcucm91dGUudjMuUmF0ZUxpbWl0LkFjdGlvbi5NZXRhRGF0YUgAEj8KCWV4dGVuc2lvbhgJIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnSAASXAoVbWFza2VkX3JlbW90ZV9hZGRyZXNzGAogASgLMjsuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdC5BY3Rpb24uTWFza2VkUmVtb3RlQWRkcmVzc0gAEmcKG3F1ZXJ5X3BhcmFtZXRlcl92YWx1ZV9tYXRjaBgLIAEoCzJALmVudm95LmNvbmZpZy5yb3V0ZS52My5SYXRlTGltaXQuQWN0aW9uLlF1ZXJ5UGFyYW1ldGVyVmFsdWVNYXRjaEgAEloKFHJlbW90ZV9hZGRyZXNzX21hdGNoGA0gASgLMjouZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdC5BY3Rpb24uUmVtb3RlQWRkcmVzc01hdGNoSAAaDwoNU291cmNlQ2x1c3RlchoUChJEZXN0aW5hdGlvbkNsdXN0ZXIaVQoOUmVxdWVzdEhlYWRlcnMSEwoLaGVhZGVyX25hbWUYASABKAkSFgoOZGVzY3JpcHRvcl9rZXkYAiABKAkSFgoOc2tpcF9pZl9hYnNlbnQYAyABKAgaXwoPUXVlcnlQYXJhbWV0ZXJzEhwKFHF1ZXJ5X3BhcmFtZXRlcl9uYW1lGAEgASgJEhYKDmRlc2NyaXB0b3Jfa2V5GAIgASgJEhYKDnNraXBfaWZfYWJzZW50GAMgASgIGg8KDVJlbW90ZUFkZHJlc3MaiQEKE01hc2tlZFJlbW90ZUFkZHJlc3MSOAoSdjRfcHJlZml4X21hc2tfbGVuGAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjgKEnY2X3ByZWZpeF9tYXNrX2xlbhgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRpVCgpHZW5lcmljS2V5EhgKEGRlc2NyaXB0b3JfdmFsdWUYASABKAkSFQoNZGVmYXVsdF92YWx1ZRgDIAEoCRIWCg5kZXNjcmlwdG9yX2tleRgCIAEoCRrEAQoQSGVhZGVyVmFsdWVNYXRjaBIYChBkZXNjcmlwdG9yX3ZhbHVlGAEgASgJEhUKDWRlZmF1bHRfdmFsdWUYBSABKAkSFgoOZGVzY3JpcHRvcl9rZXkYBCABKAkSMAoMZXhwZWN0X21hdGNoGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRI1CgdoZWFkZXJzGAMgAygLMiQuZW52b3kuY29uZmlnLnJvdXRlLnYzLkhlYWRlck1hdGNoZXIaewoPRHluYW1pY01ldGFEYXRhEhYKDmRlc2NyaXB0b3Jfa2V5GAEgASgJEjkKDG1ldGFkYXRhX2tleRgCIAEoCzIjLmVudm95LnR5cGUubWV0YWRhdGEudjMuTWV0YWRhdGFLZXkSFQoNZGVmYXVsdF92YWx1ZRgDIAEoCRqsAgoITWV0YURhdGESFgoOZGVzY3JpcHRvcl9rZXkYASABKAkSOQoMbWV0YWRhdGFfa2V5GAIgASgLMiMuZW52b3kudHlwZS5tZXRhZGF0YS52My5NZXRhZGF0YUtleRIVCg1kZWZhdWx0X3ZhbHVlGAMgASgJEkcKBnNvdXJjZRgEIAEoDjI3LmVudm95LmNvbmZpZy5yb3V0ZS52My5SYXRlTGltaXQuQWN0aW9uLk1ldGFEYXRhLlNvdXJjZRIWCg5za2lwX2lmX2Fic2VudBgFIAEoCCJVCgZTb3VyY2USCwoHRFlOQU1JQxAAEg8KC1JPVVRFX0VOVFJZEAESEQoNQ0xVU1RFUl9FTlRSWRACEhoKFkNMVVNURVJfTE9DQUxJVFlfRU5UUlkQAxrdAQoYUXVlcnlQYXJhbWV0ZXJWYWx1ZU1hdGNoEhgKEGRlc2NyaXB0b3JfdmFsdWUYASABKAkSFQoNZGVmYXVsdF92YWx1ZRgFIAEoCRIWCg5kZXNjcmlwdG9yX2tleRgEIAEoCRIwCgxleHBlY3RfbWF0Y2gYAiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEkYKEHF1ZXJ5X3BhcmFtZXRlcnMYAyADKAsyLC5lbnZveS5jb25maWcucm91dGUudjMuUXVlcnlQYXJhbWV0ZXJNYXRjaGVyGp0BChJSZW1vdGVBZGRyZXNzTWF0Y2gSGAoQZGVzY3JpcHRvcl92YWx1ZRgBIAEoCRIWCg5kZXNjcmlwdG9yX2tleRgCIAEoCRIVCg1kZWZhdWx0X3ZhbHVlGAMgASgJEj4KD2FkZHJlc3NfbWF0Y2hlchgEIAEoCzIlLmVudm95LnR5cGUubWF0Y2hlci52My5BZGRyZXNzTWF0Y2hlckISChBhY3Rpb25fc3BlY2lmaWVyGvQCCghPdmVycmlkZRJVChBkeW5hbWljX21ldGFkYXRhGAEgASgLMjkuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdC5PdmVycmlkZS5EeW5hbWljTWV0YWRhdGFIABJRCgpyYXRlX2xpbWl0GAIgASgLMjsuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdC5PdmVycmlkZS5SYXRlTGltaXRPdmVycmlkZUgAGkwKD0R5bmFtaWNNZXRhZGF0YRI5CgxtZXRhZGF0YV9rZXkYASABKAsyIy5lbnZveS50eXBlLm1ldGFkYXRhLnYzLk1ldGFkYXRhS2V5GloKEVJhdGVMaW1pdE92ZXJyaWRlEhkKEXJlcXVlc3RzX3Blcl91bml0GAEgASgNEioKBHVuaXQYAiABKA4yHC5lbnZveS50eXBlLnYzLlJhdGVMaW1pdFVuaXRCFAoSb3ZlcnJpZGVfc3BlY2lmaWVyGmQKCkhpdHNBZGRlbmQSLAoGbnVtYmVyGAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQ2NFZhbHVlEg4KBmZvcm1hdBgCIAEoCRIYChBpc19uZWdhdGl2ZV9oaXRzGAMgASgIIkIKEFhSYXRlTGltaXRPcHRpb24SDwoLVU5TUEVDSUZJRUQQABIHCgNPRkYQARIUChBEUkFGVF9WRVJTSU9OXzAzEAIinwMKDUhlYWRlck1hdGNoZXISDAoEbmFtZRgBIAEoCRIVCgtleGFjdF9tYXRjaBgEIAEoCUgAEj8KEHNhZmVfcmVnZXhfbWF0Y2gYCyABKAsyIy5lbnZveS50eXBlLm1hdGNoZXIudjMuUmVnZXhNYXRjaGVySAASMAoLcmFuZ2VfbWF0Y2gYBiABKAsyGS5lbnZveS50eXBlLnYzLkludDY0UmFuZ2VIABIXCg1wcmVzZW50X21hdGNoGAcgASgISAASFgoMcHJlZml4X21hdGNoGAkgASgJSAASFgoMc3VmZml4X21hdGNoGAogASgJSAASGAoOY29udGFpbnNfbWF0Y2gYDCABKAlIABI8CgxzdHJpbmdfbWF0Y2gYDSABKAsyJC5lbnZveS50eXBlLm1hdGNoZXIudjMuU3RyaW5nTWF0Y2hlckgAEhQKDGludmVydF9tYXRjaBgIIAEoCBIlCh10cmVhdF9taXNzaW5nX2hlYWRlcl9hc19lbXB0eRgOIAEoCEIYChZoZWFkZXJfbWF0Y2hfc3BlY2lmaWVyIp8BChVRdWVyeVBhcmFtZXRlck1hdGNoZXISDAoEbmFtZRgBIAEoCRI8CgxzdHJpbmdfbWF0Y2gYBSABKAsyJC5lbnZveS50eXBlLm1hdGNoZXIudjMuU3RyaW5nTWF0Y2hlckgAEhcKDXByZXNlbnRfbWF0Y2gYBiABKAhIAEIhCh9xdWVyeV9wYXJhbWV0ZXJfbWF0Y2hfc3BlY2lmaWVyIm8KDUNvb2tpZU1hdGNoZXISDAoEbmFtZRgBIAEoCRI6CgxzdHJpbmdfbWF0Y2gYAiABKAsyJC5lbnZveS50eXBlLm1hdGNoZXIudjMuU3RyaW5nTWF0Y2hlchIUCgxpbnZlcnRfbWF0Y2gYAyABKAgi/gEKFkludGVybmFsUmVkaXJlY3RQb2xpY3kSPAoWbWF4X2ludGVybmFsX3JlZGlyZWN0cxgBIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIfChdyZWRpcmVjdF9yZXNwb25zZV9jb2RlcxgCIAMoDRI+CgpwcmVkaWNhdGVzGAMgAygLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcSIwobYWxsb3dfY3Jvc3Nfc2NoZW1lX3JlZGlyZWN0GAQgASgIEiAKGHJlc3BvbnNlX2hlYWRlcnNfdG9fY29weRgFIAMoCSJbCgxGaWx0ZXJDb25maWcSJAoGY29uZmlnGAEgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueRITCgtpc19vcHRpb25hbBgCIAEoCBIQCghkaXNhYmxlZBgDIAEoCGIGcHJvdG8z", [file_envoy_config_common_mutation_rules_v3_mutation_rules, file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_proxy_protocol, file_envoy_config_core_v3_substitution_format_string, file_envoy_type_matcher_v3_address, file_envoy_type_matcher_v3_filter_state, file_envoy_type_matcher_v3_metadata, file_envoy_type_matcher_v3_regex, file_envoy_type_matcher_v3_string, file_envoy_type_metadata_v3_metadata, file_envoy_type_tracing_v3_custom_tag, file_envoy_type_v3_percent, file_envoy_type_v3_range, file_envoy_type_v3_ratelimit_unit, file_google_protobuf_any, file_google_protobuf_duration, file_google_protobuf_wrappers, file_xds_type_matcher_v3_matcher]);
 
-/**
- * @generated from message envoy.config.route.v3.VirtualHost
- */
+/** message envoy.config.route.v3.VirtualHost */
 export type VirtualHost = Message<"envoy.config.route.v3.VirtualHost"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: repeated string domains = 2;
-   */
+  /** repeated string domains = 2 */
   domains: string[];
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.Route routes = 3;
-   */
+  /** repeated envoy.config.route.v3.Route routes = 3 */
   routes: Route[];
-
-  /**
-   * @generated from field: xds.type.matcher.v3.Matcher matcher = 21;
-   */
+  /** xds.type.matcher.v3.Matcher matcher = 21 */
   matcher?: Matcher | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.VirtualHost.TlsRequirementType require_tls = 4;
-   */
+  /** envoy.config.route.v3.VirtualHost.TlsRequirementType require_tls = 4 */
   requireTls: VirtualHost_TlsRequirementType;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.VirtualCluster virtual_clusters = 5;
-   */
+  /** repeated envoy.config.route.v3.VirtualCluster virtual_clusters = 5 */
   virtualClusters: VirtualCluster[];
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RateLimit rate_limits = 6;
-   */
+  /** repeated envoy.config.route.v3.RateLimit rate_limits = 6 */
   rateLimits: RateLimit[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 7;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 7 */
   requestHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string request_headers_to_remove = 13;
-   */
+  /** repeated string request_headers_to_remove = 13 */
   requestHeadersToRemove: string[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 10;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 10 */
   responseHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string response_headers_to_remove = 11;
-   */
+  /** repeated string response_headers_to_remove = 11 */
   responseHeadersToRemove: string[];
-
-  /**
-   * @generated from field: envoy.config.route.v3.CorsPolicy cors = 8;
-   */
+  /** envoy.config.route.v3.CorsPolicy cors = 8 */
   cors?: CorsPolicy | undefined;
-
-  /**
-   * @generated from field: map<string, google.protobuf.Any> typed_per_filter_config = 15;
-   */
+  /** map<string, google.protobuf.Any> typed_per_filter_config = 15 */
   typedPerFilterConfig: { [key: string]: Any };
-
-  /**
-   * @generated from field: bool include_request_attempt_count = 14;
-   */
+  /** bool include_request_attempt_count = 14 */
   includeRequestAttemptCount: boolean;
-
-  /**
-   * @generated from field: bool include_attempt_count_in_response = 19;
-   */
+  /** bool include_attempt_count_in_response = 19 */
   includeAttemptCountInResponse: boolean;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RetryPolicy retry_policy = 16;
-   */
+  /** envoy.config.route.v3.RetryPolicy retry_policy = 16 */
   retryPolicy?: RetryPolicy | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Any retry_policy_typed_config = 20;
-   */
+  /** google.protobuf.Any retry_policy_typed_config = 20 */
   retryPolicyTypedConfig?: Any | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.HedgePolicy hedge_policy = 17;
-   */
+  /** envoy.config.route.v3.HedgePolicy hedge_policy = 17 */
   hedgePolicy?: HedgePolicy | undefined;
-
-  /**
-   * @generated from field: bool include_is_timeout_retry_header = 23;
-   */
+  /** bool include_is_timeout_retry_header = 23 */
   includeIsTimeoutRetryHeader: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value per_request_buffer_limit_bytes = 18;
-   */
+  /** google.protobuf.UInt32Value per_request_buffer_limit_bytes = 18 */
   perRequestBufferLimitBytes?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value request_body_buffer_limit = 25;
-   */
+  /** google.protobuf.UInt64Value request_body_buffer_limit = 25 */
   requestBodyBufferLimit?: bigint | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RouteAction.RequestMirrorPolicy request_mirror_policies = 22;
-   */
+  /** repeated envoy.config.route.v3.RouteAction.RequestMirrorPolicy request_mirror_policies = 22 */
   requestMirrorPolicies: RouteAction_RequestMirrorPolicy[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 24;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 24 */
   metadata?: Metadata | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig route_specifiers = 26;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig route_specifiers = 26 */
   routeSpecifiers: TypedExtensionConfig[];
 };
 
-/**
- * Describes the message envoy.config.route.v3.VirtualHost.
- * Use `create(VirtualHostSchema)` to create a new message.
- */
 export const VirtualHostSchema: GenMessage<VirtualHost> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 0);
 
-/**
- * @generated from enum envoy.config.route.v3.VirtualHost.TlsRequirementType
- */
+/** enum envoy.config.route.v3.VirtualHost.TlsRequirementType */
 export const VirtualHost_TlsRequirementType = {
-  /**
-   * @generated from enum value: NONE = 0;
-   */
   NONE: 0,
-
-  /**
-   * @generated from enum value: EXTERNAL_ONLY = 1;
-   */
   EXTERNAL_ONLY: 1,
-
-  /**
-   * @generated from enum value: ALL = 2;
-   */
   ALL: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.route.v3.VirtualHost.TlsRequirementType
- */
+/** enum envoy.config.route.v3.VirtualHost.TlsRequirementType */
 export type VirtualHost_TlsRequirementType = (typeof VirtualHost_TlsRequirementType)[keyof typeof VirtualHost_TlsRequirementType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.route.v3.VirtualHost.TlsRequirementType.
- */
 export const VirtualHost_TlsRequirementTypeSchema: GenEnum<VirtualHost_TlsRequirementType> = /*@__PURE__*/
   enumDesc(file_envoy_config_route_v3_route_components, 0, 0);
 
-/**
- * @generated from message envoy.config.route.v3.FilterAction
- */
+/** message envoy.config.route.v3.FilterAction */
 export type FilterAction = Message<"envoy.config.route.v3.FilterAction"> & {
-  /**
-   * @generated from field: google.protobuf.Any action = 1;
-   */
+  /** google.protobuf.Any action = 1 */
   action?: Any | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.FilterAction.
- * Use `create(FilterActionSchema)` to create a new message.
- */
 export const FilterActionSchema: GenMessage<FilterAction> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 1);
 
-/**
- * @generated from message envoy.config.route.v3.Route
- */
+/** message envoy.config.route.v3.Route */
 export type Route = Message<"envoy.config.route.v3.Route"> & {
-  /**
-   * @generated from field: string name = 14;
-   */
+  /** string name = 14 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RouteMatch match = 1;
-   */
+  /** envoy.config.route.v3.RouteMatch match = 1 */
   match?: RouteMatch | undefined;
-
-  /**
-   * @generated from oneof envoy.config.route.v3.Route.action
-   */
+  /** oneof envoy.config.route.v3.Route.action */
   action: {
-    /**
-     * @generated from field: envoy.config.route.v3.RouteAction route = 2;
-     */
+    /** envoy.config.route.v3.RouteAction route = 2 */
     value: RouteAction;
     case: "route";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RedirectAction redirect = 3;
-     */
+    /** envoy.config.route.v3.RedirectAction redirect = 3 */
     value: RedirectAction;
     case: "redirect";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.DirectResponseAction direct_response = 7;
-     */
+    /** envoy.config.route.v3.DirectResponseAction direct_response = 7 */
     value: DirectResponseAction;
     case: "directResponse";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.FilterAction filter_action = 17;
-     */
+    /** envoy.config.route.v3.FilterAction filter_action = 17 */
     value: FilterAction;
     case: "filterAction";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.NonForwardingAction non_forwarding_action = 18;
-     */
+    /** envoy.config.route.v3.NonForwardingAction non_forwarding_action = 18 */
     value: NonForwardingAction;
     case: "nonForwardingAction";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 4;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 4 */
   metadata?: Metadata | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.Decorator decorator = 5;
-   */
+  /** envoy.config.route.v3.Decorator decorator = 5 */
   decorator?: Decorator | undefined;
-
-  /**
-   * @generated from field: map<string, google.protobuf.Any> typed_per_filter_config = 13;
-   */
+  /** map<string, google.protobuf.Any> typed_per_filter_config = 13 */
   typedPerFilterConfig: { [key: string]: Any };
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 9;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 9 */
   requestHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string request_headers_to_remove = 12;
-   */
+  /** repeated string request_headers_to_remove = 12 */
   requestHeadersToRemove: string[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 10;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 10 */
   responseHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string response_headers_to_remove = 11;
-   */
+  /** repeated string response_headers_to_remove = 11 */
   responseHeadersToRemove: string[];
-
-  /**
-   * @generated from field: envoy.config.route.v3.Tracing tracing = 15;
-   */
+  /** envoy.config.route.v3.Tracing tracing = 15 */
   tracing?: Tracing | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value per_request_buffer_limit_bytes = 16;
-   */
+  /** google.protobuf.UInt32Value per_request_buffer_limit_bytes = 16 */
   perRequestBufferLimitBytes?: number | undefined;
-
-  /**
-   * @generated from field: string stat_prefix = 19;
-   */
+  /** string stat_prefix = 19 */
   statPrefix: string;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value request_body_buffer_limit = 20;
-   */
+  /** google.protobuf.UInt64Value request_body_buffer_limit = 20 */
   requestBodyBufferLimit?: bigint | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig route_specifiers = 21;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig route_specifiers = 21 */
   routeSpecifiers: TypedExtensionConfig[];
 };
 
-/**
- * Describes the message envoy.config.route.v3.Route.
- * Use `create(RouteSchema)` to create a new message.
- */
 export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 2);
 
-/**
- * @generated from message envoy.config.route.v3.WeightedCluster
- */
+/** message envoy.config.route.v3.WeightedCluster */
 export type WeightedCluster = Message<"envoy.config.route.v3.WeightedCluster"> & {
-  /**
-   * @generated from field: repeated envoy.config.route.v3.WeightedCluster.ClusterWeight clusters = 1;
-   */
+  /** repeated envoy.config.route.v3.WeightedCluster.ClusterWeight clusters = 1 */
   clusters: WeightedCluster_ClusterWeight[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value total_weight = 3;
-   */
+  /** google.protobuf.UInt32Value total_weight = 3 */
   totalWeight?: number | undefined;
-
-  /**
-   * @generated from field: string runtime_key_prefix = 2;
-   */
+  /** string runtime_key_prefix = 2 */
   runtimeKeyPrefix: string;
-
-  /**
-   * @generated from oneof envoy.config.route.v3.WeightedCluster.random_value_specifier
-   */
+  /** oneof envoy.config.route.v3.WeightedCluster.random_value_specifier */
   randomValueSpecifier: {
-    /**
-     * @generated from field: string header_name = 4;
-     */
+    /** string header_name = 4 */
     value: string;
     case: "headerName";
   } | {
-    /**
-     * @generated from field: google.protobuf.BoolValue use_hash_policy = 5;
-     */
+    /** google.protobuf.BoolValue use_hash_policy = 5 */
     value: BoolValue;
     case: "useHashPolicy";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.route.v3.WeightedCluster.
- * Use `create(WeightedClusterSchema)` to create a new message.
- */
 export const WeightedClusterSchema: GenMessage<WeightedCluster> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 3);
 
-/**
- * @generated from message envoy.config.route.v3.WeightedCluster.ClusterWeight
- */
+/** message envoy.config.route.v3.WeightedCluster.ClusterWeight */
 export type WeightedCluster_ClusterWeight = Message<"envoy.config.route.v3.WeightedCluster.ClusterWeight"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string cluster_header = 12;
-   */
+  /** string cluster_header = 12 */
   clusterHeader: string;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value weight = 2;
-   */
+  /** google.protobuf.UInt32Value weight = 2 */
   weight?: number | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata_match = 3;
-   */
+  /** envoy.config.core.v3.Metadata metadata_match = 3 */
   metadataMatch?: Metadata | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 4;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 4 */
   requestHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string request_headers_to_remove = 9;
-   */
+  /** repeated string request_headers_to_remove = 9 */
   requestHeadersToRemove: string[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 5;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 5 */
   responseHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string response_headers_to_remove = 6;
-   */
+  /** repeated string response_headers_to_remove = 6 */
   responseHeadersToRemove: string[];
-
-  /**
-   * @generated from field: map<string, google.protobuf.Any> typed_per_filter_config = 10;
-   */
+  /** map<string, google.protobuf.Any> typed_per_filter_config = 10 */
   typedPerFilterConfig: { [key: string]: Any };
-
-  /**
-   * @generated from oneof envoy.config.route.v3.WeightedCluster.ClusterWeight.host_rewrite_specifier
-   */
+  /** oneof envoy.config.route.v3.WeightedCluster.ClusterWeight.host_rewrite_specifier */
   hostRewriteSpecifier: {
-    /**
-     * @generated from field: string host_rewrite_literal = 11;
-     */
+    /** string host_rewrite_literal = 11 */
     value: string;
     case: "hostRewriteLiteral";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.route.v3.WeightedCluster.ClusterWeight.
- * Use `create(WeightedCluster_ClusterWeightSchema)` to create a new message.
- */
 export const WeightedCluster_ClusterWeightSchema: GenMessage<WeightedCluster_ClusterWeight> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 3, 0);
 
-/**
- * @generated from message envoy.config.route.v3.ClusterSpecifierPlugin
- */
+/** message envoy.config.route.v3.ClusterSpecifierPlugin */
 export type ClusterSpecifierPlugin = Message<"envoy.config.route.v3.ClusterSpecifierPlugin"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig extension = 1;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig extension = 1 */
   extension?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: bool is_optional = 2;
-   */
+  /** bool is_optional = 2 */
   isOptional: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.ClusterSpecifierPlugin.
- * Use `create(ClusterSpecifierPluginSchema)` to create a new message.
- */
 export const ClusterSpecifierPluginSchema: GenMessage<ClusterSpecifierPlugin> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 4);
 
-/**
- * @generated from message envoy.config.route.v3.RouteMatch
- */
+/** message envoy.config.route.v3.RouteMatch */
 export type RouteMatch = Message<"envoy.config.route.v3.RouteMatch"> & {
-  /**
-   * @generated from oneof envoy.config.route.v3.RouteMatch.path_specifier
-   */
+  /** oneof envoy.config.route.v3.RouteMatch.path_specifier */
   pathSpecifier: {
-    /**
-     * @generated from field: string prefix = 1;
-     */
+    /** string prefix = 1 */
     value: string;
     case: "prefix";
   } | {
-    /**
-     * @generated from field: string path = 2;
-     */
+    /** string path = 2 */
     value: string;
     case: "path";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.RegexMatcher safe_regex = 10;
-     */
+    /** envoy.type.matcher.v3.RegexMatcher safe_regex = 10 */
     value: RegexMatcher;
     case: "safeRegex";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RouteMatch.ConnectMatcher connect_matcher = 12;
-     */
+    /** envoy.config.route.v3.RouteMatch.ConnectMatcher connect_matcher = 12 */
     value: RouteMatch_ConnectMatcher;
     case: "connectMatcher";
   } | {
-    /**
-     * @generated from field: string path_separated_prefix = 14;
-     */
+    /** string path_separated_prefix = 14 */
     value: string;
     case: "pathSeparatedPrefix";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.TypedExtensionConfig path_match_policy = 15;
-     */
+    /** envoy.config.core.v3.TypedExtensionConfig path_match_policy = 15 */
     value: TypedExtensionConfig;
     case: "pathMatchPolicy";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.BoolValue case_sensitive = 4;
-   */
+  /** google.protobuf.BoolValue case_sensitive = 4 */
   caseSensitive?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent runtime_fraction = 9;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent runtime_fraction = 9 */
   runtimeFraction?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.HeaderMatcher headers = 6;
-   */
+  /** repeated envoy.config.route.v3.HeaderMatcher headers = 6 */
   headers: HeaderMatcher[];
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.QueryParameterMatcher query_parameters = 7;
-   */
+  /** repeated envoy.config.route.v3.QueryParameterMatcher query_parameters = 7 */
   queryParameters: QueryParameterMatcher[];
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.CookieMatcher cookies = 17;
-   */
+  /** repeated envoy.config.route.v3.CookieMatcher cookies = 17 */
   cookies: CookieMatcher[];
-
-  /**
-   * @generated from field: envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions grpc = 8;
-   */
+  /** envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions grpc = 8 */
   grpc?: RouteMatch_GrpcRouteMatchOptions | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RouteMatch.TlsContextMatchOptions tls_context = 11;
-   */
+  /** envoy.config.route.v3.RouteMatch.TlsContextMatchOptions tls_context = 11 */
   tlsContext?: RouteMatch_TlsContextMatchOptions | undefined;
-
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.MetadataMatcher dynamic_metadata = 13;
-   */
+  /** repeated envoy.type.matcher.v3.MetadataMatcher dynamic_metadata = 13 */
   dynamicMetadata: MetadataMatcher[];
-
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.FilterStateMatcher filter_state = 16;
-   */
+  /** repeated envoy.type.matcher.v3.FilterStateMatcher filter_state = 16 */
   filterState: FilterStateMatcher[];
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteMatch.
- * Use `create(RouteMatchSchema)` to create a new message.
- */
 export const RouteMatchSchema: GenMessage<RouteMatch> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 5);
 
-/**
- * @generated from message envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions
- */
+/** message envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions */
 export type RouteMatch_GrpcRouteMatchOptions = Message<"envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions"> & {
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions.
- * Use `create(RouteMatch_GrpcRouteMatchOptionsSchema)` to create a new message.
- */
 export const RouteMatch_GrpcRouteMatchOptionsSchema: GenMessage<RouteMatch_GrpcRouteMatchOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 5, 0);
 
-/**
- * @generated from message envoy.config.route.v3.RouteMatch.TlsContextMatchOptions
- */
+/** message envoy.config.route.v3.RouteMatch.TlsContextMatchOptions */
 export type RouteMatch_TlsContextMatchOptions = Message<"envoy.config.route.v3.RouteMatch.TlsContextMatchOptions"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue presented = 1;
-   */
+  /** google.protobuf.BoolValue presented = 1 */
   presented?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue validated = 2;
-   */
+  /** google.protobuf.BoolValue validated = 2 */
   validated?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteMatch.TlsContextMatchOptions.
- * Use `create(RouteMatch_TlsContextMatchOptionsSchema)` to create a new message.
- */
 export const RouteMatch_TlsContextMatchOptionsSchema: GenMessage<RouteMatch_TlsContextMatchOptions> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 5, 1);
 
-/**
- * @generated from message envoy.config.route.v3.RouteMatch.ConnectMatcher
- */
+/** message envoy.config.route.v3.RouteMatch.ConnectMatcher */
 export type RouteMatch_ConnectMatcher = Message<"envoy.config.route.v3.RouteMatch.ConnectMatcher"> & {
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteMatch.ConnectMatcher.
- * Use `create(RouteMatch_ConnectMatcherSchema)` to create a new message.
- */
 export const RouteMatch_ConnectMatcherSchema: GenMessage<RouteMatch_ConnectMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 5, 2);
 
-/**
- * @generated from message envoy.config.route.v3.CorsPolicy
- */
+/** message envoy.config.route.v3.CorsPolicy */
 export type CorsPolicy = Message<"envoy.config.route.v3.CorsPolicy"> & {
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StringMatcher allow_origin_string_match = 11;
-   */
+  /** repeated envoy.type.matcher.v3.StringMatcher allow_origin_string_match = 11 */
   allowOriginStringMatch: StringMatcher[];
-
-  /**
-   * @generated from field: string allow_methods = 2;
-   */
+  /** string allow_methods = 2 */
   allowMethods: string;
-
-  /**
-   * @generated from field: string allow_headers = 3;
-   */
+  /** string allow_headers = 3 */
   allowHeaders: string;
-
-  /**
-   * @generated from field: string expose_headers = 4;
-   */
+  /** string expose_headers = 4 */
   exposeHeaders: string;
-
-  /**
-   * @generated from field: string max_age = 5;
-   */
+  /** string max_age = 5 */
   maxAge: string;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue allow_credentials = 6;
-   */
+  /** google.protobuf.BoolValue allow_credentials = 6 */
   allowCredentials?: boolean | undefined;
-
-  /**
-   * @generated from oneof envoy.config.route.v3.CorsPolicy.enabled_specifier
-   */
+  /** oneof envoy.config.route.v3.CorsPolicy.enabled_specifier */
   enabledSpecifier: {
-    /**
-     * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 9;
-     */
+    /** envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 9 */
     value: RuntimeFractionalPercent;
     case: "filterEnabled";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent shadow_enabled = 10;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent shadow_enabled = 10 */
   shadowEnabled?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue allow_private_network_access = 12;
-   */
+  /** google.protobuf.BoolValue allow_private_network_access = 12 */
   allowPrivateNetworkAccess?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue forward_not_matching_preflights = 13;
-   */
+  /** google.protobuf.BoolValue forward_not_matching_preflights = 13 */
   forwardNotMatchingPreflights?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.CorsPolicy.
- * Use `create(CorsPolicySchema)` to create a new message.
- */
 export const CorsPolicySchema: GenMessage<CorsPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 6);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction
- */
+/** message envoy.config.route.v3.RouteAction */
 export type RouteAction = Message<"envoy.config.route.v3.RouteAction"> & {
-  /**
-   * @generated from oneof envoy.config.route.v3.RouteAction.cluster_specifier
-   */
+  /** oneof envoy.config.route.v3.RouteAction.cluster_specifier */
   clusterSpecifier: {
-    /**
-     * @generated from field: string cluster = 1;
-     */
+    /** string cluster = 1 */
     value: string;
     case: "cluster";
   } | {
-    /**
-     * @generated from field: string cluster_header = 2;
-     */
+    /** string cluster_header = 2 */
     value: string;
     case: "clusterHeader";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.WeightedCluster weighted_clusters = 3;
-     */
+    /** envoy.config.route.v3.WeightedCluster weighted_clusters = 3 */
     value: WeightedCluster;
     case: "weightedClusters";
   } | {
-    /**
-     * @generated from field: string cluster_specifier_plugin = 37;
-     */
+    /** string cluster_specifier_plugin = 37 */
     value: string;
     case: "clusterSpecifierPlugin";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.ClusterSpecifierPlugin inline_cluster_specifier_plugin = 39;
-     */
+    /** envoy.config.route.v3.ClusterSpecifierPlugin inline_cluster_specifier_plugin = 39 */
     value: ClusterSpecifierPlugin;
     case: "inlineClusterSpecifierPlugin";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode cluster_not_found_response_code = 20;
-   */
+  /** envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode cluster_not_found_response_code = 20 */
   clusterNotFoundResponseCode: RouteAction_ClusterNotFoundResponseCode;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata_match = 4;
-   */
+  /** envoy.config.core.v3.Metadata metadata_match = 4 */
   metadataMatch?: Metadata | undefined;
-
-  /**
-   * @generated from field: string prefix_rewrite = 5;
-   */
+  /** string prefix_rewrite = 5 */
   prefixRewrite: string;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.RegexMatchAndSubstitute regex_rewrite = 32;
-   */
+  /** envoy.type.matcher.v3.RegexMatchAndSubstitute regex_rewrite = 32 */
   regexRewrite?: RegexMatchAndSubstitute | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig path_rewrite_policy = 41;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig path_rewrite_policy = 41 */
   pathRewritePolicy?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: string path_rewrite = 45;
-   */
+  /** string path_rewrite = 45 */
   pathRewrite: string;
-
-  /**
-   * @generated from oneof envoy.config.route.v3.RouteAction.host_rewrite_specifier
-   */
+  /** oneof envoy.config.route.v3.RouteAction.host_rewrite_specifier */
   hostRewriteSpecifier: {
-    /**
-     * @generated from field: string host_rewrite_literal = 6;
-     */
+    /** string host_rewrite_literal = 6 */
     value: string;
     case: "hostRewriteLiteral";
   } | {
-    /**
-     * @generated from field: google.protobuf.BoolValue auto_host_rewrite = 7;
-     */
+    /** google.protobuf.BoolValue auto_host_rewrite = 7 */
     value: BoolValue;
     case: "autoHostRewrite";
   } | {
-    /**
-     * @generated from field: string host_rewrite_header = 29;
-     */
+    /** string host_rewrite_header = 29 */
     value: string;
     case: "hostRewriteHeader";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.RegexMatchAndSubstitute host_rewrite_path_regex = 35;
-     */
+    /** envoy.type.matcher.v3.RegexMatchAndSubstitute host_rewrite_path_regex = 35 */
     value: RegexMatchAndSubstitute;
     case: "hostRewritePathRegex";
   } | {
-    /**
-     * @generated from field: string host_rewrite = 44;
-     */
+    /** string host_rewrite = 44 */
     value: string;
     case: "hostRewrite";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool append_x_forwarded_host = 38;
-   */
+  /** bool append_x_forwarded_host = 38 */
   appendXForwardedHost: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 8;
-   */
+  /** google.protobuf.Duration timeout = 8 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration idle_timeout = 24;
-   */
+  /** google.protobuf.Duration idle_timeout = 24 */
   idleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration flush_timeout = 42;
-   */
+  /** google.protobuf.Duration flush_timeout = 42 */
   flushTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig early_data_policy = 40;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig early_data_policy = 40 */
   earlyDataPolicy?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RetryPolicy retry_policy = 9;
-   */
+  /** envoy.config.route.v3.RetryPolicy retry_policy = 9 */
   retryPolicy?: RetryPolicy | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Any retry_policy_typed_config = 33;
-   */
+  /** google.protobuf.Any retry_policy_typed_config = 33 */
   retryPolicyTypedConfig?: Any | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RouteAction.RequestMirrorPolicy request_mirror_policies = 30;
-   */
+  /** repeated envoy.config.route.v3.RouteAction.RequestMirrorPolicy request_mirror_policies = 30 */
   requestMirrorPolicies: RouteAction_RequestMirrorPolicy[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.RoutingPriority priority = 11;
-   */
+  /** envoy.config.core.v3.RoutingPriority priority = 11 */
   priority: RoutingPriority;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RateLimit rate_limits = 13;
-   */
+  /** repeated envoy.config.route.v3.RateLimit rate_limits = 13 */
   rateLimits: RateLimit[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue include_vh_rate_limits = 14;
-   */
+  /** google.protobuf.BoolValue include_vh_rate_limits = 14 */
   includeVhRateLimits?: boolean | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RouteAction.HashPolicy hash_policy = 15;
-   */
+  /** repeated envoy.config.route.v3.RouteAction.HashPolicy hash_policy = 15 */
   hashPolicy: RouteAction_HashPolicy[];
-
-  /**
-   * @generated from field: envoy.config.route.v3.CorsPolicy cors = 17;
-   */
+  /** envoy.config.route.v3.CorsPolicy cors = 17 */
   cors?: CorsPolicy | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_grpc_timeout = 23;
-   */
+  /** google.protobuf.Duration max_grpc_timeout = 23 */
   maxGrpcTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration grpc_timeout_offset = 28;
-   */
+  /** google.protobuf.Duration grpc_timeout_offset = 28 */
   grpcTimeoutOffset?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RouteAction.UpgradeConfig upgrade_configs = 25;
-   */
+  /** repeated envoy.config.route.v3.RouteAction.UpgradeConfig upgrade_configs = 25 */
   upgradeConfigs: RouteAction_UpgradeConfig[];
-
-  /**
-   * @generated from field: envoy.config.route.v3.InternalRedirectPolicy internal_redirect_policy = 34;
-   */
+  /** envoy.config.route.v3.InternalRedirectPolicy internal_redirect_policy = 34 */
   internalRedirectPolicy?: InternalRedirectPolicy | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RouteAction.InternalRedirectAction internal_redirect_action = 26;
-   */
+  /** envoy.config.route.v3.RouteAction.InternalRedirectAction internal_redirect_action = 26 */
   internalRedirectAction: RouteAction_InternalRedirectAction;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_internal_redirects = 31;
-   */
+  /** google.protobuf.UInt32Value max_internal_redirects = 31 */
   maxInternalRedirects?: number | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.HedgePolicy hedge_policy = 27;
-   */
+  /** envoy.config.route.v3.HedgePolicy hedge_policy = 27 */
   hedgePolicy?: HedgePolicy | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RouteAction.MaxStreamDuration max_stream_duration = 36;
-   */
+  /** envoy.config.route.v3.RouteAction.MaxStreamDuration max_stream_duration = 36 */
   maxStreamDuration?: RouteAction_MaxStreamDuration | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.
- * Use `create(RouteActionSchema)` to create a new message.
- */
 export const RouteActionSchema: GenMessage<RouteAction> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.RequestMirrorPolicy
- */
+/** message envoy.config.route.v3.RouteAction.RequestMirrorPolicy */
 export type RouteAction_RequestMirrorPolicy = Message<"envoy.config.route.v3.RouteAction.RequestMirrorPolicy"> & {
-  /**
-   * @generated from field: string cluster = 1;
-   */
+  /** string cluster = 1 */
   cluster: string;
-
-  /**
-   * @generated from field: string cluster_header = 5;
-   */
+  /** string cluster_header = 5 */
   clusterHeader: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent runtime_fraction = 3;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent runtime_fraction = 3 */
   runtimeFraction?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue trace_sampled = 4;
-   */
+  /** google.protobuf.BoolValue trace_sampled = 4 */
   traceSampled?: boolean | undefined;
-
-  /**
-   * @generated from field: bool disable_shadow_host_suffix_append = 6;
-   */
+  /** bool disable_shadow_host_suffix_append = 6 */
   disableShadowHostSuffixAppend: boolean;
-
-  /**
-   * @generated from field: repeated envoy.config.common.mutation_rules.v3.HeaderMutation request_headers_mutations = 7;
-   */
+  /** repeated envoy.config.common.mutation_rules.v3.HeaderMutation request_headers_mutations = 7 */
   requestHeadersMutations: HeaderMutation[];
-
-  /**
-   * @generated from field: string host_rewrite_literal = 8;
-   */
+  /** string host_rewrite_literal = 8 */
   hostRewriteLiteral: string;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.RequestMirrorPolicy.
- * Use `create(RouteAction_RequestMirrorPolicySchema)` to create a new message.
- */
 export const RouteAction_RequestMirrorPolicySchema: GenMessage<RouteAction_RequestMirrorPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 0);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.HashPolicy
- */
+/** message envoy.config.route.v3.RouteAction.HashPolicy */
 export type RouteAction_HashPolicy = Message<"envoy.config.route.v3.RouteAction.HashPolicy"> & {
-  /**
-   * @generated from oneof envoy.config.route.v3.RouteAction.HashPolicy.policy_specifier
-   */
+  /** oneof envoy.config.route.v3.RouteAction.HashPolicy.policy_specifier */
   policySpecifier: {
-    /**
-     * @generated from field: envoy.config.route.v3.RouteAction.HashPolicy.Header header = 1;
-     */
+    /** envoy.config.route.v3.RouteAction.HashPolicy.Header header = 1 */
     value: RouteAction_HashPolicy_Header;
     case: "header";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RouteAction.HashPolicy.Cookie cookie = 2;
-     */
+    /** envoy.config.route.v3.RouteAction.HashPolicy.Cookie cookie = 2 */
     value: RouteAction_HashPolicy_Cookie;
     case: "cookie";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties connection_properties = 3;
-     */
+    /** envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties connection_properties = 3 */
     value: RouteAction_HashPolicy_ConnectionProperties;
     case: "connectionProperties";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter query_parameter = 5;
-     */
+    /** envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter query_parameter = 5 */
     value: RouteAction_HashPolicy_QueryParameter;
     case: "queryParameter";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RouteAction.HashPolicy.FilterState filter_state = 6;
-     */
+    /** envoy.config.route.v3.RouteAction.HashPolicy.FilterState filter_state = 6 */
     value: RouteAction_HashPolicy_FilterState;
     case: "filterState";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool terminal = 4;
-   */
+  /** bool terminal = 4 */
   terminal: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.HashPolicy.
- * Use `create(RouteAction_HashPolicySchema)` to create a new message.
- */
 export const RouteAction_HashPolicySchema: GenMessage<RouteAction_HashPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 1);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.HashPolicy.Header
- */
+/** message envoy.config.route.v3.RouteAction.HashPolicy.Header */
 export type RouteAction_HashPolicy_Header = Message<"envoy.config.route.v3.RouteAction.HashPolicy.Header"> & {
-  /**
-   * @generated from field: string header_name = 1;
-   */
+  /** string header_name = 1 */
   headerName: string;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.RegexMatchAndSubstitute regex_rewrite = 2;
-   */
+  /** envoy.type.matcher.v3.RegexMatchAndSubstitute regex_rewrite = 2 */
   regexRewrite?: RegexMatchAndSubstitute | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.HashPolicy.Header.
- * Use `create(RouteAction_HashPolicy_HeaderSchema)` to create a new message.
- */
 export const RouteAction_HashPolicy_HeaderSchema: GenMessage<RouteAction_HashPolicy_Header> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 1, 0);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute
- */
+/** message envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute */
 export type RouteAction_HashPolicy_CookieAttribute = Message<"envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute.
- * Use `create(RouteAction_HashPolicy_CookieAttributeSchema)` to create a new message.
- */
 export const RouteAction_HashPolicy_CookieAttributeSchema: GenMessage<RouteAction_HashPolicy_CookieAttribute> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 1, 1);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.HashPolicy.Cookie
- */
+/** message envoy.config.route.v3.RouteAction.HashPolicy.Cookie */
 export type RouteAction_HashPolicy_Cookie = Message<"envoy.config.route.v3.RouteAction.HashPolicy.Cookie"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration ttl = 2;
-   */
+  /** google.protobuf.Duration ttl = 2 */
   ttl?: Duration | undefined;
-
-  /**
-   * @generated from field: string path = 3;
-   */
+  /** string path = 3 */
   path: string;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute attributes = 4;
-   */
+  /** repeated envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute attributes = 4 */
   attributes: RouteAction_HashPolicy_CookieAttribute[];
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.HashPolicy.Cookie.
- * Use `create(RouteAction_HashPolicy_CookieSchema)` to create a new message.
- */
 export const RouteAction_HashPolicy_CookieSchema: GenMessage<RouteAction_HashPolicy_Cookie> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 1, 2);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties
- */
+/** message envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties */
 export type RouteAction_HashPolicy_ConnectionProperties = Message<"envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties"> & {
-  /**
-   * @generated from field: bool source_ip = 1;
-   */
+  /** bool source_ip = 1 */
   sourceIp: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties.
- * Use `create(RouteAction_HashPolicy_ConnectionPropertiesSchema)` to create a new message.
- */
 export const RouteAction_HashPolicy_ConnectionPropertiesSchema: GenMessage<RouteAction_HashPolicy_ConnectionProperties> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 1, 3);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter
- */
+/** message envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter */
 export type RouteAction_HashPolicy_QueryParameter = Message<"envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter.
- * Use `create(RouteAction_HashPolicy_QueryParameterSchema)` to create a new message.
- */
 export const RouteAction_HashPolicy_QueryParameterSchema: GenMessage<RouteAction_HashPolicy_QueryParameter> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 1, 4);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.HashPolicy.FilterState
- */
+/** message envoy.config.route.v3.RouteAction.HashPolicy.FilterState */
 export type RouteAction_HashPolicy_FilterState = Message<"envoy.config.route.v3.RouteAction.HashPolicy.FilterState"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.HashPolicy.FilterState.
- * Use `create(RouteAction_HashPolicy_FilterStateSchema)` to create a new message.
- */
 export const RouteAction_HashPolicy_FilterStateSchema: GenMessage<RouteAction_HashPolicy_FilterState> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 1, 5);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.UpgradeConfig
- */
+/** message envoy.config.route.v3.RouteAction.UpgradeConfig */
 export type RouteAction_UpgradeConfig = Message<"envoy.config.route.v3.RouteAction.UpgradeConfig"> & {
-  /**
-   * @generated from field: string upgrade_type = 1;
-   */
+  /** string upgrade_type = 1 */
   upgradeType: string;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enabled = 2;
-   */
+  /** google.protobuf.BoolValue enabled = 2 */
   enabled?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig connect_config = 3;
-   */
+  /** envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig connect_config = 3 */
   connectConfig?: RouteAction_UpgradeConfig_ConnectConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.UpgradeConfig.
- * Use `create(RouteAction_UpgradeConfigSchema)` to create a new message.
- */
 export const RouteAction_UpgradeConfigSchema: GenMessage<RouteAction_UpgradeConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 2);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig
- */
+/** message envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig */
 export type RouteAction_UpgradeConfig_ConnectConfig = Message<"envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ProxyProtocolConfig proxy_protocol_config = 1;
-   */
+  /** envoy.config.core.v3.ProxyProtocolConfig proxy_protocol_config = 1 */
   proxyProtocolConfig?: ProxyProtocolConfig | undefined;
-
-  /**
-   * @generated from field: bool allow_post = 2;
-   */
+  /** bool allow_post = 2 */
   allowPost: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig.
- * Use `create(RouteAction_UpgradeConfig_ConnectConfigSchema)` to create a new message.
- */
 export const RouteAction_UpgradeConfig_ConnectConfigSchema: GenMessage<RouteAction_UpgradeConfig_ConnectConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 2, 0);
 
-/**
- * @generated from message envoy.config.route.v3.RouteAction.MaxStreamDuration
- */
+/** message envoy.config.route.v3.RouteAction.MaxStreamDuration */
 export type RouteAction_MaxStreamDuration = Message<"envoy.config.route.v3.RouteAction.MaxStreamDuration"> & {
-  /**
-   * @generated from field: google.protobuf.Duration max_stream_duration = 1;
-   */
+  /** google.protobuf.Duration max_stream_duration = 1 */
   maxStreamDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration grpc_timeout_header_max = 2;
-   */
+  /** google.protobuf.Duration grpc_timeout_header_max = 2 */
   grpcTimeoutHeaderMax?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration grpc_timeout_header_offset = 3;
-   */
+  /** google.protobuf.Duration grpc_timeout_header_offset = 3 */
   grpcTimeoutHeaderOffset?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteAction.MaxStreamDuration.
- * Use `create(RouteAction_MaxStreamDurationSchema)` to create a new message.
- */
 export const RouteAction_MaxStreamDurationSchema: GenMessage<RouteAction_MaxStreamDuration> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 7, 3);
 
-/**
- * @generated from enum envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode
- */
+/** enum envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode */
 export const RouteAction_ClusterNotFoundResponseCode = {
-  /**
-   * @generated from enum value: SERVICE_UNAVAILABLE = 0;
-   */
   SERVICE_UNAVAILABLE: 0,
-
-  /**
-   * @generated from enum value: NOT_FOUND = 1;
-   */
   NOT_FOUND: 1,
-
-  /**
-   * @generated from enum value: INTERNAL_SERVER_ERROR = 2;
-   */
   INTERNAL_SERVER_ERROR: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode
- */
+/** enum envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode */
 export type RouteAction_ClusterNotFoundResponseCode = (typeof RouteAction_ClusterNotFoundResponseCode)[keyof typeof RouteAction_ClusterNotFoundResponseCode] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.route.v3.RouteAction.ClusterNotFoundResponseCode.
- */
 export const RouteAction_ClusterNotFoundResponseCodeSchema: GenEnum<RouteAction_ClusterNotFoundResponseCode> = /*@__PURE__*/
   enumDesc(file_envoy_config_route_v3_route_components, 7, 0);
 
-/**
- * @generated from enum envoy.config.route.v3.RouteAction.InternalRedirectAction
- */
+/** enum envoy.config.route.v3.RouteAction.InternalRedirectAction */
 export const RouteAction_InternalRedirectAction = {
-  /**
-   * @generated from enum value: PASS_THROUGH_INTERNAL_REDIRECT = 0;
-   */
   PASS_THROUGH_INTERNAL_REDIRECT: 0,
-
-  /**
-   * @generated from enum value: HANDLE_INTERNAL_REDIRECT = 1;
-   */
   HANDLE_INTERNAL_REDIRECT: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.route.v3.RouteAction.InternalRedirectAction
- */
+/** enum envoy.config.route.v3.RouteAction.InternalRedirectAction */
 export type RouteAction_InternalRedirectAction = (typeof RouteAction_InternalRedirectAction)[keyof typeof RouteAction_InternalRedirectAction] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.route.v3.RouteAction.InternalRedirectAction.
- */
 export const RouteAction_InternalRedirectActionSchema: GenEnum<RouteAction_InternalRedirectAction> = /*@__PURE__*/
   enumDesc(file_envoy_config_route_v3_route_components, 7, 1);
 
-/**
- * @generated from message envoy.config.route.v3.RetryPolicy
- */
+/** message envoy.config.route.v3.RetryPolicy */
 export type RetryPolicy = Message<"envoy.config.route.v3.RetryPolicy"> & {
-  /**
-   * @generated from field: string retry_on = 1;
-   */
+  /** string retry_on = 1 */
   retryOn: string;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value num_retries = 2;
-   */
+  /** google.protobuf.UInt32Value num_retries = 2 */
   numRetries?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration per_try_timeout = 3;
-   */
+  /** google.protobuf.Duration per_try_timeout = 3 */
   perTryTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration per_try_idle_timeout = 13;
-   */
+  /** google.protobuf.Duration per_try_idle_timeout = 13 */
   perTryIdleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RetryPolicy.RetryPriority retry_priority = 4;
-   */
+  /** envoy.config.route.v3.RetryPolicy.RetryPriority retry_priority = 4 */
   retryPriority?: RetryPolicy_RetryPriority | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RetryPolicy.RetryHostPredicate retry_host_predicate = 5;
-   */
+  /** repeated envoy.config.route.v3.RetryPolicy.RetryHostPredicate retry_host_predicate = 5 */
   retryHostPredicate: RetryPolicy_RetryHostPredicate[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig retry_options_predicates = 12;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig retry_options_predicates = 12 */
   retryOptionsPredicates: TypedExtensionConfig[];
-
-  /**
-   * @generated from field: int64 host_selection_retry_max_attempts = 6;
-   */
+  /** int64 host_selection_retry_max_attempts = 6 */
   hostSelectionRetryMaxAttempts: bigint;
-
-  /**
-   * @generated from field: repeated uint32 retriable_status_codes = 7;
-   */
+  /** repeated uint32 retriable_status_codes = 7 */
   retriableStatusCodes: number[];
-
-  /**
-   * @generated from field: envoy.config.route.v3.RetryPolicy.RetryBackOff retry_back_off = 8;
-   */
+  /** envoy.config.route.v3.RetryPolicy.RetryBackOff retry_back_off = 8 */
   retryBackOff?: RetryPolicy_RetryBackOff | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff rate_limited_retry_back_off = 11;
-   */
+  /** envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff rate_limited_retry_back_off = 11 */
   rateLimitedRetryBackOff?: RetryPolicy_RateLimitedRetryBackOff | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.HeaderMatcher retriable_headers = 9;
-   */
+  /** repeated envoy.config.route.v3.HeaderMatcher retriable_headers = 9 */
   retriableHeaders: HeaderMatcher[];
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.HeaderMatcher retriable_request_headers = 10;
-   */
+  /** repeated envoy.config.route.v3.HeaderMatcher retriable_request_headers = 10 */
   retriableRequestHeaders: HeaderMatcher[];
-
-  /**
-   * @generated from field: bool refresh_cluster_on_retry = 14;
-   */
+  /** bool refresh_cluster_on_retry = 14 */
   refreshClusterOnRetry: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RetryPolicy.
- * Use `create(RetryPolicySchema)` to create a new message.
- */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 8);
 
-/**
- * @generated from message envoy.config.route.v3.RetryPolicy.RetryPriority
- */
+/** message envoy.config.route.v3.RetryPolicy.RetryPriority */
 export type RetryPolicy_RetryPriority = Message<"envoy.config.route.v3.RetryPolicy.RetryPriority"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.route.v3.RetryPolicy.RetryPriority.config_type
-   */
+  /** oneof envoy.config.route.v3.RetryPolicy.RetryPriority.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.route.v3.RetryPolicy.RetryPriority.
- * Use `create(RetryPolicy_RetryPrioritySchema)` to create a new message.
- */
 export const RetryPolicy_RetryPrioritySchema: GenMessage<RetryPolicy_RetryPriority> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 8, 0);
 
-/**
- * @generated from message envoy.config.route.v3.RetryPolicy.RetryHostPredicate
- */
+/** message envoy.config.route.v3.RetryPolicy.RetryHostPredicate */
 export type RetryPolicy_RetryHostPredicate = Message<"envoy.config.route.v3.RetryPolicy.RetryHostPredicate"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.route.v3.RetryPolicy.RetryHostPredicate.config_type
-   */
+  /** oneof envoy.config.route.v3.RetryPolicy.RetryHostPredicate.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.route.v3.RetryPolicy.RetryHostPredicate.
- * Use `create(RetryPolicy_RetryHostPredicateSchema)` to create a new message.
- */
 export const RetryPolicy_RetryHostPredicateSchema: GenMessage<RetryPolicy_RetryHostPredicate> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 8, 1);
 
-/**
- * @generated from message envoy.config.route.v3.RetryPolicy.RetryBackOff
- */
+/** message envoy.config.route.v3.RetryPolicy.RetryBackOff */
 export type RetryPolicy_RetryBackOff = Message<"envoy.config.route.v3.RetryPolicy.RetryBackOff"> & {
-  /**
-   * @generated from field: google.protobuf.Duration base_interval = 1;
-   */
+  /** google.protobuf.Duration base_interval = 1 */
   baseInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_interval = 2;
-   */
+  /** google.protobuf.Duration max_interval = 2 */
   maxInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RetryPolicy.RetryBackOff.
- * Use `create(RetryPolicy_RetryBackOffSchema)` to create a new message.
- */
 export const RetryPolicy_RetryBackOffSchema: GenMessage<RetryPolicy_RetryBackOff> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 8, 2);
 
-/**
- * @generated from message envoy.config.route.v3.RetryPolicy.ResetHeader
- */
+/** message envoy.config.route.v3.RetryPolicy.ResetHeader */
 export type RetryPolicy_ResetHeader = Message<"envoy.config.route.v3.RetryPolicy.ResetHeader"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RetryPolicy.ResetHeaderFormat format = 2;
-   */
+  /** envoy.config.route.v3.RetryPolicy.ResetHeaderFormat format = 2 */
   format: RetryPolicy_ResetHeaderFormat;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RetryPolicy.ResetHeader.
- * Use `create(RetryPolicy_ResetHeaderSchema)` to create a new message.
- */
 export const RetryPolicy_ResetHeaderSchema: GenMessage<RetryPolicy_ResetHeader> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 8, 3);
 
-/**
- * @generated from message envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff
- */
+/** message envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff */
 export type RetryPolicy_RateLimitedRetryBackOff = Message<"envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff"> & {
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RetryPolicy.ResetHeader reset_headers = 1;
-   */
+  /** repeated envoy.config.route.v3.RetryPolicy.ResetHeader reset_headers = 1 */
   resetHeaders: RetryPolicy_ResetHeader[];
-
-  /**
-   * @generated from field: google.protobuf.Duration max_interval = 2;
-   */
+  /** google.protobuf.Duration max_interval = 2 */
   maxInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff.
- * Use `create(RetryPolicy_RateLimitedRetryBackOffSchema)` to create a new message.
- */
 export const RetryPolicy_RateLimitedRetryBackOffSchema: GenMessage<RetryPolicy_RateLimitedRetryBackOff> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 8, 4);
 
-/**
- * @generated from enum envoy.config.route.v3.RetryPolicy.ResetHeaderFormat
- */
+/** enum envoy.config.route.v3.RetryPolicy.ResetHeaderFormat */
 export const RetryPolicy_ResetHeaderFormat = {
-  /**
-   * @generated from enum value: SECONDS = 0;
-   */
   SECONDS: 0,
-
-  /**
-   * @generated from enum value: UNIX_TIMESTAMP = 1;
-   */
   UNIX_TIMESTAMP: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.route.v3.RetryPolicy.ResetHeaderFormat
- */
+/** enum envoy.config.route.v3.RetryPolicy.ResetHeaderFormat */
 export type RetryPolicy_ResetHeaderFormat = (typeof RetryPolicy_ResetHeaderFormat)[keyof typeof RetryPolicy_ResetHeaderFormat] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.route.v3.RetryPolicy.ResetHeaderFormat.
- */
 export const RetryPolicy_ResetHeaderFormatSchema: GenEnum<RetryPolicy_ResetHeaderFormat> = /*@__PURE__*/
   enumDesc(file_envoy_config_route_v3_route_components, 8, 0);
 
-/**
- * @generated from message envoy.config.route.v3.HedgePolicy
- */
+/** message envoy.config.route.v3.HedgePolicy */
 export type HedgePolicy = Message<"envoy.config.route.v3.HedgePolicy"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value initial_requests = 1;
-   */
+  /** google.protobuf.UInt32Value initial_requests = 1 */
   initialRequests?: number | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent additional_request_chance = 2;
-   */
+  /** envoy.type.v3.FractionalPercent additional_request_chance = 2 */
   additionalRequestChance?: FractionalPercent | undefined;
-
-  /**
-   * @generated from field: bool hedge_on_per_try_timeout = 3;
-   */
+  /** bool hedge_on_per_try_timeout = 3 */
   hedgeOnPerTryTimeout: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.HedgePolicy.
- * Use `create(HedgePolicySchema)` to create a new message.
- */
 export const HedgePolicySchema: GenMessage<HedgePolicy> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 9);
 
-/**
- * @generated from message envoy.config.route.v3.RedirectAction
- */
+/** message envoy.config.route.v3.RedirectAction */
 export type RedirectAction = Message<"envoy.config.route.v3.RedirectAction"> & {
-  /**
-   * @generated from oneof envoy.config.route.v3.RedirectAction.scheme_rewrite_specifier
-   */
+  /** oneof envoy.config.route.v3.RedirectAction.scheme_rewrite_specifier */
   schemeRewriteSpecifier: {
-    /**
-     * @generated from field: bool https_redirect = 4;
-     */
+    /** bool https_redirect = 4 */
     value: boolean;
     case: "httpsRedirect";
   } | {
-    /**
-     * @generated from field: string scheme_redirect = 7;
-     */
+    /** string scheme_redirect = 7 */
     value: string;
     case: "schemeRedirect";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: string host_redirect = 1;
-   */
+  /** string host_redirect = 1 */
   hostRedirect: string;
-
-  /**
-   * @generated from field: uint32 port_redirect = 8;
-   */
+  /** uint32 port_redirect = 8 */
   portRedirect: number;
-
-  /**
-   * @generated from oneof envoy.config.route.v3.RedirectAction.path_rewrite_specifier
-   */
+  /** oneof envoy.config.route.v3.RedirectAction.path_rewrite_specifier */
   pathRewriteSpecifier: {
-    /**
-     * @generated from field: string path_redirect = 2;
-     */
+    /** string path_redirect = 2 */
     value: string;
     case: "pathRedirect";
   } | {
-    /**
-     * @generated from field: string prefix_rewrite = 5;
-     */
+    /** string prefix_rewrite = 5 */
     value: string;
     case: "prefixRewrite";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.RegexMatchAndSubstitute regex_rewrite = 9;
-     */
+    /** envoy.type.matcher.v3.RegexMatchAndSubstitute regex_rewrite = 9 */
     value: RegexMatchAndSubstitute;
     case: "regexRewrite";
   } | {
-    /**
-     * @generated from field: string path_rewrite = 10;
-     */
+    /** string path_rewrite = 10 */
     value: string;
     case: "pathRewrite";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.route.v3.RedirectAction.RedirectResponseCode response_code = 3;
-   */
+  /** envoy.config.route.v3.RedirectAction.RedirectResponseCode response_code = 3 */
   responseCode: RedirectAction_RedirectResponseCode;
-
-  /**
-   * @generated from field: bool strip_query = 6;
-   */
+  /** bool strip_query = 6 */
   stripQuery: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RedirectAction.
- * Use `create(RedirectActionSchema)` to create a new message.
- */
 export const RedirectActionSchema: GenMessage<RedirectAction> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 10);
 
-/**
- * @generated from enum envoy.config.route.v3.RedirectAction.RedirectResponseCode
- */
+/** enum envoy.config.route.v3.RedirectAction.RedirectResponseCode */
 export const RedirectAction_RedirectResponseCode = {
-  /**
-   * @generated from enum value: MOVED_PERMANENTLY = 0;
-   */
   MOVED_PERMANENTLY: 0,
-
-  /**
-   * @generated from enum value: FOUND = 1;
-   */
   FOUND: 1,
-
-  /**
-   * @generated from enum value: SEE_OTHER = 2;
-   */
   SEE_OTHER: 2,
-
-  /**
-   * @generated from enum value: TEMPORARY_REDIRECT = 3;
-   */
   TEMPORARY_REDIRECT: 3,
-
-  /**
-   * @generated from enum value: PERMANENT_REDIRECT = 4;
-   */
   PERMANENT_REDIRECT: 4,
 } as const;
 
-/**
- * @generated from enum envoy.config.route.v3.RedirectAction.RedirectResponseCode
- */
+/** enum envoy.config.route.v3.RedirectAction.RedirectResponseCode */
 export type RedirectAction_RedirectResponseCode = (typeof RedirectAction_RedirectResponseCode)[keyof typeof RedirectAction_RedirectResponseCode] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.route.v3.RedirectAction.RedirectResponseCode.
- */
 export const RedirectAction_RedirectResponseCodeSchema: GenEnum<RedirectAction_RedirectResponseCode> = /*@__PURE__*/
   enumDesc(file_envoy_config_route_v3_route_components, 10, 0);
 
-/**
- * @generated from message envoy.config.route.v3.DirectResponseAction
- */
+/** message envoy.config.route.v3.DirectResponseAction */
 export type DirectResponseAction = Message<"envoy.config.route.v3.DirectResponseAction"> & {
-  /**
-   * @generated from field: uint32 status = 1;
-   */
+  /** uint32 status = 1 */
   status: number;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource body = 2;
-   */
+  /** envoy.config.core.v3.DataSource body = 2 */
   body?: DataSource | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.SubstitutionFormatString body_format = 3;
-   */
+  /** envoy.config.core.v3.SubstitutionFormatString body_format = 3 */
   bodyFormat?: SubstitutionFormatString | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.DirectResponseAction.
- * Use `create(DirectResponseActionSchema)` to create a new message.
- */
 export const DirectResponseActionSchema: GenMessage<DirectResponseAction> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 11);
 
-/**
- * @generated from message envoy.config.route.v3.NonForwardingAction
- */
+/** message envoy.config.route.v3.NonForwardingAction */
 export type NonForwardingAction = Message<"envoy.config.route.v3.NonForwardingAction"> & {
 };
 
-/**
- * Describes the message envoy.config.route.v3.NonForwardingAction.
- * Use `create(NonForwardingActionSchema)` to create a new message.
- */
 export const NonForwardingActionSchema: GenMessage<NonForwardingAction> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 12);
 
-/**
- * @generated from message envoy.config.route.v3.Decorator
- */
+/** message envoy.config.route.v3.Decorator */
 export type Decorator = Message<"envoy.config.route.v3.Decorator"> & {
-  /**
-   * @generated from field: string operation = 1;
-   */
+  /** string operation = 1 */
   operation: string;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue propagate = 2;
-   */
+  /** google.protobuf.BoolValue propagate = 2 */
   propagate?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.Decorator.
- * Use `create(DecoratorSchema)` to create a new message.
- */
 export const DecoratorSchema: GenMessage<Decorator> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 13);
 
-/**
- * @generated from message envoy.config.route.v3.Tracing
- */
+/** message envoy.config.route.v3.Tracing */
 export type Tracing = Message<"envoy.config.route.v3.Tracing"> & {
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent client_sampling = 1;
-   */
+  /** envoy.type.v3.FractionalPercent client_sampling = 1 */
   clientSampling?: FractionalPercent | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent random_sampling = 2;
-   */
+  /** envoy.type.v3.FractionalPercent random_sampling = 2 */
   randomSampling?: FractionalPercent | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent overall_sampling = 3;
-   */
+  /** envoy.type.v3.FractionalPercent overall_sampling = 3 */
   overallSampling?: FractionalPercent | undefined;
-
-  /**
-   * @generated from field: repeated envoy.type.tracing.v3.CustomTag custom_tags = 4;
-   */
+  /** repeated envoy.type.tracing.v3.CustomTag custom_tags = 4 */
   customTags: CustomTag[];
-
-  /**
-   * @generated from field: string operation = 5;
-   */
+  /** string operation = 5 */
   operation: string;
-
-  /**
-   * @generated from field: string upstream_operation = 6;
-   */
+  /** string upstream_operation = 6 */
   upstreamOperation: string;
 };
 
-/**
- * Describes the message envoy.config.route.v3.Tracing.
- * Use `create(TracingSchema)` to create a new message.
- */
 export const TracingSchema: GenMessage<Tracing> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 14);
 
-/**
- * @generated from message envoy.config.route.v3.VirtualCluster
- */
+/** message envoy.config.route.v3.VirtualCluster */
 export type VirtualCluster = Message<"envoy.config.route.v3.VirtualCluster"> & {
-  /**
-   * @generated from field: repeated envoy.config.route.v3.HeaderMatcher headers = 4;
-   */
+  /** repeated envoy.config.route.v3.HeaderMatcher headers = 4 */
   headers: HeaderMatcher[];
-
-  /**
-   * @generated from field: string name = 2;
-   */
+  /** string name = 2 */
   name: string;
 };
 
-/**
- * Describes the message envoy.config.route.v3.VirtualCluster.
- * Use `create(VirtualClusterSchema)` to create a new message.
- */
 export const VirtualClusterSchema: GenMessage<VirtualCluster> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 15);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit
- */
+/** message envoy.config.route.v3.RateLimit */
 export type RateLimit = Message<"envoy.config.route.v3.RateLimit"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value stage = 1;
-   */
+  /** google.protobuf.UInt32Value stage = 1 */
   stage?: number | undefined;
-
-  /**
-   * @generated from field: string disable_key = 2;
-   */
+  /** string disable_key = 2 */
   disableKey: string;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RateLimit.Action actions = 3;
-   */
+  /** repeated envoy.config.route.v3.RateLimit.Action actions = 3 */
   actions: RateLimit_Action[];
-
-  /**
-   * @generated from field: envoy.config.route.v3.RateLimit.Override limit = 4;
-   */
+  /** envoy.config.route.v3.RateLimit.Override limit = 4 */
   limit?: RateLimit_Override | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RateLimit.HitsAddend hits_addend = 5;
-   */
+  /** envoy.config.route.v3.RateLimit.HitsAddend hits_addend = 5 */
   hitsAddend?: RateLimit_HitsAddend | undefined;
-
-  /**
-   * @generated from field: bool apply_on_stream_done = 6;
-   */
+  /** bool apply_on_stream_done = 6 */
   applyOnStreamDone: boolean;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RateLimit.XRateLimitOption x_ratelimit_option = 7;
-   */
+  /** envoy.config.route.v3.RateLimit.XRateLimitOption x_ratelimit_option = 7 */
   xRatelimitOption: RateLimit_XRateLimitOption;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.
- * Use `create(RateLimitSchema)` to create a new message.
- */
 export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action
- */
+/** message envoy.config.route.v3.RateLimit.Action */
 export type RateLimit_Action = Message<"envoy.config.route.v3.RateLimit.Action"> & {
-  /**
-   * @generated from oneof envoy.config.route.v3.RateLimit.Action.action_specifier
-   */
+  /** oneof envoy.config.route.v3.RateLimit.Action.action_specifier */
   actionSpecifier: {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.SourceCluster source_cluster = 1;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.SourceCluster source_cluster = 1 */
     value: RateLimit_Action_SourceCluster;
     case: "sourceCluster";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.DestinationCluster destination_cluster = 2;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.DestinationCluster destination_cluster = 2 */
     value: RateLimit_Action_DestinationCluster;
     case: "destinationCluster";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.RequestHeaders request_headers = 3;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.RequestHeaders request_headers = 3 */
     value: RateLimit_Action_RequestHeaders;
     case: "requestHeaders";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.QueryParameters query_parameters = 12;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.QueryParameters query_parameters = 12 */
     value: RateLimit_Action_QueryParameters;
     case: "queryParameters";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.RemoteAddress remote_address = 4;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.RemoteAddress remote_address = 4 */
     value: RateLimit_Action_RemoteAddress;
     case: "remoteAddress";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.GenericKey generic_key = 5;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.GenericKey generic_key = 5 */
     value: RateLimit_Action_GenericKey;
     case: "genericKey";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.HeaderValueMatch header_value_match = 6;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.HeaderValueMatch header_value_match = 6 */
     value: RateLimit_Action_HeaderValueMatch;
     case: "headerValueMatch";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.DynamicMetaData dynamic_metadata = 7;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.DynamicMetaData dynamic_metadata = 7 */
     value: RateLimit_Action_DynamicMetaData;
     case: "dynamicMetadata";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.MetaData metadata = 8;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.MetaData metadata = 8 */
     value: RateLimit_Action_MetaData;
     case: "metadata";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.TypedExtensionConfig extension = 9;
-     */
+    /** envoy.config.core.v3.TypedExtensionConfig extension = 9 */
     value: TypedExtensionConfig;
     case: "extension";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress masked_remote_address = 10;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress masked_remote_address = 10 */
     value: RateLimit_Action_MaskedRemoteAddress;
     case: "maskedRemoteAddress";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch query_parameter_value_match = 11;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch query_parameter_value_match = 11 */
     value: RateLimit_Action_QueryParameterValueMatch;
     case: "queryParameterValueMatch";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch remote_address_match = 13;
-     */
+    /** envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch remote_address_match = 13 */
     value: RateLimit_Action_RemoteAddressMatch;
     case: "remoteAddressMatch";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.
- * Use `create(RateLimit_ActionSchema)` to create a new message.
- */
 export const RateLimit_ActionSchema: GenMessage<RateLimit_Action> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.SourceCluster
- */
+/** message envoy.config.route.v3.RateLimit.Action.SourceCluster */
 export type RateLimit_Action_SourceCluster = Message<"envoy.config.route.v3.RateLimit.Action.SourceCluster"> & {
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.SourceCluster.
- * Use `create(RateLimit_Action_SourceClusterSchema)` to create a new message.
- */
 export const RateLimit_Action_SourceClusterSchema: GenMessage<RateLimit_Action_SourceCluster> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 0);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.DestinationCluster
- */
+/** message envoy.config.route.v3.RateLimit.Action.DestinationCluster */
 export type RateLimit_Action_DestinationCluster = Message<"envoy.config.route.v3.RateLimit.Action.DestinationCluster"> & {
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.DestinationCluster.
- * Use `create(RateLimit_Action_DestinationClusterSchema)` to create a new message.
- */
 export const RateLimit_Action_DestinationClusterSchema: GenMessage<RateLimit_Action_DestinationCluster> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 1);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.RequestHeaders
- */
+/** message envoy.config.route.v3.RateLimit.Action.RequestHeaders */
 export type RateLimit_Action_RequestHeaders = Message<"envoy.config.route.v3.RateLimit.Action.RequestHeaders"> & {
-  /**
-   * @generated from field: string header_name = 1;
-   */
+  /** string header_name = 1 */
   headerName: string;
-
-  /**
-   * @generated from field: string descriptor_key = 2;
-   */
+  /** string descriptor_key = 2 */
   descriptorKey: string;
-
-  /**
-   * @generated from field: bool skip_if_absent = 3;
-   */
+  /** bool skip_if_absent = 3 */
   skipIfAbsent: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.RequestHeaders.
- * Use `create(RateLimit_Action_RequestHeadersSchema)` to create a new message.
- */
 export const RateLimit_Action_RequestHeadersSchema: GenMessage<RateLimit_Action_RequestHeaders> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 2);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.QueryParameters
- */
+/** message envoy.config.route.v3.RateLimit.Action.QueryParameters */
 export type RateLimit_Action_QueryParameters = Message<"envoy.config.route.v3.RateLimit.Action.QueryParameters"> & {
-  /**
-   * @generated from field: string query_parameter_name = 1;
-   */
+  /** string query_parameter_name = 1 */
   queryParameterName: string;
-
-  /**
-   * @generated from field: string descriptor_key = 2;
-   */
+  /** string descriptor_key = 2 */
   descriptorKey: string;
-
-  /**
-   * @generated from field: bool skip_if_absent = 3;
-   */
+  /** bool skip_if_absent = 3 */
   skipIfAbsent: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.QueryParameters.
- * Use `create(RateLimit_Action_QueryParametersSchema)` to create a new message.
- */
 export const RateLimit_Action_QueryParametersSchema: GenMessage<RateLimit_Action_QueryParameters> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 3);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.RemoteAddress
- */
+/** message envoy.config.route.v3.RateLimit.Action.RemoteAddress */
 export type RateLimit_Action_RemoteAddress = Message<"envoy.config.route.v3.RateLimit.Action.RemoteAddress"> & {
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.RemoteAddress.
- * Use `create(RateLimit_Action_RemoteAddressSchema)` to create a new message.
- */
 export const RateLimit_Action_RemoteAddressSchema: GenMessage<RateLimit_Action_RemoteAddress> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 4);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress
- */
+/** message envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress */
 export type RateLimit_Action_MaskedRemoteAddress = Message<"envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value v4_prefix_mask_len = 1;
-   */
+  /** google.protobuf.UInt32Value v4_prefix_mask_len = 1 */
   v4PrefixMaskLen?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value v6_prefix_mask_len = 2;
-   */
+  /** google.protobuf.UInt32Value v6_prefix_mask_len = 2 */
   v6PrefixMaskLen?: number | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.MaskedRemoteAddress.
- * Use `create(RateLimit_Action_MaskedRemoteAddressSchema)` to create a new message.
- */
 export const RateLimit_Action_MaskedRemoteAddressSchema: GenMessage<RateLimit_Action_MaskedRemoteAddress> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 5);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.GenericKey
- */
+/** message envoy.config.route.v3.RateLimit.Action.GenericKey */
 export type RateLimit_Action_GenericKey = Message<"envoy.config.route.v3.RateLimit.Action.GenericKey"> & {
-  /**
-   * @generated from field: string descriptor_value = 1;
-   */
+  /** string descriptor_value = 1 */
   descriptorValue: string;
-
-  /**
-   * @generated from field: string default_value = 3;
-   */
+  /** string default_value = 3 */
   defaultValue: string;
-
-  /**
-   * @generated from field: string descriptor_key = 2;
-   */
+  /** string descriptor_key = 2 */
   descriptorKey: string;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.GenericKey.
- * Use `create(RateLimit_Action_GenericKeySchema)` to create a new message.
- */
 export const RateLimit_Action_GenericKeySchema: GenMessage<RateLimit_Action_GenericKey> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 6);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.HeaderValueMatch
- */
+/** message envoy.config.route.v3.RateLimit.Action.HeaderValueMatch */
 export type RateLimit_Action_HeaderValueMatch = Message<"envoy.config.route.v3.RateLimit.Action.HeaderValueMatch"> & {
-  /**
-   * @generated from field: string descriptor_value = 1;
-   */
+  /** string descriptor_value = 1 */
   descriptorValue: string;
-
-  /**
-   * @generated from field: string default_value = 5;
-   */
+  /** string default_value = 5 */
   defaultValue: string;
-
-  /**
-   * @generated from field: string descriptor_key = 4;
-   */
+  /** string descriptor_key = 4 */
   descriptorKey: string;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue expect_match = 2;
-   */
+  /** google.protobuf.BoolValue expect_match = 2 */
   expectMatch?: boolean | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.HeaderMatcher headers = 3;
-   */
+  /** repeated envoy.config.route.v3.HeaderMatcher headers = 3 */
   headers: HeaderMatcher[];
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.HeaderValueMatch.
- * Use `create(RateLimit_Action_HeaderValueMatchSchema)` to create a new message.
- */
 export const RateLimit_Action_HeaderValueMatchSchema: GenMessage<RateLimit_Action_HeaderValueMatch> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 7);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.DynamicMetaData
- */
+/** message envoy.config.route.v3.RateLimit.Action.DynamicMetaData */
 export type RateLimit_Action_DynamicMetaData = Message<"envoy.config.route.v3.RateLimit.Action.DynamicMetaData"> & {
-  /**
-   * @generated from field: string descriptor_key = 1;
-   */
+  /** string descriptor_key = 1 */
   descriptorKey: string;
-
-  /**
-   * @generated from field: envoy.type.metadata.v3.MetadataKey metadata_key = 2;
-   */
+  /** envoy.type.metadata.v3.MetadataKey metadata_key = 2 */
   metadataKey?: MetadataKey | undefined;
-
-  /**
-   * @generated from field: string default_value = 3;
-   */
+  /** string default_value = 3 */
   defaultValue: string;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.DynamicMetaData.
- * Use `create(RateLimit_Action_DynamicMetaDataSchema)` to create a new message.
- */
 export const RateLimit_Action_DynamicMetaDataSchema: GenMessage<RateLimit_Action_DynamicMetaData> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 8);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.MetaData
- */
+/** message envoy.config.route.v3.RateLimit.Action.MetaData */
 export type RateLimit_Action_MetaData = Message<"envoy.config.route.v3.RateLimit.Action.MetaData"> & {
-  /**
-   * @generated from field: string descriptor_key = 1;
-   */
+  /** string descriptor_key = 1 */
   descriptorKey: string;
-
-  /**
-   * @generated from field: envoy.type.metadata.v3.MetadataKey metadata_key = 2;
-   */
+  /** envoy.type.metadata.v3.MetadataKey metadata_key = 2 */
   metadataKey?: MetadataKey | undefined;
-
-  /**
-   * @generated from field: string default_value = 3;
-   */
+  /** string default_value = 3 */
   defaultValue: string;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RateLimit.Action.MetaData.Source source = 4;
-   */
+  /** envoy.config.route.v3.RateLimit.Action.MetaData.Source source = 4 */
   source: RateLimit_Action_MetaData_Source;
-
-  /**
-   * @generated from field: bool skip_if_absent = 5;
-   */
+  /** bool skip_if_absent = 5 */
   skipIfAbsent: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.MetaData.
- * Use `create(RateLimit_Action_MetaDataSchema)` to create a new message.
- */
 export const RateLimit_Action_MetaDataSchema: GenMessage<RateLimit_Action_MetaData> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 9);
 
-/**
- * @generated from enum envoy.config.route.v3.RateLimit.Action.MetaData.Source
- */
+/** enum envoy.config.route.v3.RateLimit.Action.MetaData.Source */
 export const RateLimit_Action_MetaData_Source = {
-  /**
-   * @generated from enum value: DYNAMIC = 0;
-   */
   DYNAMIC: 0,
-
-  /**
-   * @generated from enum value: ROUTE_ENTRY = 1;
-   */
   ROUTE_ENTRY: 1,
-
-  /**
-   * @generated from enum value: CLUSTER_ENTRY = 2;
-   */
   CLUSTER_ENTRY: 2,
-
-  /**
-   * @generated from enum value: CLUSTER_LOCALITY_ENTRY = 3;
-   */
   CLUSTER_LOCALITY_ENTRY: 3,
 } as const;
 
-/**
- * @generated from enum envoy.config.route.v3.RateLimit.Action.MetaData.Source
- */
+/** enum envoy.config.route.v3.RateLimit.Action.MetaData.Source */
 export type RateLimit_Action_MetaData_Source = (typeof RateLimit_Action_MetaData_Source)[keyof typeof RateLimit_Action_MetaData_Source] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.route.v3.RateLimit.Action.MetaData.Source.
- */
 export const RateLimit_Action_MetaData_SourceSchema: GenEnum<RateLimit_Action_MetaData_Source> = /*@__PURE__*/
   enumDesc(file_envoy_config_route_v3_route_components, 16, 0, 9, 0);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch
- */
+/** message envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch */
 export type RateLimit_Action_QueryParameterValueMatch = Message<"envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch"> & {
-  /**
-   * @generated from field: string descriptor_value = 1;
-   */
+  /** string descriptor_value = 1 */
   descriptorValue: string;
-
-  /**
-   * @generated from field: string default_value = 5;
-   */
+  /** string default_value = 5 */
   defaultValue: string;
-
-  /**
-   * @generated from field: string descriptor_key = 4;
-   */
+  /** string descriptor_key = 4 */
   descriptorKey: string;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue expect_match = 2;
-   */
+  /** google.protobuf.BoolValue expect_match = 2 */
   expectMatch?: boolean | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.QueryParameterMatcher query_parameters = 3;
-   */
+  /** repeated envoy.config.route.v3.QueryParameterMatcher query_parameters = 3 */
   queryParameters: QueryParameterMatcher[];
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.QueryParameterValueMatch.
- * Use `create(RateLimit_Action_QueryParameterValueMatchSchema)` to create a new message.
- */
 export const RateLimit_Action_QueryParameterValueMatchSchema: GenMessage<RateLimit_Action_QueryParameterValueMatch> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 10);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch
- */
+/** message envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch */
 export type RateLimit_Action_RemoteAddressMatch = Message<"envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch"> & {
-  /**
-   * @generated from field: string descriptor_value = 1;
-   */
+  /** string descriptor_value = 1 */
   descriptorValue: string;
-
-  /**
-   * @generated from field: string descriptor_key = 2;
-   */
+  /** string descriptor_key = 2 */
   descriptorKey: string;
-
-  /**
-   * @generated from field: string default_value = 3;
-   */
+  /** string default_value = 3 */
   defaultValue: string;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.AddressMatcher address_matcher = 4;
-   */
+  /** envoy.type.matcher.v3.AddressMatcher address_matcher = 4 */
   addressMatcher?: AddressMatcher | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Action.RemoteAddressMatch.
- * Use `create(RateLimit_Action_RemoteAddressMatchSchema)` to create a new message.
- */
 export const RateLimit_Action_RemoteAddressMatchSchema: GenMessage<RateLimit_Action_RemoteAddressMatch> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 0, 11);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Override
- */
+/** message envoy.config.route.v3.RateLimit.Override */
 export type RateLimit_Override = Message<"envoy.config.route.v3.RateLimit.Override"> & {
-  /**
-   * @generated from oneof envoy.config.route.v3.RateLimit.Override.override_specifier
-   */
+  /** oneof envoy.config.route.v3.RateLimit.Override.override_specifier */
   overrideSpecifier: {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Override.DynamicMetadata dynamic_metadata = 1;
-     */
+    /** envoy.config.route.v3.RateLimit.Override.DynamicMetadata dynamic_metadata = 1 */
     value: RateLimit_Override_DynamicMetadata;
     case: "dynamicMetadata";
   } | {
-    /**
-     * @generated from field: envoy.config.route.v3.RateLimit.Override.RateLimitOverride rate_limit = 2;
-     */
+    /** envoy.config.route.v3.RateLimit.Override.RateLimitOverride rate_limit = 2 */
     value: RateLimit_Override_RateLimitOverride;
     case: "rateLimit";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Override.
- * Use `create(RateLimit_OverrideSchema)` to create a new message.
- */
 export const RateLimit_OverrideSchema: GenMessage<RateLimit_Override> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 1);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Override.DynamicMetadata
- */
+/** message envoy.config.route.v3.RateLimit.Override.DynamicMetadata */
 export type RateLimit_Override_DynamicMetadata = Message<"envoy.config.route.v3.RateLimit.Override.DynamicMetadata"> & {
-  /**
-   * @generated from field: envoy.type.metadata.v3.MetadataKey metadata_key = 1;
-   */
+  /** envoy.type.metadata.v3.MetadataKey metadata_key = 1 */
   metadataKey?: MetadataKey | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Override.DynamicMetadata.
- * Use `create(RateLimit_Override_DynamicMetadataSchema)` to create a new message.
- */
 export const RateLimit_Override_DynamicMetadataSchema: GenMessage<RateLimit_Override_DynamicMetadata> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 1, 0);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.Override.RateLimitOverride
- */
+/** message envoy.config.route.v3.RateLimit.Override.RateLimitOverride */
 export type RateLimit_Override_RateLimitOverride = Message<"envoy.config.route.v3.RateLimit.Override.RateLimitOverride"> & {
-  /**
-   * @generated from field: uint32 requests_per_unit = 1;
-   */
+  /** uint32 requests_per_unit = 1 */
   requestsPerUnit: number;
-
-  /**
-   * @generated from field: envoy.type.v3.RateLimitUnit unit = 2;
-   */
+  /** envoy.type.v3.RateLimitUnit unit = 2 */
   unit: RateLimitUnit;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.Override.RateLimitOverride.
- * Use `create(RateLimit_Override_RateLimitOverrideSchema)` to create a new message.
- */
 export const RateLimit_Override_RateLimitOverrideSchema: GenMessage<RateLimit_Override_RateLimitOverride> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 1, 1);
 
-/**
- * @generated from message envoy.config.route.v3.RateLimit.HitsAddend
- */
+/** message envoy.config.route.v3.RateLimit.HitsAddend */
 export type RateLimit_HitsAddend = Message<"envoy.config.route.v3.RateLimit.HitsAddend"> & {
-  /**
-   * @generated from field: google.protobuf.UInt64Value number = 1;
-   */
+  /** google.protobuf.UInt64Value number = 1 */
   number?: bigint | undefined;
-
-  /**
-   * @generated from field: string format = 2;
-   */
+  /** string format = 2 */
   format: string;
-
-  /**
-   * @generated from field: bool is_negative_hits = 3;
-   */
+  /** bool is_negative_hits = 3 */
   isNegativeHits: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.RateLimit.HitsAddend.
- * Use `create(RateLimit_HitsAddendSchema)` to create a new message.
- */
 export const RateLimit_HitsAddendSchema: GenMessage<RateLimit_HitsAddend> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 16, 2);
 
-/**
- * @generated from enum envoy.config.route.v3.RateLimit.XRateLimitOption
- */
+/** enum envoy.config.route.v3.RateLimit.XRateLimitOption */
 export const RateLimit_XRateLimitOption = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: OFF = 1;
-   */
   OFF: 1,
-
-  /**
-   * @generated from enum value: DRAFT_VERSION_03 = 2;
-   */
   DRAFT_VERSION_03: 2,
 } as const;
 
-/**
- * @generated from enum envoy.config.route.v3.RateLimit.XRateLimitOption
- */
+/** enum envoy.config.route.v3.RateLimit.XRateLimitOption */
 export type RateLimit_XRateLimitOption = (typeof RateLimit_XRateLimitOption)[keyof typeof RateLimit_XRateLimitOption] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.route.v3.RateLimit.XRateLimitOption.
- */
 export const RateLimit_XRateLimitOptionSchema: GenEnum<RateLimit_XRateLimitOption> = /*@__PURE__*/
   enumDesc(file_envoy_config_route_v3_route_components, 16, 0);
 
-/**
- * @generated from message envoy.config.route.v3.HeaderMatcher
- */
+/** message envoy.config.route.v3.HeaderMatcher */
 export type HeaderMatcher = Message<"envoy.config.route.v3.HeaderMatcher"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.route.v3.HeaderMatcher.header_match_specifier
-   */
+  /** oneof envoy.config.route.v3.HeaderMatcher.header_match_specifier */
   headerMatchSpecifier: {
-    /**
-     * @generated from field: string exact_match = 4;
-     */
+    /** string exact_match = 4 */
     value: string;
     case: "exactMatch";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.RegexMatcher safe_regex_match = 11;
-     */
+    /** envoy.type.matcher.v3.RegexMatcher safe_regex_match = 11 */
     value: RegexMatcher;
     case: "safeRegexMatch";
   } | {
-    /**
-     * @generated from field: envoy.type.v3.Int64Range range_match = 6;
-     */
+    /** envoy.type.v3.Int64Range range_match = 6 */
     value: Int64Range;
     case: "rangeMatch";
   } | {
-    /**
-     * @generated from field: bool present_match = 7;
-     */
+    /** bool present_match = 7 */
     value: boolean;
     case: "presentMatch";
   } | {
-    /**
-     * @generated from field: string prefix_match = 9;
-     */
+    /** string prefix_match = 9 */
     value: string;
     case: "prefixMatch";
   } | {
-    /**
-     * @generated from field: string suffix_match = 10;
-     */
+    /** string suffix_match = 10 */
     value: string;
     case: "suffixMatch";
   } | {
-    /**
-     * @generated from field: string contains_match = 12;
-     */
+    /** string contains_match = 12 */
     value: string;
     case: "containsMatch";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.StringMatcher string_match = 13;
-     */
+    /** envoy.type.matcher.v3.StringMatcher string_match = 13 */
     value: StringMatcher;
     case: "stringMatch";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool invert_match = 8;
-   */
+  /** bool invert_match = 8 */
   invertMatch: boolean;
-
-  /**
-   * @generated from field: bool treat_missing_header_as_empty = 14;
-   */
+  /** bool treat_missing_header_as_empty = 14 */
   treatMissingHeaderAsEmpty: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.HeaderMatcher.
- * Use `create(HeaderMatcherSchema)` to create a new message.
- */
 export const HeaderMatcherSchema: GenMessage<HeaderMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 17);
 
-/**
- * @generated from message envoy.config.route.v3.QueryParameterMatcher
- */
+/** message envoy.config.route.v3.QueryParameterMatcher */
 export type QueryParameterMatcher = Message<"envoy.config.route.v3.QueryParameterMatcher"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.route.v3.QueryParameterMatcher.query_parameter_match_specifier
-   */
+  /** oneof envoy.config.route.v3.QueryParameterMatcher.query_parameter_match_specifier */
   queryParameterMatchSpecifier: {
-    /**
-     * @generated from field: envoy.type.matcher.v3.StringMatcher string_match = 5;
-     */
+    /** envoy.type.matcher.v3.StringMatcher string_match = 5 */
     value: StringMatcher;
     case: "stringMatch";
   } | {
-    /**
-     * @generated from field: bool present_match = 6;
-     */
+    /** bool present_match = 6 */
     value: boolean;
     case: "presentMatch";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.route.v3.QueryParameterMatcher.
- * Use `create(QueryParameterMatcherSchema)` to create a new message.
- */
 export const QueryParameterMatcherSchema: GenMessage<QueryParameterMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 18);
 
-/**
- * @generated from message envoy.config.route.v3.CookieMatcher
- */
+/** message envoy.config.route.v3.CookieMatcher */
 export type CookieMatcher = Message<"envoy.config.route.v3.CookieMatcher"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.StringMatcher string_match = 2;
-   */
+  /** envoy.type.matcher.v3.StringMatcher string_match = 2 */
   stringMatch?: StringMatcher | undefined;
-
-  /**
-   * @generated from field: bool invert_match = 3;
-   */
+  /** bool invert_match = 3 */
   invertMatch: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.CookieMatcher.
- * Use `create(CookieMatcherSchema)` to create a new message.
- */
 export const CookieMatcherSchema: GenMessage<CookieMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 19);
 
-/**
- * @generated from message envoy.config.route.v3.InternalRedirectPolicy
- */
+/** message envoy.config.route.v3.InternalRedirectPolicy */
 export type InternalRedirectPolicy = Message<"envoy.config.route.v3.InternalRedirectPolicy"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_internal_redirects = 1;
-   */
+  /** google.protobuf.UInt32Value max_internal_redirects = 1 */
   maxInternalRedirects?: number | undefined;
-
-  /**
-   * @generated from field: repeated uint32 redirect_response_codes = 2;
-   */
+  /** repeated uint32 redirect_response_codes = 2 */
   redirectResponseCodes: number[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig predicates = 3;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig predicates = 3 */
   predicates: TypedExtensionConfig[];
-
-  /**
-   * @generated from field: bool allow_cross_scheme_redirect = 4;
-   */
+  /** bool allow_cross_scheme_redirect = 4 */
   allowCrossSchemeRedirect: boolean;
-
-  /**
-   * @generated from field: repeated string response_headers_to_copy = 5;
-   */
+  /** repeated string response_headers_to_copy = 5 */
   responseHeadersToCopy: string[];
 };
 
-/**
- * Describes the message envoy.config.route.v3.InternalRedirectPolicy.
- * Use `create(InternalRedirectPolicySchema)` to create a new message.
- */
 export const InternalRedirectPolicySchema: GenMessage<InternalRedirectPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 20);
 
-/**
- * @generated from message envoy.config.route.v3.FilterConfig
- */
+/** message envoy.config.route.v3.FilterConfig */
 export type FilterConfig = Message<"envoy.config.route.v3.FilterConfig"> & {
-  /**
-   * @generated from field: google.protobuf.Any config = 1;
-   */
+  /** google.protobuf.Any config = 1 */
   config?: Any | undefined;
-
-  /**
-   * @generated from field: bool is_optional = 2;
-   */
+  /** bool is_optional = 2 */
   isOptional: boolean;
-
-  /**
-   * @generated from field: bool disabled = 3;
-   */
+  /** bool disabled = 3 */
   disabled: boolean;
 };
 
-/**
- * Describes the message envoy.config.route.v3.FilterConfig.
- * Use `create(FilterConfigSchema)` to create a new message.
- */
 export const FilterConfigSchema: GenMessage<FilterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route_components, 21);
 

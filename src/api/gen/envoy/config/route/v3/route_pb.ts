@@ -14,133 +14,60 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/route/v3/route.proto.
- */
 export const file_envoy_config_route_v3_route: GenFile = /*@__PURE__*/
   fileDesc("CiFlbnZveS9jb25maWcvcm91dGUvdjMvcm91dGUucHJvdG8SFWVudm95LmNvbmZpZy5yb3V0ZS52MyL5CAoSUm91dGVDb25maWd1cmF0aW9uEgwKBG5hbWUYASABKAkSOQoNdmlydHVhbF9ob3N0cxgCIAMoCzIiLmVudm95LmNvbmZpZy5yb3V0ZS52My5WaXJ0dWFsSG9zdBIpCgR2aGRzGAkgASgLMhsuZW52b3kuY29uZmlnLnJvdXRlLnYzLlZoZHMSHQoVaW50ZXJuYWxfb25seV9oZWFkZXJzGAMgAygJEkgKF3Jlc3BvbnNlX2hlYWRlcnNfdG9fYWRkGAQgAygLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWVPcHRpb24SIgoacmVzcG9uc2VfaGVhZGVyc190b19yZW1vdmUYBSADKAkSRwoWcmVxdWVzdF9oZWFkZXJzX3RvX2FkZBgGIAMoCzInLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlT3B0aW9uEiEKGXJlcXVlc3RfaGVhZGVyc190b19yZW1vdmUYCCADKAkSKwojbW9zdF9zcGVjaWZpY19oZWFkZXJfbXV0YXRpb25zX3dpbnMYCiABKAgSNQoRdmFsaWRhdGVfY2x1c3RlcnMYByABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEkkKI21heF9kaXJlY3RfcmVzcG9uc2VfYm9keV9zaXplX2J5dGVzGAsgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlElAKGWNsdXN0ZXJfc3BlY2lmaWVyX3BsdWdpbnMYDCADKAsyLS5lbnZveS5jb25maWcucm91dGUudjMuQ2x1c3RlclNwZWNpZmllclBsdWdpbhJXChdyZXF1ZXN0X21pcnJvcl9wb2xpY2llcxgNIAMoCzI2LmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUFjdGlvbi5SZXF1ZXN0TWlycm9yUG9saWN5EiQKHGlnbm9yZV9wb3J0X2luX2hvc3RfbWF0Y2hpbmcYDiABKAgSFAoMdmhvc3RfaGVhZGVyGBIgASgJEi8KJ2lnbm9yZV9wYXRoX3BhcmFtZXRlcnNfaW5fcGF0aF9tYXRjaGluZxgPIAEoCBJkChd0eXBlZF9wZXJfZmlsdGVyX2NvbmZpZxgQIAMoCzJDLmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUNvbmZpZ3VyYXRpb24uVHlwZWRQZXJGaWx0ZXJDb25maWdFbnRyeRIwCghtZXRhZGF0YRgRIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhEkQKEHJvdXRlX3NwZWNpZmllcnMYEyADKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxpRChlUeXBlZFBlckZpbHRlckNvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRIjCgV2YWx1ZRgCIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5Bbnk6AjgBIkEKBFZoZHMSOQoNY29uZmlnX3NvdXJjZRgBIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLkNvbmZpZ1NvdXJjZWIGcHJvdG8z", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_extension, file_envoy_config_route_v3_route_components, file_google_protobuf_any, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.route.v3.RouteConfiguration
- */
+/** message envoy.config.route.v3.RouteConfiguration */
 export type RouteConfiguration = Message<"envoy.config.route.v3.RouteConfiguration"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.VirtualHost virtual_hosts = 2;
-   */
+  /** repeated envoy.config.route.v3.VirtualHost virtual_hosts = 2 */
   virtualHosts: VirtualHost[];
-
-  /**
-   * @generated from field: envoy.config.route.v3.Vhds vhds = 9;
-   */
+  /** envoy.config.route.v3.Vhds vhds = 9 */
   vhds?: Vhds | undefined;
-
-  /**
-   * @generated from field: repeated string internal_only_headers = 3;
-   */
+  /** repeated string internal_only_headers = 3 */
   internalOnlyHeaders: string[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 4;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 4 */
   responseHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string response_headers_to_remove = 5;
-   */
+  /** repeated string response_headers_to_remove = 5 */
   responseHeadersToRemove: string[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 6;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add = 6 */
   requestHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string request_headers_to_remove = 8;
-   */
+  /** repeated string request_headers_to_remove = 8 */
   requestHeadersToRemove: string[];
-
-  /**
-   * @generated from field: bool most_specific_header_mutations_wins = 10;
-   */
+  /** bool most_specific_header_mutations_wins = 10 */
   mostSpecificHeaderMutationsWins: boolean;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue validate_clusters = 7;
-   */
+  /** google.protobuf.BoolValue validate_clusters = 7 */
   validateClusters?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_direct_response_body_size_bytes = 11;
-   */
+  /** google.protobuf.UInt32Value max_direct_response_body_size_bytes = 11 */
   maxDirectResponseBodySizeBytes?: number | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.ClusterSpecifierPlugin cluster_specifier_plugins = 12;
-   */
+  /** repeated envoy.config.route.v3.ClusterSpecifierPlugin cluster_specifier_plugins = 12 */
   clusterSpecifierPlugins: ClusterSpecifierPlugin[];
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RouteAction.RequestMirrorPolicy request_mirror_policies = 13;
-   */
+  /** repeated envoy.config.route.v3.RouteAction.RequestMirrorPolicy request_mirror_policies = 13 */
   requestMirrorPolicies: RouteAction_RequestMirrorPolicy[];
-
-  /**
-   * @generated from field: bool ignore_port_in_host_matching = 14;
-   */
+  /** bool ignore_port_in_host_matching = 14 */
   ignorePortInHostMatching: boolean;
-
-  /**
-   * @generated from field: string vhost_header = 18;
-   */
+  /** string vhost_header = 18 */
   vhostHeader: string;
-
-  /**
-   * @generated from field: bool ignore_path_parameters_in_path_matching = 15;
-   */
+  /** bool ignore_path_parameters_in_path_matching = 15 */
   ignorePathParametersInPathMatching: boolean;
-
-  /**
-   * @generated from field: map<string, google.protobuf.Any> typed_per_filter_config = 16;
-   */
+  /** map<string, google.protobuf.Any> typed_per_filter_config = 16 */
   typedPerFilterConfig: { [key: string]: Any };
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 17;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 17 */
   metadata?: Metadata | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig route_specifiers = 19;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig route_specifiers = 19 */
   routeSpecifiers: TypedExtensionConfig[];
 };
 
-/**
- * Describes the message envoy.config.route.v3.RouteConfiguration.
- * Use `create(RouteConfigurationSchema)` to create a new message.
- */
 export const RouteConfigurationSchema: GenMessage<RouteConfiguration> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route, 0);
 
-/**
- * @generated from message envoy.config.route.v3.Vhds
- */
+/** message envoy.config.route.v3.Vhds */
 export type Vhds = Message<"envoy.config.route.v3.Vhds"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource config_source = 1;
-   */
+  /** envoy.config.core.v3.ConfigSource config_source = 1 */
   configSource?: ConfigSource | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.Vhds.
- * Use `create(VhdsSchema)` to create a new message.
- */
 export const VhdsSchema: GenMessage<Vhds> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_route, 1);
 

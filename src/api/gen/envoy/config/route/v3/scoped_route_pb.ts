@@ -6,86 +6,45 @@ import type { RouteConfiguration } from "./route_pb.ts";
 import { file_envoy_config_route_v3_route } from "./route_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/route/v3/scoped_route.proto.
- */
 export const file_envoy_config_route_v3_scoped_route: GenFile = /*@__PURE__*/
   fileDesc("CihlbnZveS9jb25maWcvcm91dGUvdjMvc2NvcGVkX3JvdXRlLnByb3RvEhVlbnZveS5jb25maWcucm91dGUudjMi6gIKGFNjb3BlZFJvdXRlQ29uZmlndXJhdGlvbhIRCglvbl9kZW1hbmQYBCABKAgSDAoEbmFtZRgBIAEoCRIgChhyb3V0ZV9jb25maWd1cmF0aW9uX25hbWUYAiABKAkSRgoTcm91dGVfY29uZmlndXJhdGlvbhgFIAEoCzIpLmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUNvbmZpZ3VyYXRpb24SQAoDa2V5GAMgASgLMjMuZW52b3kuY29uZmlnLnJvdXRlLnYzLlNjb3BlZFJvdXRlQ29uZmlndXJhdGlvbi5LZXkagAEKA0tleRJPCglmcmFnbWVudHMYASADKAsyPC5lbnZveS5jb25maWcucm91dGUudjMuU2NvcGVkUm91dGVDb25maWd1cmF0aW9uLktleS5GcmFnbWVudBooCghGcmFnbWVudBIUCgpzdHJpbmdfa2V5GAEgASgJSABCBgoEdHlwZWIGcHJvdG8z", [file_envoy_config_route_v3_route]);
 
-/**
- * @generated from message envoy.config.route.v3.ScopedRouteConfiguration
- */
+/** message envoy.config.route.v3.ScopedRouteConfiguration */
 export type ScopedRouteConfiguration = Message<"envoy.config.route.v3.ScopedRouteConfiguration"> & {
-  /**
-   * @generated from field: bool on_demand = 4;
-   */
+  /** bool on_demand = 4 */
   onDemand: boolean;
-
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string route_configuration_name = 2;
-   */
+  /** string route_configuration_name = 2 */
   routeConfigurationName: string;
-
-  /**
-   * @generated from field: envoy.config.route.v3.RouteConfiguration route_configuration = 5;
-   */
+  /** envoy.config.route.v3.RouteConfiguration route_configuration = 5 */
   routeConfiguration?: RouteConfiguration | undefined;
-
-  /**
-   * @generated from field: envoy.config.route.v3.ScopedRouteConfiguration.Key key = 3;
-   */
+  /** envoy.config.route.v3.ScopedRouteConfiguration.Key key = 3 */
   key?: ScopedRouteConfiguration_Key | undefined;
 };
 
-/**
- * Describes the message envoy.config.route.v3.ScopedRouteConfiguration.
- * Use `create(ScopedRouteConfigurationSchema)` to create a new message.
- */
 export const ScopedRouteConfigurationSchema: GenMessage<ScopedRouteConfiguration> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_scoped_route, 0);
 
-/**
- * @generated from message envoy.config.route.v3.ScopedRouteConfiguration.Key
- */
+/** message envoy.config.route.v3.ScopedRouteConfiguration.Key */
 export type ScopedRouteConfiguration_Key = Message<"envoy.config.route.v3.ScopedRouteConfiguration.Key"> & {
-  /**
-   * @generated from field: repeated envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment fragments = 1;
-   */
+  /** repeated envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment fragments = 1 */
   fragments: ScopedRouteConfiguration_Key_Fragment[];
 };
 
-/**
- * Describes the message envoy.config.route.v3.ScopedRouteConfiguration.Key.
- * Use `create(ScopedRouteConfiguration_KeySchema)` to create a new message.
- */
 export const ScopedRouteConfiguration_KeySchema: GenMessage<ScopedRouteConfiguration_Key> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_scoped_route, 0, 0);
 
-/**
- * @generated from message envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment
- */
+/** message envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment */
 export type ScopedRouteConfiguration_Key_Fragment = Message<"envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment"> & {
-  /**
-   * @generated from oneof envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment.type
-   */
+  /** oneof envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment.type */
   type: {
-    /**
-     * @generated from field: string string_key = 1;
-     */
+    /** string string_key = 1 */
     value: string;
     case: "stringKey";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.route.v3.ScopedRouteConfiguration.Key.Fragment.
- * Use `create(ScopedRouteConfiguration_Key_FragmentSchema)` to create a new message.
- */
 export const ScopedRouteConfiguration_Key_FragmentSchema: GenMessage<ScopedRouteConfiguration_Key_Fragment> = /*@__PURE__*/
   messageDesc(file_envoy_config_route_v3_scoped_route, 0, 0, 0);
 

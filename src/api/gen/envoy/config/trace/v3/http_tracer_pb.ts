@@ -6,54 +6,30 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/trace/v3/http_tracer.proto.
- */
 export const file_envoy_config_trace_v3_http_tracer: GenFile = /*@__PURE__*/
   fileDesc("CidlbnZveS9jb25maWcvdHJhY2UvdjMvaHR0cF90cmFjZXIucHJvdG8SFWVudm95LmNvbmZpZy50cmFjZS52MyKPAQoHVHJhY2luZxIxCgRodHRwGAEgASgLMiMuZW52b3kuY29uZmlnLnRyYWNlLnYzLlRyYWNpbmcuSHR0cBpRCgRIdHRwEgwKBG5hbWUYASABKAkSLAoMdHlwZWRfY29uZmlnGAMgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueUgAQg0KC2NvbmZpZ190eXBlYgZwcm90bzM", [file_google_protobuf_any]);
 
-/**
- * @generated from message envoy.config.trace.v3.Tracing
- */
+/** message envoy.config.trace.v3.Tracing */
 export type Tracing = Message<"envoy.config.trace.v3.Tracing"> & {
-  /**
-   * @generated from field: envoy.config.trace.v3.Tracing.Http http = 1;
-   */
+  /** envoy.config.trace.v3.Tracing.Http http = 1 */
   http?: Tracing_Http | undefined;
 };
 
-/**
- * Describes the message envoy.config.trace.v3.Tracing.
- * Use `create(TracingSchema)` to create a new message.
- */
 export const TracingSchema: GenMessage<Tracing> = /*@__PURE__*/
   messageDesc(file_envoy_config_trace_v3_http_tracer, 0);
 
-/**
- * @generated from message envoy.config.trace.v3.Tracing.Http
- */
+/** message envoy.config.trace.v3.Tracing.Http */
 export type Tracing_Http = Message<"envoy.config.trace.v3.Tracing.Http"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.config.trace.v3.Tracing.Http.config_type
-   */
+  /** oneof envoy.config.trace.v3.Tracing.Http.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.trace.v3.Tracing.Http.
- * Use `create(Tracing_HttpSchema)` to create a new message.
- */
 export const Tracing_HttpSchema: GenMessage<Tracing_Http> = /*@__PURE__*/
   messageDesc(file_envoy_config_trace_v3_http_tracer, 0, 0);
 

@@ -11,71 +11,33 @@ import { file_envoy_config_core_v3_http_service } from "../../core/v3/http_servi
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/trace/v3/opentelemetry.proto.
- */
 export const file_envoy_config_trace_v3_opentelemetry: GenFile = /*@__PURE__*/
   fileDesc("CillbnZveS9jb25maWcvdHJhY2UvdjMvb3BlbnRlbGVtZXRyeS5wcm90bxIVZW52b3kuY29uZmlnLnRyYWNlLnYzIukEChNPcGVuVGVsZW1ldHJ5Q29uZmlnEjcKDGdycGNfc2VydmljZRgBIAEoCzIhLmVudm95LmNvbmZpZy5jb3JlLnYzLkdycGNTZXJ2aWNlEjcKDGh0dHBfc2VydmljZRgDIAEoCzIhLmVudm95LmNvbmZpZy5jb3JlLnYzLkh0dHBTZXJ2aWNlEjwKCGV4cG9ydGVyGAogASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcSFAoMc2VydmljZV9uYW1lGAIgASgJEkYKEnJlc291cmNlX2RldGVjdG9ycxgEIAMoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEjsKB3NhbXBsZXIYBSABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxI0Cg5tYXhfY2FjaGVfc2l6ZRgGIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJJCiVzZXRfdGVsZW1ldHJ5X3Nka19yZXNvdXJjZV9hdHRyaWJ1dGVzGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRJHCiNzZXRfc2VydmljZV9uYW1lX3Jlc291cmNlX2F0dHJpYnV0ZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSPQoZc2V0X2luc3RydW1lbnRhdGlvbl9zY29wZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWViBnByb3RvMw", [file_envoy_config_core_v3_extension, file_envoy_config_core_v3_grpc_service, file_envoy_config_core_v3_http_service, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.trace.v3.OpenTelemetryConfig
- */
+/** message envoy.config.trace.v3.OpenTelemetryConfig */
 export type OpenTelemetryConfig = Message<"envoy.config.trace.v3.OpenTelemetryConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.GrpcService grpc_service = 1;
-   */
+  /** envoy.config.core.v3.GrpcService grpc_service = 1 */
   grpcService?: GrpcService | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HttpService http_service = 3;
-   */
+  /** envoy.config.core.v3.HttpService http_service = 3 */
   httpService?: HttpService | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig exporter = 10;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig exporter = 10 */
   exporter?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: string service_name = 2;
-   */
+  /** string service_name = 2 */
   serviceName: string;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig resource_detectors = 4;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig resource_detectors = 4 */
   resourceDetectors: TypedExtensionConfig[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig sampler = 5;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig sampler = 5 */
   sampler?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_cache_size = 6;
-   */
+  /** google.protobuf.UInt32Value max_cache_size = 6 */
   maxCacheSize?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue set_telemetry_sdk_resource_attributes = 7;
-   */
+  /** google.protobuf.BoolValue set_telemetry_sdk_resource_attributes = 7 */
   setTelemetrySdkResourceAttributes?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue set_service_name_resource_attribute = 8;
-   */
+  /** google.protobuf.BoolValue set_service_name_resource_attribute = 8 */
   setServiceNameResourceAttribute?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue set_instrumentation_scope = 9;
-   */
+  /** google.protobuf.BoolValue set_instrumentation_scope = 9 */
   setInstrumentationScope?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.config.trace.v3.OpenTelemetryConfig.
- * Use `create(OpenTelemetryConfigSchema)` to create a new message.
- */
 export const OpenTelemetryConfigSchema: GenMessage<OpenTelemetryConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_trace_v3_opentelemetry, 0);
 

@@ -7,133 +7,59 @@ import { file_envoy_config_core_v3_http_service } from "../../core/v3/http_servi
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/trace/v3/zipkin.proto.
- */
 export const file_envoy_config_trace_v3_zipkin: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS9jb25maWcvdHJhY2UvdjMvemlwa2luLnByb3RvEhVlbnZveS5jb25maWcudHJhY2UudjMimgUKDFppcGtpbkNvbmZpZxIZChFjb2xsZWN0b3JfY2x1c3RlchgBIAEoCRIaChJjb2xsZWN0b3JfZW5kcG9pbnQYAiABKAkSFwoPdHJhY2VfaWRfMTI4Yml0GAMgASgIEjcKE3NoYXJlZF9zcGFuX2NvbnRleHQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEmAKGmNvbGxlY3Rvcl9lbmRwb2ludF92ZXJzaW9uGAUgASgOMjwuZW52b3kuY29uZmlnLnRyYWNlLnYzLlppcGtpbkNvbmZpZy5Db2xsZWN0b3JFbmRwb2ludFZlcnNpb24SGgoSY29sbGVjdG9yX2hvc3RuYW1lGAYgASgJEh8KF3NwbGl0X3NwYW5zX2Zvcl9yZXF1ZXN0GAcgASgIElQKFHRyYWNlX2NvbnRleHRfb3B0aW9uGAggASgOMjYuZW52b3kuY29uZmlnLnRyYWNlLnYzLlppcGtpbkNvbmZpZy5UcmFjZUNvbnRleHRPcHRpb24SPAoRY29sbGVjdG9yX3NlcnZpY2UYCSABKAsyIS5lbnZveS5jb25maWcuY29yZS52My5IdHRwU2VydmljZRIbChN0aW1lc3RhbXBfdHJhY2VfaWRzGAogASgIIkEKElRyYWNlQ29udGV4dE9wdGlvbhIKCgZVU0VfQjMQABIfChtVU0VfQjNfV0lUSF9XM0NfUFJPUEFHQVRJT04QASJuChhDb2xsZWN0b3JFbmRwb2ludFZlcnNpb24SKQolREVQUkVDQVRFRF9BTkRfVU5BVkFJTEFCTEVfRE9fTk9UX1VTRRAAEg0KCUhUVFBfSlNPThABEg4KCkhUVFBfUFJPVE8QAhIICgRHUlBDEANiBnByb3RvMw", [file_envoy_config_core_v3_http_service, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.trace.v3.ZipkinConfig
- */
+/** message envoy.config.trace.v3.ZipkinConfig */
 export type ZipkinConfig = Message<"envoy.config.trace.v3.ZipkinConfig"> & {
-  /**
-   * @generated from field: string collector_cluster = 1;
-   */
+  /** string collector_cluster = 1 */
   collectorCluster: string;
-
-  /**
-   * @generated from field: string collector_endpoint = 2;
-   */
+  /** string collector_endpoint = 2 */
   collectorEndpoint: string;
-
-  /**
-   * @generated from field: bool trace_id_128bit = 3;
-   */
+  /** bool trace_id_128bit = 3 */
   traceId128bit: boolean;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue shared_span_context = 4;
-   */
+  /** google.protobuf.BoolValue shared_span_context = 4 */
   sharedSpanContext?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion collector_endpoint_version = 5;
-   */
+  /** envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion collector_endpoint_version = 5 */
   collectorEndpointVersion: ZipkinConfig_CollectorEndpointVersion;
-
-  /**
-   * @generated from field: string collector_hostname = 6;
-   */
+  /** string collector_hostname = 6 */
   collectorHostname: string;
-
-  /**
-   * @generated from field: bool split_spans_for_request = 7;
-   */
+  /** bool split_spans_for_request = 7 */
   splitSpansForRequest: boolean;
-
-  /**
-   * @generated from field: envoy.config.trace.v3.ZipkinConfig.TraceContextOption trace_context_option = 8;
-   */
+  /** envoy.config.trace.v3.ZipkinConfig.TraceContextOption trace_context_option = 8 */
   traceContextOption: ZipkinConfig_TraceContextOption;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HttpService collector_service = 9;
-   */
+  /** envoy.config.core.v3.HttpService collector_service = 9 */
   collectorService?: HttpService | undefined;
-
-  /**
-   * @generated from field: bool timestamp_trace_ids = 10;
-   */
+  /** bool timestamp_trace_ids = 10 */
   timestampTraceIds: boolean;
 };
 
-/**
- * Describes the message envoy.config.trace.v3.ZipkinConfig.
- * Use `create(ZipkinConfigSchema)` to create a new message.
- */
 export const ZipkinConfigSchema: GenMessage<ZipkinConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_trace_v3_zipkin, 0);
 
-/**
- * @generated from enum envoy.config.trace.v3.ZipkinConfig.TraceContextOption
- */
+/** enum envoy.config.trace.v3.ZipkinConfig.TraceContextOption */
 export const ZipkinConfig_TraceContextOption = {
-  /**
-   * @generated from enum value: USE_B3 = 0;
-   */
   USE_B3: 0,
-
-  /**
-   * @generated from enum value: USE_B3_WITH_W3C_PROPAGATION = 1;
-   */
   USE_B3_WITH_W3C_PROPAGATION: 1,
 } as const;
 
-/**
- * @generated from enum envoy.config.trace.v3.ZipkinConfig.TraceContextOption
- */
+/** enum envoy.config.trace.v3.ZipkinConfig.TraceContextOption */
 export type ZipkinConfig_TraceContextOption = (typeof ZipkinConfig_TraceContextOption)[keyof typeof ZipkinConfig_TraceContextOption] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.trace.v3.ZipkinConfig.TraceContextOption.
- */
 export const ZipkinConfig_TraceContextOptionSchema: GenEnum<ZipkinConfig_TraceContextOption> = /*@__PURE__*/
   enumDesc(file_envoy_config_trace_v3_zipkin, 0, 0);
 
-/**
- * @generated from enum envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion
- */
+/** enum envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion */
 export const ZipkinConfig_CollectorEndpointVersion = {
-  /**
-   * @generated from enum value: DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE = 0;
-   */
   DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE: 0,
-
-  /**
-   * @generated from enum value: HTTP_JSON = 1;
-   */
   HTTP_JSON: 1,
-
-  /**
-   * @generated from enum value: HTTP_PROTO = 2;
-   */
   HTTP_PROTO: 2,
-
-  /**
-   * @generated from enum value: GRPC = 3;
-   */
   GRPC: 3,
 } as const;
 
-/**
- * @generated from enum envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion
- */
+/** enum envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion */
 export type ZipkinConfig_CollectorEndpointVersion = (typeof ZipkinConfig_CollectorEndpointVersion)[keyof typeof ZipkinConfig_CollectorEndpointVersion] | UnknownEnum;
 
-/**
- * Describes the enum envoy.config.trace.v3.ZipkinConfig.CollectorEndpointVersion.
- */
 export const ZipkinConfig_CollectorEndpointVersionSchema: GenEnum<ZipkinConfig_CollectorEndpointVersion> = /*@__PURE__*/
   enumDesc(file_envoy_config_trace_v3_zipkin, 0, 1);
 

@@ -6,223 +6,102 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/data/cluster/v3/outlier_detection_event.proto.
- */
 export const file_envoy_data_cluster_v3_outlier_detection_event: GenFile = /*@__PURE__*/
   fileDesc("CjNlbnZveS9kYXRhL2NsdXN0ZXIvdjMvb3V0bGllcl9kZXRlY3Rpb25fZXZlbnQucHJvdG8SFWVudm95LmRhdGEuY2x1c3Rlci52MyLSBAoVT3V0bGllckRldGVjdGlvbkV2ZW50EjgKBHR5cGUYASABKA4yKi5lbnZveS5kYXRhLmNsdXN0ZXIudjMuT3V0bGllckVqZWN0aW9uVHlwZRItCgl0aW1lc3RhbXAYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjwKFnNlY3Nfc2luY2VfbGFzdF9hY3Rpb24YAyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDY0VmFsdWUSFAoMY2x1c3Rlcl9uYW1lGAQgASgJEhQKDHVwc3RyZWFtX3VybBgFIAEoCRItCgZhY3Rpb24YBiABKA4yHS5lbnZveS5kYXRhLmNsdXN0ZXIudjMuQWN0aW9uEhUKDW51bV9lamVjdGlvbnMYByABKA0SEAoIZW5mb3JjZWQYCCABKAgSUgoYZWplY3Rfc3VjY2Vzc19yYXRlX2V2ZW50GAkgASgLMi4uZW52b3kuZGF0YS5jbHVzdGVyLnYzLk91dGxpZXJFamVjdFN1Y2Nlc3NSYXRlSAASUQoXZWplY3RfY29uc2VjdXRpdmVfZXZlbnQYCiABKAsyLi5lbnZveS5kYXRhLmNsdXN0ZXIudjMuT3V0bGllckVqZWN0Q29uc2VjdXRpdmVIABJeCh5lamVjdF9mYWlsdXJlX3BlcmNlbnRhZ2VfZXZlbnQYCyABKAsyNC5lbnZveS5kYXRhLmNsdXN0ZXIudjMuT3V0bGllckVqZWN0RmFpbHVyZVBlcmNlbnRhZ2VIAEIHCgVldmVudCKLAQoXT3V0bGllckVqZWN0U3VjY2Vzc1JhdGUSGQoRaG9zdF9zdWNjZXNzX3JhdGUYASABKA0SJAocY2x1c3Rlcl9hdmVyYWdlX3N1Y2Nlc3NfcmF0ZRgCIAEoDRIvCidjbHVzdGVyX3N1Y2Nlc3NfcmF0ZV9lamVjdGlvbl90aHJlc2hvbGQYAyABKA0iGQoXT3V0bGllckVqZWN0Q29uc2VjdXRpdmUiOgodT3V0bGllckVqZWN0RmFpbHVyZVBlcmNlbnRhZ2USGQoRaG9zdF9zdWNjZXNzX3JhdGUYASABKA0q7QEKE091dGxpZXJFamVjdGlvblR5cGUSEwoPQ09OU0VDVVRJVkVfNVhYEAASHwobQ09OU0VDVVRJVkVfR0FURVdBWV9GQUlMVVJFEAESEAoMU1VDQ0VTU19SQVRFEAISJAogQ09OU0VDVVRJVkVfTE9DQUxfT1JJR0lOX0ZBSUxVUkUQAxIdChlTVUNDRVNTX1JBVEVfTE9DQUxfT1JJR0lOEAQSFgoSRkFJTFVSRV9QRVJDRU5UQUdFEAUSIwofRkFJTFVSRV9QRVJDRU5UQUdFX0xPQ0FMX09SSUdJThAGEgwKCERFR1JBREVEEAcqIAoGQWN0aW9uEgkKBUVKRUNUEAASCwoHVU5FSkVDVBABYgZwcm90bzM", [file_google_protobuf_timestamp, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.data.cluster.v3.OutlierDetectionEvent
- */
+/** message envoy.data.cluster.v3.OutlierDetectionEvent */
 export type OutlierDetectionEvent = Message<"envoy.data.cluster.v3.OutlierDetectionEvent"> & {
-  /**
-   * @generated from field: envoy.data.cluster.v3.OutlierEjectionType type = 1;
-   */
+  /** envoy.data.cluster.v3.OutlierEjectionType type = 1 */
   type: OutlierEjectionType;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp timestamp = 2;
-   */
+  /** google.protobuf.Timestamp timestamp = 2 */
   timestamp?: Timestamp | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value secs_since_last_action = 3;
-   */
+  /** google.protobuf.UInt64Value secs_since_last_action = 3 */
   secsSinceLastAction?: bigint | undefined;
-
-  /**
-   * @generated from field: string cluster_name = 4;
-   */
+  /** string cluster_name = 4 */
   clusterName: string;
-
-  /**
-   * @generated from field: string upstream_url = 5;
-   */
+  /** string upstream_url = 5 */
   upstreamUrl: string;
-
-  /**
-   * @generated from field: envoy.data.cluster.v3.Action action = 6;
-   */
+  /** envoy.data.cluster.v3.Action action = 6 */
   action: Action;
-
-  /**
-   * @generated from field: uint32 num_ejections = 7;
-   */
+  /** uint32 num_ejections = 7 */
   numEjections: number;
-
-  /**
-   * @generated from field: bool enforced = 8;
-   */
+  /** bool enforced = 8 */
   enforced: boolean;
-
-  /**
-   * @generated from oneof envoy.data.cluster.v3.OutlierDetectionEvent.event
-   */
+  /** oneof envoy.data.cluster.v3.OutlierDetectionEvent.event */
   event: {
-    /**
-     * @generated from field: envoy.data.cluster.v3.OutlierEjectSuccessRate eject_success_rate_event = 9;
-     */
+    /** envoy.data.cluster.v3.OutlierEjectSuccessRate eject_success_rate_event = 9 */
     value: OutlierEjectSuccessRate;
     case: "ejectSuccessRateEvent";
   } | {
-    /**
-     * @generated from field: envoy.data.cluster.v3.OutlierEjectConsecutive eject_consecutive_event = 10;
-     */
+    /** envoy.data.cluster.v3.OutlierEjectConsecutive eject_consecutive_event = 10 */
     value: OutlierEjectConsecutive;
     case: "ejectConsecutiveEvent";
   } | {
-    /**
-     * @generated from field: envoy.data.cluster.v3.OutlierEjectFailurePercentage eject_failure_percentage_event = 11;
-     */
+    /** envoy.data.cluster.v3.OutlierEjectFailurePercentage eject_failure_percentage_event = 11 */
     value: OutlierEjectFailurePercentage;
     case: "ejectFailurePercentageEvent";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.data.cluster.v3.OutlierDetectionEvent.
- * Use `create(OutlierDetectionEventSchema)` to create a new message.
- */
 export const OutlierDetectionEventSchema: GenMessage<OutlierDetectionEvent> = /*@__PURE__*/
   messageDesc(file_envoy_data_cluster_v3_outlier_detection_event, 0);
 
-/**
- * @generated from message envoy.data.cluster.v3.OutlierEjectSuccessRate
- */
+/** message envoy.data.cluster.v3.OutlierEjectSuccessRate */
 export type OutlierEjectSuccessRate = Message<"envoy.data.cluster.v3.OutlierEjectSuccessRate"> & {
-  /**
-   * @generated from field: uint32 host_success_rate = 1;
-   */
+  /** uint32 host_success_rate = 1 */
   hostSuccessRate: number;
-
-  /**
-   * @generated from field: uint32 cluster_average_success_rate = 2;
-   */
+  /** uint32 cluster_average_success_rate = 2 */
   clusterAverageSuccessRate: number;
-
-  /**
-   * @generated from field: uint32 cluster_success_rate_ejection_threshold = 3;
-   */
+  /** uint32 cluster_success_rate_ejection_threshold = 3 */
   clusterSuccessRateEjectionThreshold: number;
 };
 
-/**
- * Describes the message envoy.data.cluster.v3.OutlierEjectSuccessRate.
- * Use `create(OutlierEjectSuccessRateSchema)` to create a new message.
- */
 export const OutlierEjectSuccessRateSchema: GenMessage<OutlierEjectSuccessRate> = /*@__PURE__*/
   messageDesc(file_envoy_data_cluster_v3_outlier_detection_event, 1);
 
-/**
- * @generated from message envoy.data.cluster.v3.OutlierEjectConsecutive
- */
+/** message envoy.data.cluster.v3.OutlierEjectConsecutive */
 export type OutlierEjectConsecutive = Message<"envoy.data.cluster.v3.OutlierEjectConsecutive"> & {
 };
 
-/**
- * Describes the message envoy.data.cluster.v3.OutlierEjectConsecutive.
- * Use `create(OutlierEjectConsecutiveSchema)` to create a new message.
- */
 export const OutlierEjectConsecutiveSchema: GenMessage<OutlierEjectConsecutive> = /*@__PURE__*/
   messageDesc(file_envoy_data_cluster_v3_outlier_detection_event, 2);
 
-/**
- * @generated from message envoy.data.cluster.v3.OutlierEjectFailurePercentage
- */
+/** message envoy.data.cluster.v3.OutlierEjectFailurePercentage */
 export type OutlierEjectFailurePercentage = Message<"envoy.data.cluster.v3.OutlierEjectFailurePercentage"> & {
-  /**
-   * @generated from field: uint32 host_success_rate = 1;
-   */
+  /** uint32 host_success_rate = 1 */
   hostSuccessRate: number;
 };
 
-/**
- * Describes the message envoy.data.cluster.v3.OutlierEjectFailurePercentage.
- * Use `create(OutlierEjectFailurePercentageSchema)` to create a new message.
- */
 export const OutlierEjectFailurePercentageSchema: GenMessage<OutlierEjectFailurePercentage> = /*@__PURE__*/
   messageDesc(file_envoy_data_cluster_v3_outlier_detection_event, 3);
 
-/**
- * @generated from enum envoy.data.cluster.v3.OutlierEjectionType
- */
+/** enum envoy.data.cluster.v3.OutlierEjectionType */
 export const OutlierEjectionType = {
-  /**
-   * @generated from enum value: CONSECUTIVE_5XX = 0;
-   */
   CONSECUTIVE_5XX: 0,
-
-  /**
-   * @generated from enum value: CONSECUTIVE_GATEWAY_FAILURE = 1;
-   */
   CONSECUTIVE_GATEWAY_FAILURE: 1,
-
-  /**
-   * @generated from enum value: SUCCESS_RATE = 2;
-   */
   SUCCESS_RATE: 2,
-
-  /**
-   * @generated from enum value: CONSECUTIVE_LOCAL_ORIGIN_FAILURE = 3;
-   */
   CONSECUTIVE_LOCAL_ORIGIN_FAILURE: 3,
-
-  /**
-   * @generated from enum value: SUCCESS_RATE_LOCAL_ORIGIN = 4;
-   */
   SUCCESS_RATE_LOCAL_ORIGIN: 4,
-
-  /**
-   * @generated from enum value: FAILURE_PERCENTAGE = 5;
-   */
   FAILURE_PERCENTAGE: 5,
-
-  /**
-   * @generated from enum value: FAILURE_PERCENTAGE_LOCAL_ORIGIN = 6;
-   */
   FAILURE_PERCENTAGE_LOCAL_ORIGIN: 6,
-
-  /**
-   * @generated from enum value: DEGRADED = 7;
-   */
   DEGRADED: 7,
 } as const;
 
-/**
- * @generated from enum envoy.data.cluster.v3.OutlierEjectionType
- */
+/** enum envoy.data.cluster.v3.OutlierEjectionType */
 export type OutlierEjectionType = (typeof OutlierEjectionType)[keyof typeof OutlierEjectionType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.data.cluster.v3.OutlierEjectionType.
- */
 export const OutlierEjectionTypeSchema: GenEnum<OutlierEjectionType> = /*@__PURE__*/
   enumDesc(file_envoy_data_cluster_v3_outlier_detection_event, 0);
 
-/**
- * @generated from enum envoy.data.cluster.v3.Action
- */
+/** enum envoy.data.cluster.v3.Action */
 export const Action = {
-  /**
-   * @generated from enum value: EJECT = 0;
-   */
   EJECT: 0,
-
-  /**
-   * @generated from enum value: UNEJECT = 1;
-   */
   UNEJECT: 1,
 } as const;
 
-/**
- * @generated from enum envoy.data.cluster.v3.Action
- */
+/** enum envoy.data.cluster.v3.Action */
 export type Action = (typeof Action)[keyof typeof Action] | UnknownEnum;
 
-/**
- * Describes the enum envoy.data.cluster.v3.Action.
- */
 export const ActionSchema: GenEnum<Action> = /*@__PURE__*/
   enumDesc(file_envoy_data_cluster_v3_outlier_detection_event, 1);
 

@@ -10,284 +10,136 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/data/core/v3/health_check_event.proto.
- */
 export const file_envoy_data_core_v3_health_check_event: GenFile = /*@__PURE__*/
   fileDesc("CitlbnZveS9kYXRhL2NvcmUvdjMvaGVhbHRoX2NoZWNrX2V2ZW50LnByb3RvEhJlbnZveS5kYXRhLmNvcmUudjMihgYKEEhlYWx0aENoZWNrRXZlbnQSQgoTaGVhbHRoX2NoZWNrZXJfdHlwZRgBIAEoDjIlLmVudm95LmRhdGEuY29yZS52My5IZWFsdGhDaGVja2VyVHlwZRIrCgRob3N0GAIgASgLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzcxIUCgxjbHVzdGVyX25hbWUYAyABKAkSTgoVZWplY3RfdW5oZWFsdGh5X2V2ZW50GAQgASgLMi0uZW52b3kuZGF0YS5jb3JlLnYzLkhlYWx0aENoZWNrRWplY3RVbmhlYWx0aHlIABJGChFhZGRfaGVhbHRoeV9ldmVudBgFIAEoCzIpLmVudm95LmRhdGEuY29yZS52My5IZWFsdGhDaGVja0FkZEhlYWx0aHlIABJSCh1zdWNjZXNzZnVsX2hlYWx0aF9jaGVja19ldmVudBgMIAEoCzIpLmVudm95LmRhdGEuY29yZS52My5IZWFsdGhDaGVja1N1Y2Nlc3NmdWxIABJMChpoZWFsdGhfY2hlY2tfZmFpbHVyZV9ldmVudBgHIAEoCzImLmVudm95LmRhdGEuY29yZS52My5IZWFsdGhDaGVja0ZhaWx1cmVIABJIChVkZWdyYWRlZF9oZWFsdGh5X2hvc3QYCCABKAsyJy5lbnZveS5kYXRhLmNvcmUudjMuRGVncmFkZWRIZWFsdGh5SG9zdEgAEksKF25vX2xvbmdlcl9kZWdyYWRlZF9ob3N0GAkgASgLMiguZW52b3kuZGF0YS5jb3JlLnYzLk5vTG9uZ2VyRGVncmFkZWRIb3N0SAASLQoJdGltZXN0YW1wGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCghtZXRhZGF0YRgKIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhEjAKCGxvY2FsaXR5GAsgASgLMh4uZW52b3kuY29uZmlnLmNvcmUudjMuTG9jYWxpdHlCBwoFZXZlbnQidwoZSGVhbHRoQ2hlY2tFamVjdFVuaGVhbHRoeRJACgxmYWlsdXJlX3R5cGUYASABKA4yKi5lbnZveS5kYXRhLmNvcmUudjMuSGVhbHRoQ2hlY2tGYWlsdXJlVHlwZRIYChBodHRwX3N0YXR1c19jb2RlGAIgASgNIiwKFUhlYWx0aENoZWNrQWRkSGVhbHRoeRITCgtmaXJzdF9jaGVjaxgBIAEoCCIXChVIZWFsdGhDaGVja1N1Y2Nlc3NmdWwihQEKEkhlYWx0aENoZWNrRmFpbHVyZRJACgxmYWlsdXJlX3R5cGUYASABKA4yKi5lbnZveS5kYXRhLmNvcmUudjMuSGVhbHRoQ2hlY2tGYWlsdXJlVHlwZRITCgtmaXJzdF9jaGVjaxgCIAEoCBIYChBodHRwX3N0YXR1c19jb2RlGAMgASgNIhUKE0RlZ3JhZGVkSGVhbHRoeUhvc3QiFgoUTm9Mb25nZXJEZWdyYWRlZEhvc3QqUwoWSGVhbHRoQ2hlY2tGYWlsdXJlVHlwZRIKCgZBQ1RJVkUQABILCgdQQVNTSVZFEAESCwoHTkVUV09SSxACEhMKD05FVFdPUktfVElNRU9VVBADKmQKEUhlYWx0aENoZWNrZXJUeXBlEggKBEhUVFAQABIHCgNUQ1AQARIICgRHUlBDEAISCQoFUkVESVMQAxIKCgZUSFJJRlQQBBISCg5EWU5BTUlDX01PRFVMRRAFEgcKA1VEUBAGYgZwcm90bzM", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_google_protobuf_timestamp]);
 
-/**
- * @generated from message envoy.data.core.v3.HealthCheckEvent
- */
+/** message envoy.data.core.v3.HealthCheckEvent */
 export type HealthCheckEvent = Message<"envoy.data.core.v3.HealthCheckEvent"> & {
-  /**
-   * @generated from field: envoy.data.core.v3.HealthCheckerType health_checker_type = 1;
-   */
+  /** envoy.data.core.v3.HealthCheckerType health_checker_type = 1 */
   healthCheckerType: HealthCheckerType;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Address host = 2;
-   */
+  /** envoy.config.core.v3.Address host = 2 */
   host?: Address | undefined;
-
-  /**
-   * @generated from field: string cluster_name = 3;
-   */
+  /** string cluster_name = 3 */
   clusterName: string;
-
-  /**
-   * @generated from oneof envoy.data.core.v3.HealthCheckEvent.event
-   */
+  /** oneof envoy.data.core.v3.HealthCheckEvent.event */
   event: {
-    /**
-     * @generated from field: envoy.data.core.v3.HealthCheckEjectUnhealthy eject_unhealthy_event = 4;
-     */
+    /** envoy.data.core.v3.HealthCheckEjectUnhealthy eject_unhealthy_event = 4 */
     value: HealthCheckEjectUnhealthy;
     case: "ejectUnhealthyEvent";
   } | {
-    /**
-     * @generated from field: envoy.data.core.v3.HealthCheckAddHealthy add_healthy_event = 5;
-     */
+    /** envoy.data.core.v3.HealthCheckAddHealthy add_healthy_event = 5 */
     value: HealthCheckAddHealthy;
     case: "addHealthyEvent";
   } | {
-    /**
-     * @generated from field: envoy.data.core.v3.HealthCheckSuccessful successful_health_check_event = 12;
-     */
+    /** envoy.data.core.v3.HealthCheckSuccessful successful_health_check_event = 12 */
     value: HealthCheckSuccessful;
     case: "successfulHealthCheckEvent";
   } | {
-    /**
-     * @generated from field: envoy.data.core.v3.HealthCheckFailure health_check_failure_event = 7;
-     */
+    /** envoy.data.core.v3.HealthCheckFailure health_check_failure_event = 7 */
     value: HealthCheckFailure;
     case: "healthCheckFailureEvent";
   } | {
-    /**
-     * @generated from field: envoy.data.core.v3.DegradedHealthyHost degraded_healthy_host = 8;
-     */
+    /** envoy.data.core.v3.DegradedHealthyHost degraded_healthy_host = 8 */
     value: DegradedHealthyHost;
     case: "degradedHealthyHost";
   } | {
-    /**
-     * @generated from field: envoy.data.core.v3.NoLongerDegradedHost no_longer_degraded_host = 9;
-     */
+    /** envoy.data.core.v3.NoLongerDegradedHost no_longer_degraded_host = 9 */
     value: NoLongerDegradedHost;
     case: "noLongerDegradedHost";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.Timestamp timestamp = 6;
-   */
+  /** google.protobuf.Timestamp timestamp = 6 */
   timestamp?: Timestamp | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 10;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 10 */
   metadata?: Metadata | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Locality locality = 11;
-   */
+  /** envoy.config.core.v3.Locality locality = 11 */
   locality?: Locality | undefined;
 };
 
-/**
- * Describes the message envoy.data.core.v3.HealthCheckEvent.
- * Use `create(HealthCheckEventSchema)` to create a new message.
- */
 export const HealthCheckEventSchema: GenMessage<HealthCheckEvent> = /*@__PURE__*/
   messageDesc(file_envoy_data_core_v3_health_check_event, 0);
 
-/**
- * @generated from message envoy.data.core.v3.HealthCheckEjectUnhealthy
- */
+/** message envoy.data.core.v3.HealthCheckEjectUnhealthy */
 export type HealthCheckEjectUnhealthy = Message<"envoy.data.core.v3.HealthCheckEjectUnhealthy"> & {
-  /**
-   * @generated from field: envoy.data.core.v3.HealthCheckFailureType failure_type = 1;
-   */
+  /** envoy.data.core.v3.HealthCheckFailureType failure_type = 1 */
   failureType: HealthCheckFailureType;
-
-  /**
-   * @generated from field: uint32 http_status_code = 2;
-   */
+  /** uint32 http_status_code = 2 */
   httpStatusCode: number;
 };
 
-/**
- * Describes the message envoy.data.core.v3.HealthCheckEjectUnhealthy.
- * Use `create(HealthCheckEjectUnhealthySchema)` to create a new message.
- */
 export const HealthCheckEjectUnhealthySchema: GenMessage<HealthCheckEjectUnhealthy> = /*@__PURE__*/
   messageDesc(file_envoy_data_core_v3_health_check_event, 1);
 
-/**
- * @generated from message envoy.data.core.v3.HealthCheckAddHealthy
- */
+/** message envoy.data.core.v3.HealthCheckAddHealthy */
 export type HealthCheckAddHealthy = Message<"envoy.data.core.v3.HealthCheckAddHealthy"> & {
-  /**
-   * @generated from field: bool first_check = 1;
-   */
+  /** bool first_check = 1 */
   firstCheck: boolean;
 };
 
-/**
- * Describes the message envoy.data.core.v3.HealthCheckAddHealthy.
- * Use `create(HealthCheckAddHealthySchema)` to create a new message.
- */
 export const HealthCheckAddHealthySchema: GenMessage<HealthCheckAddHealthy> = /*@__PURE__*/
   messageDesc(file_envoy_data_core_v3_health_check_event, 2);
 
-/**
- * @generated from message envoy.data.core.v3.HealthCheckSuccessful
- */
+/** message envoy.data.core.v3.HealthCheckSuccessful */
 export type HealthCheckSuccessful = Message<"envoy.data.core.v3.HealthCheckSuccessful"> & {
 };
 
-/**
- * Describes the message envoy.data.core.v3.HealthCheckSuccessful.
- * Use `create(HealthCheckSuccessfulSchema)` to create a new message.
- */
 export const HealthCheckSuccessfulSchema: GenMessage<HealthCheckSuccessful> = /*@__PURE__*/
   messageDesc(file_envoy_data_core_v3_health_check_event, 3);
 
-/**
- * @generated from message envoy.data.core.v3.HealthCheckFailure
- */
+/** message envoy.data.core.v3.HealthCheckFailure */
 export type HealthCheckFailure = Message<"envoy.data.core.v3.HealthCheckFailure"> & {
-  /**
-   * @generated from field: envoy.data.core.v3.HealthCheckFailureType failure_type = 1;
-   */
+  /** envoy.data.core.v3.HealthCheckFailureType failure_type = 1 */
   failureType: HealthCheckFailureType;
-
-  /**
-   * @generated from field: bool first_check = 2;
-   */
+  /** bool first_check = 2 */
   firstCheck: boolean;
-
-  /**
-   * @generated from field: uint32 http_status_code = 3;
-   */
+  /** uint32 http_status_code = 3 */
   httpStatusCode: number;
 };
 
-/**
- * Describes the message envoy.data.core.v3.HealthCheckFailure.
- * Use `create(HealthCheckFailureSchema)` to create a new message.
- */
 export const HealthCheckFailureSchema: GenMessage<HealthCheckFailure> = /*@__PURE__*/
   messageDesc(file_envoy_data_core_v3_health_check_event, 4);
 
-/**
- * @generated from message envoy.data.core.v3.DegradedHealthyHost
- */
+/** message envoy.data.core.v3.DegradedHealthyHost */
 export type DegradedHealthyHost = Message<"envoy.data.core.v3.DegradedHealthyHost"> & {
 };
 
-/**
- * Describes the message envoy.data.core.v3.DegradedHealthyHost.
- * Use `create(DegradedHealthyHostSchema)` to create a new message.
- */
 export const DegradedHealthyHostSchema: GenMessage<DegradedHealthyHost> = /*@__PURE__*/
   messageDesc(file_envoy_data_core_v3_health_check_event, 5);
 
-/**
- * @generated from message envoy.data.core.v3.NoLongerDegradedHost
- */
+/** message envoy.data.core.v3.NoLongerDegradedHost */
 export type NoLongerDegradedHost = Message<"envoy.data.core.v3.NoLongerDegradedHost"> & {
 };
 
-/**
- * Describes the message envoy.data.core.v3.NoLongerDegradedHost.
- * Use `create(NoLongerDegradedHostSchema)` to create a new message.
- */
 export const NoLongerDegradedHostSchema: GenMessage<NoLongerDegradedHost> = /*@__PURE__*/
   messageDesc(file_envoy_data_core_v3_health_check_event, 6);
 
-/**
- * @generated from enum envoy.data.core.v3.HealthCheckFailureType
- */
+/** enum envoy.data.core.v3.HealthCheckFailureType */
 export const HealthCheckFailureType = {
-  /**
-   * @generated from enum value: ACTIVE = 0;
-   */
   ACTIVE: 0,
-
-  /**
-   * @generated from enum value: PASSIVE = 1;
-   */
   PASSIVE: 1,
-
-  /**
-   * @generated from enum value: NETWORK = 2;
-   */
   NETWORK: 2,
-
-  /**
-   * @generated from enum value: NETWORK_TIMEOUT = 3;
-   */
   NETWORK_TIMEOUT: 3,
 } as const;
 
-/**
- * @generated from enum envoy.data.core.v3.HealthCheckFailureType
- */
+/** enum envoy.data.core.v3.HealthCheckFailureType */
 export type HealthCheckFailureType = (typeof HealthCheckFailureType)[keyof typeof HealthCheckFailureType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.data.core.v3.HealthCheckFailureType.
- */
 export const HealthCheckFailureTypeSchema: GenEnum<HealthCheckFailureType> = /*@__PURE__*/
   enumDesc(file_envoy_data_core_v3_health_check_event, 0);
 
-/**
- * @generated from enum envoy.data.core.v3.HealthCheckerType
- */
+/** enum envoy.data.core.v3.HealthCheckerType */
 export const HealthCheckerType = {
-  /**
-   * @generated from enum value: HTTP = 0;
-   */
   HTTP: 0,
-
-  /**
-   * @generated from enum value: TCP = 1;
-   */
   TCP: 1,
-
-  /**
-   * @generated from enum value: GRPC = 2;
-   */
   GRPC: 2,
-
-  /**
-   * @generated from enum value: REDIS = 3;
-   */
   REDIS: 3,
-
-  /**
-   * @generated from enum value: THRIFT = 4;
-   */
   THRIFT: 4,
-
-  /**
-   * @generated from enum value: DYNAMIC_MODULE = 5;
-   */
   DYNAMIC_MODULE: 5,
-
-  /**
-   * @generated from enum value: UDP = 6;
-   */
   UDP: 6,
 } as const;
 
-/**
- * @generated from enum envoy.data.core.v3.HealthCheckerType
- */
+/** enum envoy.data.core.v3.HealthCheckerType */
 export type HealthCheckerType = (typeof HealthCheckerType)[keyof typeof HealthCheckerType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.data.core.v3.HealthCheckerType.
- */
 export const HealthCheckerTypeSchema: GenEnum<HealthCheckerType> = /*@__PURE__*/
   enumDesc(file_envoy_data_core_v3_health_check_event, 1);
 

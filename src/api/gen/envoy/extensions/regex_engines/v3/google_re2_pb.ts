@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/regex_engines/v3/google_re2.proto.
- */
 export const file_envoy_extensions_regex_engines_v3_google_re2: GenFile = /*@__PURE__*/
   fileDesc("CjJlbnZveS9leHRlbnNpb25zL3JlZ2V4X2VuZ2luZXMvdjMvZ29vZ2xlX3JlMi5wcm90bxIhZW52b3kuZXh0ZW5zaW9ucy5yZWdleF9lbmdpbmVzLnYzIgsKCUdvb2dsZVJFMmIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.regex_engines.v3.GoogleRE2
- */
+/** message envoy.extensions.regex_engines.v3.GoogleRE2 */
 export type GoogleRE2 = Message<"envoy.extensions.regex_engines.v3.GoogleRE2"> & {
 };
 
-/**
- * Describes the message envoy.extensions.regex_engines.v3.GoogleRE2.
- * Use `create(GoogleRE2Schema)` to create a new message.
- */
 export const GoogleRE2Schema: GenMessage<GoogleRE2> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_regex_engines_v3_google_re2, 0);
 

@@ -8,122 +8,67 @@ import type { HTTPAccessLogEntry, TCPAccessLogEntry } from "../../../data/access
 import { file_envoy_data_accesslog_v3_accesslog } from "../../../data/accesslog/v3/accesslog_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/service/accesslog/v3/als.proto.
- */
 export const file_envoy_service_accesslog_v3_als: GenFile = /*@__PURE__*/
   fileDesc("CiRlbnZveS9zZXJ2aWNlL2FjY2Vzc2xvZy92My9hbHMucHJvdG8SGmVudm95LnNlcnZpY2UuYWNjZXNzbG9nLnYzIhoKGFN0cmVhbUFjY2Vzc0xvZ3NSZXNwb25zZSKwBAoXU3RyZWFtQWNjZXNzTG9nc01lc3NhZ2USUgoKaWRlbnRpZmllchgBIAEoCzI+LmVudm95LnNlcnZpY2UuYWNjZXNzbG9nLnYzLlN0cmVhbUFjY2Vzc0xvZ3NNZXNzYWdlLklkZW50aWZpZXISXQoJaHR0cF9sb2dzGAIgASgLMkguZW52b3kuc2VydmljZS5hY2Nlc3Nsb2cudjMuU3RyZWFtQWNjZXNzTG9nc01lc3NhZ2UuSFRUUEFjY2Vzc0xvZ0VudHJpZXNIABJbCgh0Y3BfbG9ncxgDIAEoCzJHLmVudm95LnNlcnZpY2UuYWNjZXNzbG9nLnYzLlN0cmVhbUFjY2Vzc0xvZ3NNZXNzYWdlLlRDUEFjY2Vzc0xvZ0VudHJpZXNIABpICgpJZGVudGlmaWVyEigKBG5vZGUYASABKAsyGi5lbnZveS5jb25maWcuY29yZS52My5Ob2RlEhAKCGxvZ19uYW1lGAIgASgJGlYKFEhUVFBBY2Nlc3NMb2dFbnRyaWVzEj4KCWxvZ19lbnRyeRgBIAMoCzIrLmVudm95LmRhdGEuYWNjZXNzbG9nLnYzLkhUVFBBY2Nlc3NMb2dFbnRyeRpUChNUQ1BBY2Nlc3NMb2dFbnRyaWVzEj0KCWxvZ19lbnRyeRgBIAMoCzIqLmVudm95LmRhdGEuYWNjZXNzbG9nLnYzLlRDUEFjY2Vzc0xvZ0VudHJ5Qg0KC2xvZ19lbnRyaWVzMpMBChBBY2Nlc3NMb2dTZXJ2aWNlEn8KEFN0cmVhbUFjY2Vzc0xvZ3MSMy5lbnZveS5zZXJ2aWNlLmFjY2Vzc2xvZy52My5TdHJlYW1BY2Nlc3NMb2dzTWVzc2FnZRo0LmVudm95LnNlcnZpY2UuYWNjZXNzbG9nLnYzLlN0cmVhbUFjY2Vzc0xvZ3NSZXNwb25zZSgBYgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_data_accesslog_v3_accesslog]);
 
-/**
- * @generated from message envoy.service.accesslog.v3.StreamAccessLogsResponse
- */
+/** message envoy.service.accesslog.v3.StreamAccessLogsResponse */
 export type StreamAccessLogsResponse = Message<"envoy.service.accesslog.v3.StreamAccessLogsResponse"> & {
 };
 
-/**
- * Describes the message envoy.service.accesslog.v3.StreamAccessLogsResponse.
- * Use `create(StreamAccessLogsResponseSchema)` to create a new message.
- */
 export const StreamAccessLogsResponseSchema: GenMessage<StreamAccessLogsResponse> = /*@__PURE__*/
   messageDesc(file_envoy_service_accesslog_v3_als, 0);
 
-/**
- * @generated from message envoy.service.accesslog.v3.StreamAccessLogsMessage
- */
+/** message envoy.service.accesslog.v3.StreamAccessLogsMessage */
 export type StreamAccessLogsMessage = Message<"envoy.service.accesslog.v3.StreamAccessLogsMessage"> & {
-  /**
-   * @generated from field: envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier identifier = 1;
-   */
+  /** envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier identifier = 1 */
   identifier?: StreamAccessLogsMessage_Identifier | undefined;
-
-  /**
-   * @generated from oneof envoy.service.accesslog.v3.StreamAccessLogsMessage.log_entries
-   */
+  /** oneof envoy.service.accesslog.v3.StreamAccessLogsMessage.log_entries */
   logEntries: {
-    /**
-     * @generated from field: envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries http_logs = 2;
-     */
+    /** envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries http_logs = 2 */
     value: StreamAccessLogsMessage_HTTPAccessLogEntries;
     case: "httpLogs";
   } | {
-    /**
-     * @generated from field: envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries tcp_logs = 3;
-     */
+    /** envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries tcp_logs = 3 */
     value: StreamAccessLogsMessage_TCPAccessLogEntries;
     case: "tcpLogs";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.service.accesslog.v3.StreamAccessLogsMessage.
- * Use `create(StreamAccessLogsMessageSchema)` to create a new message.
- */
 export const StreamAccessLogsMessageSchema: GenMessage<StreamAccessLogsMessage> = /*@__PURE__*/
   messageDesc(file_envoy_service_accesslog_v3_als, 1);
 
-/**
- * @generated from message envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier
- */
+/** message envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier */
 export type StreamAccessLogsMessage_Identifier = Message<"envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Node node = 1;
-   */
+  /** envoy.config.core.v3.Node node = 1 */
   node?: Node | undefined;
-
-  /**
-   * @generated from field: string log_name = 2;
-   */
+  /** string log_name = 2 */
   logName: string;
 };
 
-/**
- * Describes the message envoy.service.accesslog.v3.StreamAccessLogsMessage.Identifier.
- * Use `create(StreamAccessLogsMessage_IdentifierSchema)` to create a new message.
- */
 export const StreamAccessLogsMessage_IdentifierSchema: GenMessage<StreamAccessLogsMessage_Identifier> = /*@__PURE__*/
   messageDesc(file_envoy_service_accesslog_v3_als, 1, 0);
 
-/**
- * @generated from message envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries
- */
+/** message envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries */
 export type StreamAccessLogsMessage_HTTPAccessLogEntries = Message<"envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries"> & {
-  /**
-   * @generated from field: repeated envoy.data.accesslog.v3.HTTPAccessLogEntry log_entry = 1;
-   */
+  /** repeated envoy.data.accesslog.v3.HTTPAccessLogEntry log_entry = 1 */
   logEntry: HTTPAccessLogEntry[];
 };
 
-/**
- * Describes the message envoy.service.accesslog.v3.StreamAccessLogsMessage.HTTPAccessLogEntries.
- * Use `create(StreamAccessLogsMessage_HTTPAccessLogEntriesSchema)` to create a new message.
- */
 export const StreamAccessLogsMessage_HTTPAccessLogEntriesSchema: GenMessage<StreamAccessLogsMessage_HTTPAccessLogEntries> = /*@__PURE__*/
   messageDesc(file_envoy_service_accesslog_v3_als, 1, 1);
 
-/**
- * @generated from message envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries
- */
+/** message envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries */
 export type StreamAccessLogsMessage_TCPAccessLogEntries = Message<"envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries"> & {
-  /**
-   * @generated from field: repeated envoy.data.accesslog.v3.TCPAccessLogEntry log_entry = 1;
-   */
+  /** repeated envoy.data.accesslog.v3.TCPAccessLogEntry log_entry = 1 */
   logEntry: TCPAccessLogEntry[];
 };
 
-/**
- * Describes the message envoy.service.accesslog.v3.StreamAccessLogsMessage.TCPAccessLogEntries.
- * Use `create(StreamAccessLogsMessage_TCPAccessLogEntriesSchema)` to create a new message.
- */
 export const StreamAccessLogsMessage_TCPAccessLogEntriesSchema: GenMessage<StreamAccessLogsMessage_TCPAccessLogEntries> = /*@__PURE__*/
   messageDesc(file_envoy_service_accesslog_v3_als, 1, 2);
 
-/**
- * @generated from service envoy.service.accesslog.v3.AccessLogService
- */
+/** service envoy.service.accesslog.v3.AccessLogService */
 export const AccessLogService: GenService<{
-  /**
-   * @generated from rpc envoy.service.accesslog.v3.AccessLogService.StreamAccessLogs
-   */
+  /** rpc envoy.service.accesslog.v3.AccessLogService.StreamAccessLogs */
   streamAccessLogs: {
     methodKind: "client_streaming";
     input: typeof StreamAccessLogsMessageSchema;

@@ -10,209 +10,97 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/service/auth/v3/attribute_context.proto.
- */
 export const file_envoy_service_auth_v3_attribute_context: GenFile = /*@__PURE__*/
   fileDesc("Ci1lbnZveS9zZXJ2aWNlL2F1dGgvdjMvYXR0cmlidXRlX2NvbnRleHQucHJvdG8SFWVudm95LnNlcnZpY2UuYXV0aC52MyKdCgoQQXR0cmlidXRlQ29udGV4dBI8CgZzb3VyY2UYASABKAsyLC5lbnZveS5zZXJ2aWNlLmF1dGgudjMuQXR0cmlidXRlQ29udGV4dC5QZWVyEkEKC2Rlc3RpbmF0aW9uGAIgASgLMiwuZW52b3kuc2VydmljZS5hdXRoLnYzLkF0dHJpYnV0ZUNvbnRleHQuUGVlchJACgdyZXF1ZXN0GAQgASgLMi8uZW52b3kuc2VydmljZS5hdXRoLnYzLkF0dHJpYnV0ZUNvbnRleHQuUmVxdWVzdBJaChJjb250ZXh0X2V4dGVuc2lvbnMYCiADKAsyPi5lbnZveS5zZXJ2aWNlLmF1dGgudjMuQXR0cmlidXRlQ29udGV4dC5Db250ZXh0RXh0ZW5zaW9uc0VudHJ5EjgKEG1ldGFkYXRhX2NvbnRleHQYCyABKAsyHi5lbnZveS5jb25maWcuY29yZS52My5NZXRhZGF0YRI+ChZyb3V0ZV9tZXRhZGF0YV9jb250ZXh0GA0gASgLMh4uZW52b3kuY29uZmlnLmNvcmUudjMuTWV0YWRhdGESRwoLdGxzX3Nlc3Npb24YDCABKAsyMi5lbnZveS5zZXJ2aWNlLmF1dGgudjMuQXR0cmlidXRlQ29udGV4dC5UTFNTZXNzaW9uGugBCgRQZWVyEi4KB2FkZHJlc3MYASABKAsyHS5lbnZveS5jb25maWcuY29yZS52My5BZGRyZXNzEg8KB3NlcnZpY2UYAiABKAkSSAoGbGFiZWxzGAMgAygLMjguZW52b3kuc2VydmljZS5hdXRoLnYzLkF0dHJpYnV0ZUNvbnRleHQuUGVlci5MYWJlbHNFbnRyeRIRCglwcmluY2lwYWwYBCABKAkSEwoLY2VydGlmaWNhdGUYBSABKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARp2CgdSZXF1ZXN0EigKBHRpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEkEKBGh0dHAYAiABKAsyMy5lbnZveS5zZXJ2aWNlLmF1dGgudjMuQXR0cmlidXRlQ29udGV4dC5IdHRwUmVxdWVzdBruAgoLSHR0cFJlcXVlc3QSCgoCaWQYASABKAkSDgoGbWV0aG9kGAIgASgJElEKB2hlYWRlcnMYAyADKAsyQC5lbnZveS5zZXJ2aWNlLmF1dGgudjMuQXR0cmlidXRlQ29udGV4dC5IdHRwUmVxdWVzdC5IZWFkZXJzRW50cnkSMwoKaGVhZGVyX21hcBgNIAEoCzIfLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlck1hcBIMCgRwYXRoGAQgASgJEgwKBGhvc3QYBSABKAkSDgoGc2NoZW1lGAYgASgJEg0KBXF1ZXJ5GAcgASgJEhAKCGZyYWdtZW50GAggASgJEgwKBHNpemUYCSABKAMSEAoIcHJvdG9jb2wYCiABKAkSDAoEYm9keRgLIAEoCRIQCghyYXdfYm9keRgMIAEoDBouCgxIZWFkZXJzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoZCgpUTFNTZXNzaW9uEgsKA3NuaRgBIAEoCRo4ChZDb250ZXh0RXh0ZW5zaW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFiBnByb3RvMw", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_base, file_google_protobuf_timestamp]);
 
-/**
- * @generated from message envoy.service.auth.v3.AttributeContext
- */
+/** message envoy.service.auth.v3.AttributeContext */
 export type AttributeContext = Message<"envoy.service.auth.v3.AttributeContext"> & {
-  /**
-   * @generated from field: envoy.service.auth.v3.AttributeContext.Peer source = 1;
-   */
+  /** envoy.service.auth.v3.AttributeContext.Peer source = 1 */
   source?: AttributeContext_Peer | undefined;
-
-  /**
-   * @generated from field: envoy.service.auth.v3.AttributeContext.Peer destination = 2;
-   */
+  /** envoy.service.auth.v3.AttributeContext.Peer destination = 2 */
   destination?: AttributeContext_Peer | undefined;
-
-  /**
-   * @generated from field: envoy.service.auth.v3.AttributeContext.Request request = 4;
-   */
+  /** envoy.service.auth.v3.AttributeContext.Request request = 4 */
   request?: AttributeContext_Request | undefined;
-
-  /**
-   * @generated from field: map<string, string> context_extensions = 10;
-   */
+  /** map<string, string> context_extensions = 10 */
   contextExtensions: { [key: string]: string };
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata_context = 11;
-   */
+  /** envoy.config.core.v3.Metadata metadata_context = 11 */
   metadataContext?: Metadata | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata route_metadata_context = 13;
-   */
+  /** envoy.config.core.v3.Metadata route_metadata_context = 13 */
   routeMetadataContext?: Metadata | undefined;
-
-  /**
-   * @generated from field: envoy.service.auth.v3.AttributeContext.TLSSession tls_session = 12;
-   */
+  /** envoy.service.auth.v3.AttributeContext.TLSSession tls_session = 12 */
   tlsSession?: AttributeContext_TLSSession | undefined;
 };
 
-/**
- * Describes the message envoy.service.auth.v3.AttributeContext.
- * Use `create(AttributeContextSchema)` to create a new message.
- */
 export const AttributeContextSchema: GenMessage<AttributeContext> = /*@__PURE__*/
   messageDesc(file_envoy_service_auth_v3_attribute_context, 0);
 
-/**
- * @generated from message envoy.service.auth.v3.AttributeContext.Peer
- */
+/** message envoy.service.auth.v3.AttributeContext.Peer */
 export type AttributeContext_Peer = Message<"envoy.service.auth.v3.AttributeContext.Peer"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Address address = 1;
-   */
+  /** envoy.config.core.v3.Address address = 1 */
   address?: Address | undefined;
-
-  /**
-   * @generated from field: string service = 2;
-   */
+  /** string service = 2 */
   service: string;
-
-  /**
-   * @generated from field: map<string, string> labels = 3;
-   */
+  /** map<string, string> labels = 3 */
   labels: { [key: string]: string };
-
-  /**
-   * @generated from field: string principal = 4;
-   */
+  /** string principal = 4 */
   principal: string;
-
-  /**
-   * @generated from field: string certificate = 5;
-   */
+  /** string certificate = 5 */
   certificate: string;
 };
 
-/**
- * Describes the message envoy.service.auth.v3.AttributeContext.Peer.
- * Use `create(AttributeContext_PeerSchema)` to create a new message.
- */
 export const AttributeContext_PeerSchema: GenMessage<AttributeContext_Peer> = /*@__PURE__*/
   messageDesc(file_envoy_service_auth_v3_attribute_context, 0, 0);
 
-/**
- * @generated from message envoy.service.auth.v3.AttributeContext.Request
- */
+/** message envoy.service.auth.v3.AttributeContext.Request */
 export type AttributeContext_Request = Message<"envoy.service.auth.v3.AttributeContext.Request"> & {
-  /**
-   * @generated from field: google.protobuf.Timestamp time = 1;
-   */
+  /** google.protobuf.Timestamp time = 1 */
   time?: Timestamp | undefined;
-
-  /**
-   * @generated from field: envoy.service.auth.v3.AttributeContext.HttpRequest http = 2;
-   */
+  /** envoy.service.auth.v3.AttributeContext.HttpRequest http = 2 */
   http?: AttributeContext_HttpRequest | undefined;
 };
 
-/**
- * Describes the message envoy.service.auth.v3.AttributeContext.Request.
- * Use `create(AttributeContext_RequestSchema)` to create a new message.
- */
 export const AttributeContext_RequestSchema: GenMessage<AttributeContext_Request> = /*@__PURE__*/
   messageDesc(file_envoy_service_auth_v3_attribute_context, 0, 1);
 
-/**
- * @generated from message envoy.service.auth.v3.AttributeContext.HttpRequest
- */
+/** message envoy.service.auth.v3.AttributeContext.HttpRequest */
 export type AttributeContext_HttpRequest = Message<"envoy.service.auth.v3.AttributeContext.HttpRequest"> & {
-  /**
-   * @generated from field: string id = 1;
-   */
+  /** string id = 1 */
   id: string;
-
-  /**
-   * @generated from field: string method = 2;
-   */
+  /** string method = 2 */
   method: string;
-
-  /**
-   * @generated from field: map<string, string> headers = 3;
-   */
+  /** map<string, string> headers = 3 */
   headers: { [key: string]: string };
-
-  /**
-   * @generated from field: envoy.config.core.v3.HeaderMap header_map = 13;
-   */
+  /** envoy.config.core.v3.HeaderMap header_map = 13 */
   headerMap?: HeaderMap | undefined;
-
-  /**
-   * @generated from field: string path = 4;
-   */
+  /** string path = 4 */
   path: string;
-
-  /**
-   * @generated from field: string host = 5;
-   */
+  /** string host = 5 */
   host: string;
-
-  /**
-   * @generated from field: string scheme = 6;
-   */
+  /** string scheme = 6 */
   scheme: string;
-
-  /**
-   * @generated from field: string query = 7;
-   */
+  /** string query = 7 */
   query: string;
-
-  /**
-   * @generated from field: string fragment = 8;
-   */
+  /** string fragment = 8 */
   fragment: string;
-
-  /**
-   * @generated from field: int64 size = 9;
-   */
+  /** int64 size = 9 */
   size: bigint;
-
-  /**
-   * @generated from field: string protocol = 10;
-   */
+  /** string protocol = 10 */
   protocol: string;
-
-  /**
-   * @generated from field: string body = 11;
-   */
+  /** string body = 11 */
   body: string;
-
-  /**
-   * @generated from field: bytes raw_body = 12;
-   */
+  /** bytes raw_body = 12 */
   rawBody: Uint8Array;
 };
 
-/**
- * Describes the message envoy.service.auth.v3.AttributeContext.HttpRequest.
- * Use `create(AttributeContext_HttpRequestSchema)` to create a new message.
- */
 export const AttributeContext_HttpRequestSchema: GenMessage<AttributeContext_HttpRequest> = /*@__PURE__*/
   messageDesc(file_envoy_service_auth_v3_attribute_context, 0, 2);
 
-/**
- * @generated from message envoy.service.auth.v3.AttributeContext.TLSSession
- */
+/** message envoy.service.auth.v3.AttributeContext.TLSSession */
 export type AttributeContext_TLSSession = Message<"envoy.service.auth.v3.AttributeContext.TLSSession"> & {
-  /**
-   * @generated from field: string sni = 1;
-   */
+  /** string sni = 1 */
   sni: string;
 };
 
-/**
- * Describes the message envoy.service.auth.v3.AttributeContext.TLSSession.
- * Use `create(AttributeContext_TLSSessionSchema)` to create a new message.
- */
 export const AttributeContext_TLSSessionSchema: GenMessage<AttributeContext_TLSSession> = /*@__PURE__*/
   messageDesc(file_envoy_service_auth_v3_attribute_context, 0, 3);
 

@@ -13,150 +13,78 @@ import type { Status } from "../../../../google/rpc/status_pb.ts";
 import { file_google_rpc_status } from "../../../../google/rpc/status_pb.ts";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/service/auth/v3/external_auth.proto.
- */
 export const file_envoy_service_auth_v3_external_auth: GenFile = /*@__PURE__*/
   fileDesc("CillbnZveS9zZXJ2aWNlL2F1dGgvdjMvZXh0ZXJuYWxfYXV0aC5wcm90bxIVZW52b3kuc2VydmljZS5hdXRoLnYzIksKDENoZWNrUmVxdWVzdBI7CgphdHRyaWJ1dGVzGAEgASgLMicuZW52b3kuc2VydmljZS5hdXRoLnYzLkF0dHJpYnV0ZUNvbnRleHQihwEKEkRlbmllZEh0dHBSZXNwb25zZRIpCgZzdGF0dXMYASABKAsyGS5lbnZveS50eXBlLnYzLkh0dHBTdGF0dXMSOAoHaGVhZGVycxgCIAMoCzInLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlT3B0aW9uEgwKBGJvZHkYAyABKAkizQIKDk9rSHR0cFJlc3BvbnNlEjgKB2hlYWRlcnMYAiADKAsyJy5lbnZveS5jb25maWcuY29yZS52My5IZWFkZXJWYWx1ZU9wdGlvbhIZChFoZWFkZXJzX3RvX3JlbW92ZRgFIAMoCRIxChBkeW5hbWljX21ldGFkYXRhGAMgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJIChdyZXNwb25zZV9oZWFkZXJzX3RvX2FkZBgGIAMoCzInLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlT3B0aW9uEkUKF3F1ZXJ5X3BhcmFtZXRlcnNfdG9fc2V0GAcgAygLMiQuZW52b3kuY29uZmlnLmNvcmUudjMuUXVlcnlQYXJhbWV0ZXISIgoacXVlcnlfcGFyYW1ldGVyc190b19yZW1vdmUYCCADKAkiwAIKDUNoZWNrUmVzcG9uc2USIgoGc3RhdHVzGAEgASgLMhIuZ29vZ2xlLnJwYy5TdGF0dXMSRAoPZGVuaWVkX3Jlc3BvbnNlGAIgASgLMikuZW52b3kuc2VydmljZS5hdXRoLnYzLkRlbmllZEh0dHBSZXNwb25zZUgAEjwKC29rX3Jlc3BvbnNlGAMgASgLMiUuZW52b3kuc2VydmljZS5hdXRoLnYzLk9rSHR0cFJlc3BvbnNlSAASQwoOZXJyb3JfcmVzcG9uc2UYBSABKAsyKS5lbnZveS5zZXJ2aWNlLmF1dGgudjMuRGVuaWVkSHR0cFJlc3BvbnNlSAASMQoQZHluYW1pY19tZXRhZGF0YRgEIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3RCDwoNaHR0cF9yZXNwb25zZTJjCg1BdXRob3JpemF0aW9uElIKBUNoZWNrEiMuZW52b3kuc2VydmljZS5hdXRoLnYzLkNoZWNrUmVxdWVzdBokLmVudm95LnNlcnZpY2UuYXV0aC52My5DaGVja1Jlc3BvbnNlYgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_service_auth_v3_attribute_context, file_envoy_type_v3_http_status, file_google_protobuf_struct, file_google_rpc_status]);
 
-/**
- * @generated from message envoy.service.auth.v3.CheckRequest
- */
+/** message envoy.service.auth.v3.CheckRequest */
 export type CheckRequest = Message<"envoy.service.auth.v3.CheckRequest"> & {
-  /**
-   * @generated from field: envoy.service.auth.v3.AttributeContext attributes = 1;
-   */
+  /** envoy.service.auth.v3.AttributeContext attributes = 1 */
   attributes?: AttributeContext | undefined;
 };
 
-/**
- * Describes the message envoy.service.auth.v3.CheckRequest.
- * Use `create(CheckRequestSchema)` to create a new message.
- */
 export const CheckRequestSchema: GenMessage<CheckRequest> = /*@__PURE__*/
   messageDesc(file_envoy_service_auth_v3_external_auth, 0);
 
-/**
- * @generated from message envoy.service.auth.v3.DeniedHttpResponse
- */
+/** message envoy.service.auth.v3.DeniedHttpResponse */
 export type DeniedHttpResponse = Message<"envoy.service.auth.v3.DeniedHttpResponse"> & {
-  /**
-   * @generated from field: envoy.type.v3.HttpStatus status = 1;
-   */
+  /** envoy.type.v3.HttpStatus status = 1 */
   status?: HttpStatus | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption headers = 2;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption headers = 2 */
   headers: HeaderValueOption[];
-
-  /**
-   * @generated from field: string body = 3;
-   */
+  /** string body = 3 */
   body: string;
 };
 
-/**
- * Describes the message envoy.service.auth.v3.DeniedHttpResponse.
- * Use `create(DeniedHttpResponseSchema)` to create a new message.
- */
 export const DeniedHttpResponseSchema: GenMessage<DeniedHttpResponse> = /*@__PURE__*/
   messageDesc(file_envoy_service_auth_v3_external_auth, 1);
 
-/**
- * @generated from message envoy.service.auth.v3.OkHttpResponse
- */
+/** message envoy.service.auth.v3.OkHttpResponse */
 export type OkHttpResponse = Message<"envoy.service.auth.v3.OkHttpResponse"> & {
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption headers = 2;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption headers = 2 */
   headers: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated string headers_to_remove = 5;
-   */
+  /** repeated string headers_to_remove = 5 */
   headersToRemove: string[];
-
-  /**
-   * @generated from field: google.protobuf.Struct dynamic_metadata = 3;
-   */
+  /** google.protobuf.Struct dynamic_metadata = 3 */
   dynamicMetadata?: JsonObject | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 6;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 6 */
   responseHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.QueryParameter query_parameters_to_set = 7;
-   */
+  /** repeated envoy.config.core.v3.QueryParameter query_parameters_to_set = 7 */
   queryParametersToSet: QueryParameter[];
-
-  /**
-   * @generated from field: repeated string query_parameters_to_remove = 8;
-   */
+  /** repeated string query_parameters_to_remove = 8 */
   queryParametersToRemove: string[];
 };
 
-/**
- * Describes the message envoy.service.auth.v3.OkHttpResponse.
- * Use `create(OkHttpResponseSchema)` to create a new message.
- */
 export const OkHttpResponseSchema: GenMessage<OkHttpResponse> = /*@__PURE__*/
   messageDesc(file_envoy_service_auth_v3_external_auth, 2);
 
-/**
- * @generated from message envoy.service.auth.v3.CheckResponse
- */
+/** message envoy.service.auth.v3.CheckResponse */
 export type CheckResponse = Message<"envoy.service.auth.v3.CheckResponse"> & {
-  /**
-   * @generated from field: google.rpc.Status status = 1;
-   */
+  /** google.rpc.Status status = 1 */
   status?: Status | undefined;
-
-  /**
-   * @generated from oneof envoy.service.auth.v3.CheckResponse.http_response
-   */
+  /** oneof envoy.service.auth.v3.CheckResponse.http_response */
   httpResponse: {
-    /**
-     * @generated from field: envoy.service.auth.v3.DeniedHttpResponse denied_response = 2;
-     */
+    /** envoy.service.auth.v3.DeniedHttpResponse denied_response = 2 */
     value: DeniedHttpResponse;
     case: "deniedResponse";
   } | {
-    /**
-     * @generated from field: envoy.service.auth.v3.OkHttpResponse ok_response = 3;
-     */
+    /** envoy.service.auth.v3.OkHttpResponse ok_response = 3 */
     value: OkHttpResponse;
     case: "okResponse";
   } | {
-    /**
-     * @generated from field: envoy.service.auth.v3.DeniedHttpResponse error_response = 5;
-     */
+    /** envoy.service.auth.v3.DeniedHttpResponse error_response = 5 */
     value: DeniedHttpResponse;
     case: "errorResponse";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.Struct dynamic_metadata = 4;
-   */
+  /** google.protobuf.Struct dynamic_metadata = 4 */
   dynamicMetadata?: JsonObject | undefined;
 };
 
-/**
- * Describes the message envoy.service.auth.v3.CheckResponse.
- * Use `create(CheckResponseSchema)` to create a new message.
- */
 export const CheckResponseSchema: GenMessage<CheckResponse> = /*@__PURE__*/
   messageDesc(file_envoy_service_auth_v3_external_auth, 3);
 
-/**
- * @generated from service envoy.service.auth.v3.Authorization
- */
+/** service envoy.service.auth.v3.Authorization */
 export const Authorization: GenService<{
-  /**
-   * @generated from rpc envoy.service.auth.v3.Authorization.Check
-   */
+  /** rpc envoy.service.auth.v3.Authorization.Check */
   check: {
     methodKind: "unary";
     input: typeof CheckRequestSchema;

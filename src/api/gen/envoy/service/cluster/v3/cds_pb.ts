@@ -5,35 +5,24 @@ import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema, DiscoveryRequestSchema, DiscoveryResponseSchema } from "../../discovery/v3/discovery_pb.ts";
 import { file_envoy_service_discovery_v3_discovery } from "../../discovery/v3/discovery_pb.ts";
 
-/**
- * Describes the file envoy/service/cluster/v3/cds.proto.
- */
 export const file_envoy_service_cluster_v3_cds: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS9zZXJ2aWNlL2NsdXN0ZXIvdjMvY2RzLnByb3RvEhhlbnZveS5zZXJ2aWNlLmNsdXN0ZXIudjMy9gIKF0NsdXN0ZXJEaXNjb3ZlcnlTZXJ2aWNlEnEKDlN0cmVhbUNsdXN0ZXJzEiwuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGlzY292ZXJ5UmVxdWVzdBotLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlc3BvbnNlKAEwARJ6Cg1EZWx0YUNsdXN0ZXJzEjEuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGVsdGFEaXNjb3ZlcnlSZXF1ZXN0GjIuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGVsdGFEaXNjb3ZlcnlSZXNwb25zZSgBMAESbAoNRmV0Y2hDbHVzdGVycxIsLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlcXVlc3QaLS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EaXNjb3ZlcnlSZXNwb25zZWIGcHJvdG8z", [file_envoy_service_discovery_v3_discovery]);
 
-/**
- * @generated from service envoy.service.cluster.v3.ClusterDiscoveryService
- */
+/** service envoy.service.cluster.v3.ClusterDiscoveryService */
 export const ClusterDiscoveryService: GenService<{
-  /**
-   * @generated from rpc envoy.service.cluster.v3.ClusterDiscoveryService.StreamClusters
-   */
+  /** rpc envoy.service.cluster.v3.ClusterDiscoveryService.StreamClusters */
   streamClusters: {
     methodKind: "bidi_streaming";
     input: typeof DiscoveryRequestSchema;
     output: typeof DiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.cluster.v3.ClusterDiscoveryService.DeltaClusters
-   */
+  /** rpc envoy.service.cluster.v3.ClusterDiscoveryService.DeltaClusters */
   deltaClusters: {
     methodKind: "bidi_streaming";
     input: typeof DeltaDiscoveryRequestSchema;
     output: typeof DeltaDiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.cluster.v3.ClusterDiscoveryService.FetchClusters
-   */
+  /** rpc envoy.service.cluster.v3.ClusterDiscoveryService.FetchClusters */
   fetchClusters: {
     methodKind: "unary";
     input: typeof DiscoveryRequestSchema;

@@ -5,27 +5,18 @@ import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema, DiscoveryRequestSchema, DiscoveryResponseSchema } from "./discovery_pb.ts";
 import { file_envoy_service_discovery_v3_discovery } from "./discovery_pb.ts";
 
-/**
- * Describes the file envoy/service/discovery/v3/ads.proto.
- */
 export const file_envoy_service_discovery_v3_ads: GenFile = /*@__PURE__*/
   fileDesc("CiRlbnZveS9zZXJ2aWNlL2Rpc2NvdmVyeS92My9hZHMucHJvdG8SGmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzMqICChpBZ2dyZWdhdGVkRGlzY292ZXJ5U2VydmljZRJ8ChlTdHJlYW1BZ2dyZWdhdGVkUmVzb3VyY2VzEiwuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGlzY292ZXJ5UmVxdWVzdBotLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlc3BvbnNlKAEwARKFAQoYRGVsdGFBZ2dyZWdhdGVkUmVzb3VyY2VzEjEuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGVsdGFEaXNjb3ZlcnlSZXF1ZXN0GjIuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGVsdGFEaXNjb3ZlcnlSZXNwb25zZSgBMAFiBnByb3RvMw", [file_envoy_service_discovery_v3_discovery]);
 
-/**
- * @generated from service envoy.service.discovery.v3.AggregatedDiscoveryService
- */
+/** service envoy.service.discovery.v3.AggregatedDiscoveryService */
 export const AggregatedDiscoveryService: GenService<{
-  /**
-   * @generated from rpc envoy.service.discovery.v3.AggregatedDiscoveryService.StreamAggregatedResources
-   */
+  /** rpc envoy.service.discovery.v3.AggregatedDiscoveryService.StreamAggregatedResources */
   streamAggregatedResources: {
     methodKind: "bidi_streaming";
     input: typeof DiscoveryRequestSchema;
     output: typeof DiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.discovery.v3.AggregatedDiscoveryService.DeltaAggregatedResources
-   */
+  /** rpc envoy.service.discovery.v3.AggregatedDiscoveryService.DeltaAggregatedResources */
   deltaAggregatedResources: {
     methodKind: "bidi_streaming";
     input: typeof DeltaDiscoveryRequestSchema;

@@ -10,452 +10,221 @@ import type { Status } from "../../../../google/rpc/status_pb.ts";
 import { file_google_rpc_status } from "../../../../google/rpc/status_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/service/discovery/v3/discovery.proto.
- */
 export const file_envoy_service_discovery_v3_discovery: GenFile = /*@__PURE__*/
   fileDesc("CiplbnZveS9zZXJ2aWNlL2Rpc2NvdmVyeS92My9kaXNjb3ZlcnkucHJvdG8SGmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzIrkBCg9SZXNvdXJjZUxvY2F0b3ISDAoEbmFtZRgBIAEoCRJeChJkeW5hbWljX3BhcmFtZXRlcnMYAiADKAsyQi5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5SZXNvdXJjZUxvY2F0b3IuRHluYW1pY1BhcmFtZXRlcnNFbnRyeRo4ChZEeW5hbWljUGFyYW1ldGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEifAoMUmVzb3VyY2VOYW1lEgwKBG5hbWUYASABKAkSXgodZHluYW1pY19wYXJhbWV0ZXJfY29uc3RyYWludHMYAiABKAsyNy5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EeW5hbWljUGFyYW1ldGVyQ29uc3RyYWludHMiegoNUmVzb3VyY2VFcnJvchI/Cg1yZXNvdXJjZV9uYW1lGAEgASgLMiguZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuUmVzb3VyY2VOYW1lEigKDGVycm9yX2RldGFpbBgCIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzIoYCChBEaXNjb3ZlcnlSZXF1ZXN0EhQKDHZlcnNpb25faW5mbxgBIAEoCRIoCgRub2RlGAIgASgLMhouZW52b3kuY29uZmlnLmNvcmUudjMuTm9kZRIWCg5yZXNvdXJjZV9uYW1lcxgDIAMoCRJGChFyZXNvdXJjZV9sb2NhdG9ycxgHIAMoCzIrLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLlJlc291cmNlTG9jYXRvchIQCgh0eXBlX3VybBgEIAEoCRIWCg5yZXNwb25zZV9ub25jZRgFIAEoCRIoCgxlcnJvcl9kZXRhaWwYBiABKAsyEi5nb29nbGUucnBjLlN0YXR1cyKCAgoRRGlzY292ZXJ5UmVzcG9uc2USFAoMdmVyc2lvbl9pbmZvGAEgASgJEicKCXJlc291cmNlcxgCIAMoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSDgoGY2FuYXJ5GAMgASgIEhAKCHR5cGVfdXJsGAQgASgJEg0KBW5vbmNlGAUgASgJEjkKDWNvbnRyb2xfcGxhbmUYBiABKAsyIi5lbnZveS5jb25maWcuY29yZS52My5Db250cm9sUGxhbmUSQgoPcmVzb3VyY2VfZXJyb3JzGAcgAygLMikuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuUmVzb3VyY2VFcnJvciK0BAoVRGVsdGFEaXNjb3ZlcnlSZXF1ZXN0EigKBG5vZGUYASABKAsyGi5lbnZveS5jb25maWcuY29yZS52My5Ob2RlEhAKCHR5cGVfdXJsGAIgASgJEiAKGHJlc291cmNlX25hbWVzX3N1YnNjcmliZRgDIAMoCRIiChpyZXNvdXJjZV9uYW1lc191bnN1YnNjcmliZRgEIAMoCRJQChtyZXNvdXJjZV9sb2NhdG9yc19zdWJzY3JpYmUYCCADKAsyKy5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5SZXNvdXJjZUxvY2F0b3ISUgodcmVzb3VyY2VfbG9jYXRvcnNfdW5zdWJzY3JpYmUYCSADKAsyKy5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5SZXNvdXJjZUxvY2F0b3IScQoZaW5pdGlhbF9yZXNvdXJjZV92ZXJzaW9ucxgFIAMoCzJOLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRlbHRhRGlzY292ZXJ5UmVxdWVzdC5Jbml0aWFsUmVzb3VyY2VWZXJzaW9uc0VudHJ5EhYKDnJlc3BvbnNlX25vbmNlGAYgASgJEigKDGVycm9yX2RldGFpbBgHIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzGj4KHEluaXRpYWxSZXNvdXJjZVZlcnNpb25zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLzAgoWRGVsdGFEaXNjb3ZlcnlSZXNwb25zZRIbChNzeXN0ZW1fdmVyc2lvbl9pbmZvGAEgASgJEjcKCXJlc291cmNlcxgCIAMoCzIkLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLlJlc291cmNlEhAKCHR5cGVfdXJsGAQgASgJEhkKEXJlbW92ZWRfcmVzb3VyY2VzGAYgAygJEkgKFnJlbW92ZWRfcmVzb3VyY2VfbmFtZXMYCCADKAsyKC5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5SZXNvdXJjZU5hbWUSDQoFbm9uY2UYBSABKAkSOQoNY29udHJvbF9wbGFuZRgHIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLkNvbnRyb2xQbGFuZRJCCg9yZXNvdXJjZV9lcnJvcnMYCSADKAsyKS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5SZXNvdXJjZUVycm9yIrEFChtEeW5hbWljUGFyYW1ldGVyQ29uc3RyYWludHMSXgoKY29uc3RyYWludBgBIAEoCzJILmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkR5bmFtaWNQYXJhbWV0ZXJDb25zdHJhaW50cy5TaW5nbGVDb25zdHJhaW50SAASYAoOb3JfY29uc3RyYWludHMYAiABKAsyRi5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EeW5hbWljUGFyYW1ldGVyQ29uc3RyYWludHMuQ29uc3RyYWludExpc3RIABJhCg9hbmRfY29uc3RyYWludHMYAyABKAsyRi5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EeW5hbWljUGFyYW1ldGVyQ29uc3RyYWludHMuQ29uc3RyYWludExpc3RIABJSCg9ub3RfY29uc3RyYWludHMYBCABKAsyNy5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EeW5hbWljUGFyYW1ldGVyQ29uc3RyYWludHNIABqwAQoQU2luZ2xlQ29uc3RyYWludBILCgNrZXkYASABKAkSDwoFdmFsdWUYAiABKAlIABJhCgZleGlzdHMYAyABKAsyTy5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EeW5hbWljUGFyYW1ldGVyQ29uc3RyYWludHMuU2luZ2xlQ29uc3RyYWludC5FeGlzdHNIABoICgZFeGlzdHNCEQoPY29uc3RyYWludF90eXBlGl4KDkNvbnN0cmFpbnRMaXN0EkwKC2NvbnN0cmFpbnRzGAEgAygLMjcuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRHluYW1pY1BhcmFtZXRlckNvbnN0cmFpbnRzQgYKBHR5cGUi7QIKCFJlc291cmNlEgwKBG5hbWUYAyABKAkSPwoNcmVzb3VyY2VfbmFtZRgIIAEoCzIoLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLlJlc291cmNlTmFtZRIPCgdhbGlhc2VzGAQgAygJEg8KB3ZlcnNpb24YASABKAkSJgoIcmVzb3VyY2UYAiABKAsyFC5nb29nbGUucHJvdG9idWYuQW55EiYKA3R0bBgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJICg1jYWNoZV9jb250cm9sGAcgASgLMjEuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuUmVzb3VyY2UuQ2FjaGVDb250cm9sEjAKCG1ldGFkYXRhGAkgASgLMh4uZW52b3kuY29uZmlnLmNvcmUudjMuTWV0YWRhdGEaJAoMQ2FjaGVDb250cm9sEhQKDGRvX25vdF9jYWNoZRgBIAEoCGIGcHJvdG8z", [file_envoy_config_core_v3_base, file_google_protobuf_any, file_google_protobuf_duration, file_google_rpc_status]);
 
-/**
- * @generated from message envoy.service.discovery.v3.ResourceLocator
- */
+/** message envoy.service.discovery.v3.ResourceLocator */
 export type ResourceLocator = Message<"envoy.service.discovery.v3.ResourceLocator"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: map<string, string> dynamic_parameters = 2;
-   */
+  /** map<string, string> dynamic_parameters = 2 */
   dynamicParameters: { [key: string]: string };
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.ResourceLocator.
- * Use `create(ResourceLocatorSchema)` to create a new message.
- */
 export const ResourceLocatorSchema: GenMessage<ResourceLocator> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 0);
 
-/**
- * @generated from message envoy.service.discovery.v3.ResourceName
- */
+/** message envoy.service.discovery.v3.ResourceName */
 export type ResourceName = Message<"envoy.service.discovery.v3.ResourceName"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.service.discovery.v3.DynamicParameterConstraints dynamic_parameter_constraints = 2;
-   */
+  /** envoy.service.discovery.v3.DynamicParameterConstraints dynamic_parameter_constraints = 2 */
   dynamicParameterConstraints?: DynamicParameterConstraints | undefined;
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.ResourceName.
- * Use `create(ResourceNameSchema)` to create a new message.
- */
 export const ResourceNameSchema: GenMessage<ResourceName> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 1);
 
-/**
- * @generated from message envoy.service.discovery.v3.ResourceError
- */
+/** message envoy.service.discovery.v3.ResourceError */
 export type ResourceError = Message<"envoy.service.discovery.v3.ResourceError"> & {
-  /**
-   * @generated from field: envoy.service.discovery.v3.ResourceName resource_name = 1;
-   */
+  /** envoy.service.discovery.v3.ResourceName resource_name = 1 */
   resourceName?: ResourceName | undefined;
-
-  /**
-   * @generated from field: google.rpc.Status error_detail = 2;
-   */
+  /** google.rpc.Status error_detail = 2 */
   errorDetail?: Status | undefined;
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.ResourceError.
- * Use `create(ResourceErrorSchema)` to create a new message.
- */
 export const ResourceErrorSchema: GenMessage<ResourceError> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 2);
 
-/**
- * @generated from message envoy.service.discovery.v3.DiscoveryRequest
- */
+/** message envoy.service.discovery.v3.DiscoveryRequest */
 export type DiscoveryRequest = Message<"envoy.service.discovery.v3.DiscoveryRequest"> & {
-  /**
-   * @generated from field: string version_info = 1;
-   */
+  /** string version_info = 1 */
   versionInfo: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Node node = 2;
-   */
+  /** envoy.config.core.v3.Node node = 2 */
   node?: Node | undefined;
-
-  /**
-   * @generated from field: repeated string resource_names = 3;
-   */
+  /** repeated string resource_names = 3 */
   resourceNames: string[];
-
-  /**
-   * @generated from field: repeated envoy.service.discovery.v3.ResourceLocator resource_locators = 7;
-   */
+  /** repeated envoy.service.discovery.v3.ResourceLocator resource_locators = 7 */
   resourceLocators: ResourceLocator[];
-
-  /**
-   * @generated from field: string type_url = 4;
-   */
+  /** string type_url = 4 */
   typeUrl: string;
-
-  /**
-   * @generated from field: string response_nonce = 5;
-   */
+  /** string response_nonce = 5 */
   responseNonce: string;
-
-  /**
-   * @generated from field: google.rpc.Status error_detail = 6;
-   */
+  /** google.rpc.Status error_detail = 6 */
   errorDetail?: Status | undefined;
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.DiscoveryRequest.
- * Use `create(DiscoveryRequestSchema)` to create a new message.
- */
 export const DiscoveryRequestSchema: GenMessage<DiscoveryRequest> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 3);
 
-/**
- * @generated from message envoy.service.discovery.v3.DiscoveryResponse
- */
+/** message envoy.service.discovery.v3.DiscoveryResponse */
 export type DiscoveryResponse = Message<"envoy.service.discovery.v3.DiscoveryResponse"> & {
-  /**
-   * @generated from field: string version_info = 1;
-   */
+  /** string version_info = 1 */
   versionInfo: string;
-
-  /**
-   * @generated from field: repeated google.protobuf.Any resources = 2;
-   */
+  /** repeated google.protobuf.Any resources = 2 */
   resources: Any[];
-
-  /**
-   * @generated from field: bool canary = 3;
-   */
+  /** bool canary = 3 */
   canary: boolean;
-
-  /**
-   * @generated from field: string type_url = 4;
-   */
+  /** string type_url = 4 */
   typeUrl: string;
-
-  /**
-   * @generated from field: string nonce = 5;
-   */
+  /** string nonce = 5 */
   nonce: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ControlPlane control_plane = 6;
-   */
+  /** envoy.config.core.v3.ControlPlane control_plane = 6 */
   controlPlane?: ControlPlane | undefined;
-
-  /**
-   * @generated from field: repeated envoy.service.discovery.v3.ResourceError resource_errors = 7;
-   */
+  /** repeated envoy.service.discovery.v3.ResourceError resource_errors = 7 */
   resourceErrors: ResourceError[];
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.DiscoveryResponse.
- * Use `create(DiscoveryResponseSchema)` to create a new message.
- */
 export const DiscoveryResponseSchema: GenMessage<DiscoveryResponse> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 4);
 
-/**
- * @generated from message envoy.service.discovery.v3.DeltaDiscoveryRequest
- */
+/** message envoy.service.discovery.v3.DeltaDiscoveryRequest */
 export type DeltaDiscoveryRequest = Message<"envoy.service.discovery.v3.DeltaDiscoveryRequest"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Node node = 1;
-   */
+  /** envoy.config.core.v3.Node node = 1 */
   node?: Node | undefined;
-
-  /**
-   * @generated from field: string type_url = 2;
-   */
+  /** string type_url = 2 */
   typeUrl: string;
-
-  /**
-   * @generated from field: repeated string resource_names_subscribe = 3;
-   */
+  /** repeated string resource_names_subscribe = 3 */
   resourceNamesSubscribe: string[];
-
-  /**
-   * @generated from field: repeated string resource_names_unsubscribe = 4;
-   */
+  /** repeated string resource_names_unsubscribe = 4 */
   resourceNamesUnsubscribe: string[];
-
-  /**
-   * @generated from field: repeated envoy.service.discovery.v3.ResourceLocator resource_locators_subscribe = 8;
-   */
+  /** repeated envoy.service.discovery.v3.ResourceLocator resource_locators_subscribe = 8 */
   resourceLocatorsSubscribe: ResourceLocator[];
-
-  /**
-   * @generated from field: repeated envoy.service.discovery.v3.ResourceLocator resource_locators_unsubscribe = 9;
-   */
+  /** repeated envoy.service.discovery.v3.ResourceLocator resource_locators_unsubscribe = 9 */
   resourceLocatorsUnsubscribe: ResourceLocator[];
-
-  /**
-   * @generated from field: map<string, string> initial_resource_versions = 5;
-   */
+  /** map<string, string> initial_resource_versions = 5 */
   initialResourceVersions: { [key: string]: string };
-
-  /**
-   * @generated from field: string response_nonce = 6;
-   */
+  /** string response_nonce = 6 */
   responseNonce: string;
-
-  /**
-   * @generated from field: google.rpc.Status error_detail = 7;
-   */
+  /** google.rpc.Status error_detail = 7 */
   errorDetail?: Status | undefined;
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.DeltaDiscoveryRequest.
- * Use `create(DeltaDiscoveryRequestSchema)` to create a new message.
- */
 export const DeltaDiscoveryRequestSchema: GenMessage<DeltaDiscoveryRequest> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 5);
 
-/**
- * @generated from message envoy.service.discovery.v3.DeltaDiscoveryResponse
- */
+/** message envoy.service.discovery.v3.DeltaDiscoveryResponse */
 export type DeltaDiscoveryResponse = Message<"envoy.service.discovery.v3.DeltaDiscoveryResponse"> & {
-  /**
-   * @generated from field: string system_version_info = 1;
-   */
+  /** string system_version_info = 1 */
   systemVersionInfo: string;
-
-  /**
-   * @generated from field: repeated envoy.service.discovery.v3.Resource resources = 2;
-   */
+  /** repeated envoy.service.discovery.v3.Resource resources = 2 */
   resources: Resource[];
-
-  /**
-   * @generated from field: string type_url = 4;
-   */
+  /** string type_url = 4 */
   typeUrl: string;
-
-  /**
-   * @generated from field: repeated string removed_resources = 6;
-   */
+  /** repeated string removed_resources = 6 */
   removedResources: string[];
-
-  /**
-   * @generated from field: repeated envoy.service.discovery.v3.ResourceName removed_resource_names = 8;
-   */
+  /** repeated envoy.service.discovery.v3.ResourceName removed_resource_names = 8 */
   removedResourceNames: ResourceName[];
-
-  /**
-   * @generated from field: string nonce = 5;
-   */
+  /** string nonce = 5 */
   nonce: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ControlPlane control_plane = 7;
-   */
+  /** envoy.config.core.v3.ControlPlane control_plane = 7 */
   controlPlane?: ControlPlane | undefined;
-
-  /**
-   * @generated from field: repeated envoy.service.discovery.v3.ResourceError resource_errors = 9;
-   */
+  /** repeated envoy.service.discovery.v3.ResourceError resource_errors = 9 */
   resourceErrors: ResourceError[];
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.DeltaDiscoveryResponse.
- * Use `create(DeltaDiscoveryResponseSchema)` to create a new message.
- */
 export const DeltaDiscoveryResponseSchema: GenMessage<DeltaDiscoveryResponse> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 6);
 
-/**
- * @generated from message envoy.service.discovery.v3.DynamicParameterConstraints
- */
+/** message envoy.service.discovery.v3.DynamicParameterConstraints */
 export type DynamicParameterConstraints = Message<"envoy.service.discovery.v3.DynamicParameterConstraints"> & {
-  /**
-   * @generated from oneof envoy.service.discovery.v3.DynamicParameterConstraints.type
-   */
+  /** oneof envoy.service.discovery.v3.DynamicParameterConstraints.type */
   type: {
-    /**
-     * @generated from field: envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint constraint = 1;
-     */
+    /** envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint constraint = 1 */
     value: DynamicParameterConstraints_SingleConstraint;
     case: "constraint";
   } | {
-    /**
-     * @generated from field: envoy.service.discovery.v3.DynamicParameterConstraints.ConstraintList or_constraints = 2;
-     */
+    /** envoy.service.discovery.v3.DynamicParameterConstraints.ConstraintList or_constraints = 2 */
     value: DynamicParameterConstraints_ConstraintList;
     case: "orConstraints";
   } | {
-    /**
-     * @generated from field: envoy.service.discovery.v3.DynamicParameterConstraints.ConstraintList and_constraints = 3;
-     */
+    /** envoy.service.discovery.v3.DynamicParameterConstraints.ConstraintList and_constraints = 3 */
     value: DynamicParameterConstraints_ConstraintList;
     case: "andConstraints";
   } | {
-    /**
-     * @generated from field: envoy.service.discovery.v3.DynamicParameterConstraints not_constraints = 4;
-     */
+    /** envoy.service.discovery.v3.DynamicParameterConstraints not_constraints = 4 */
     value: DynamicParameterConstraints;
     case: "notConstraints";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.DynamicParameterConstraints.
- * Use `create(DynamicParameterConstraintsSchema)` to create a new message.
- */
 export const DynamicParameterConstraintsSchema: GenMessage<DynamicParameterConstraints> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 7);
 
-/**
- * @generated from message envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint
- */
+/** message envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint */
 export type DynamicParameterConstraints_SingleConstraint = Message<"envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from oneof envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.constraint_type
-   */
+  /** oneof envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.constraint_type */
   constraintType: {
-    /**
-     * @generated from field: string value = 2;
-     */
+    /** string value = 2 */
     value: string;
     case: "value";
   } | {
-    /**
-     * @generated from field: envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.Exists exists = 3;
-     */
+    /** envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.Exists exists = 3 */
     value: DynamicParameterConstraints_SingleConstraint_Exists;
     case: "exists";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.
- * Use `create(DynamicParameterConstraints_SingleConstraintSchema)` to create a new message.
- */
 export const DynamicParameterConstraints_SingleConstraintSchema: GenMessage<DynamicParameterConstraints_SingleConstraint> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 7, 0);
 
-/**
- * @generated from message envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.Exists
- */
+/** message envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.Exists */
 export type DynamicParameterConstraints_SingleConstraint_Exists = Message<"envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.Exists"> & {
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.DynamicParameterConstraints.SingleConstraint.Exists.
- * Use `create(DynamicParameterConstraints_SingleConstraint_ExistsSchema)` to create a new message.
- */
 export const DynamicParameterConstraints_SingleConstraint_ExistsSchema: GenMessage<DynamicParameterConstraints_SingleConstraint_Exists> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 7, 0, 0);
 
-/**
- * @generated from message envoy.service.discovery.v3.DynamicParameterConstraints.ConstraintList
- */
+/** message envoy.service.discovery.v3.DynamicParameterConstraints.ConstraintList */
 export type DynamicParameterConstraints_ConstraintList = Message<"envoy.service.discovery.v3.DynamicParameterConstraints.ConstraintList"> & {
-  /**
-   * @generated from field: repeated envoy.service.discovery.v3.DynamicParameterConstraints constraints = 1;
-   */
+  /** repeated envoy.service.discovery.v3.DynamicParameterConstraints constraints = 1 */
   constraints: DynamicParameterConstraints[];
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.DynamicParameterConstraints.ConstraintList.
- * Use `create(DynamicParameterConstraints_ConstraintListSchema)` to create a new message.
- */
 export const DynamicParameterConstraints_ConstraintListSchema: GenMessage<DynamicParameterConstraints_ConstraintList> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 7, 1);
 
-/**
- * @generated from message envoy.service.discovery.v3.Resource
- */
+/** message envoy.service.discovery.v3.Resource */
 export type Resource = Message<"envoy.service.discovery.v3.Resource"> & {
-  /**
-   * @generated from field: string name = 3;
-   */
+  /** string name = 3 */
   name: string;
-
-  /**
-   * @generated from field: envoy.service.discovery.v3.ResourceName resource_name = 8;
-   */
+  /** envoy.service.discovery.v3.ResourceName resource_name = 8 */
   resourceName?: ResourceName | undefined;
-
-  /**
-   * @generated from field: repeated string aliases = 4;
-   */
+  /** repeated string aliases = 4 */
   aliases: string[];
-
-  /**
-   * @generated from field: string version = 1;
-   */
+  /** string version = 1 */
   version: string;
-
-  /**
-   * @generated from field: google.protobuf.Any resource = 2;
-   */
+  /** google.protobuf.Any resource = 2 */
   resource?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration ttl = 6;
-   */
+  /** google.protobuf.Duration ttl = 6 */
   ttl?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.service.discovery.v3.Resource.CacheControl cache_control = 7;
-   */
+  /** envoy.service.discovery.v3.Resource.CacheControl cache_control = 7 */
   cacheControl?: Resource_CacheControl | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata = 9;
-   */
+  /** envoy.config.core.v3.Metadata metadata = 9 */
   metadata?: Metadata | undefined;
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.Resource.
- * Use `create(ResourceSchema)` to create a new message.
- */
 export const ResourceSchema: GenMessage<Resource> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 8);
 
-/**
- * @generated from message envoy.service.discovery.v3.Resource.CacheControl
- */
+/** message envoy.service.discovery.v3.Resource.CacheControl */
 export type Resource_CacheControl = Message<"envoy.service.discovery.v3.Resource.CacheControl"> & {
-  /**
-   * @generated from field: bool do_not_cache = 1;
-   */
+  /** bool do_not_cache = 1 */
   doNotCache: boolean;
 };
 
-/**
- * Describes the message envoy.service.discovery.v3.Resource.CacheControl.
- * Use `create(Resource_CacheControlSchema)` to create a new message.
- */
 export const Resource_CacheControlSchema: GenMessage<Resource_CacheControl> = /*@__PURE__*/
   messageDesc(file_envoy_service_discovery_v3_discovery, 8, 0);
 

@@ -5,35 +5,24 @@ import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema, DiscoveryRequestSchema, DiscoveryResponseSchema } from "../../discovery/v3/discovery_pb.ts";
 import { file_envoy_service_discovery_v3_discovery } from "../../discovery/v3/discovery_pb.ts";
 
-/**
- * Describes the file envoy/service/endpoint/v3/eds.proto.
- */
 export const file_envoy_service_endpoint_v3_eds: GenFile = /*@__PURE__*/
   fileDesc("CiNlbnZveS9zZXJ2aWNlL2VuZHBvaW50L3YzL2Vkcy5wcm90bxIZZW52b3kuc2VydmljZS5lbmRwb2ludC52MzL6AgoYRW5kcG9pbnREaXNjb3ZlcnlTZXJ2aWNlEnIKD1N0cmVhbUVuZHBvaW50cxIsLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlcXVlc3QaLS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EaXNjb3ZlcnlSZXNwb25zZSgBMAESewoORGVsdGFFbmRwb2ludHMSMS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EZWx0YURpc2NvdmVyeVJlcXVlc3QaMi5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EZWx0YURpc2NvdmVyeVJlc3BvbnNlKAEwARJtCg5GZXRjaEVuZHBvaW50cxIsLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlcXVlc3QaLS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EaXNjb3ZlcnlSZXNwb25zZWIGcHJvdG8z", [file_envoy_service_discovery_v3_discovery]);
 
-/**
- * @generated from service envoy.service.endpoint.v3.EndpointDiscoveryService
- */
+/** service envoy.service.endpoint.v3.EndpointDiscoveryService */
 export const EndpointDiscoveryService: GenService<{
-  /**
-   * @generated from rpc envoy.service.endpoint.v3.EndpointDiscoveryService.StreamEndpoints
-   */
+  /** rpc envoy.service.endpoint.v3.EndpointDiscoveryService.StreamEndpoints */
   streamEndpoints: {
     methodKind: "bidi_streaming";
     input: typeof DiscoveryRequestSchema;
     output: typeof DiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.endpoint.v3.EndpointDiscoveryService.DeltaEndpoints
-   */
+  /** rpc envoy.service.endpoint.v3.EndpointDiscoveryService.DeltaEndpoints */
   deltaEndpoints: {
     methodKind: "bidi_streaming";
     input: typeof DeltaDiscoveryRequestSchema;
     output: typeof DeltaDiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.endpoint.v3.EndpointDiscoveryService.FetchEndpoints
-   */
+  /** rpc envoy.service.endpoint.v3.EndpointDiscoveryService.FetchEndpoints */
   fetchEndpoints: {
     methodKind: "unary";
     input: typeof DiscoveryRequestSchema;

@@ -5,35 +5,24 @@ import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema, DiscoveryRequestSchema, DiscoveryResponseSchema } from "../../discovery/v3/discovery_pb.ts";
 import { file_envoy_service_discovery_v3_discovery } from "../../discovery/v3/discovery_pb.ts";
 
-/**
- * Describes the file envoy/service/extension/v3/config_discovery.proto.
- */
 export const file_envoy_service_extension_v3_config_discovery: GenFile = /*@__PURE__*/
   fileDesc("CjFlbnZveS9zZXJ2aWNlL2V4dGVuc2lvbi92My9jb25maWdfZGlzY292ZXJ5LnByb3RvEhplbnZveS5zZXJ2aWNlLmV4dGVuc2lvbi52MzKXAwofRXh0ZW5zaW9uQ29uZmlnRGlzY292ZXJ5U2VydmljZRJ5ChZTdHJlYW1FeHRlbnNpb25Db25maWdzEiwuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGlzY292ZXJ5UmVxdWVzdBotLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlc3BvbnNlKAEwARKCAQoVRGVsdGFFeHRlbnNpb25Db25maWdzEjEuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGVsdGFEaXNjb3ZlcnlSZXF1ZXN0GjIuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGVsdGFEaXNjb3ZlcnlSZXNwb25zZSgBMAESdAoVRmV0Y2hFeHRlbnNpb25Db25maWdzEiwuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGlzY292ZXJ5UmVxdWVzdBotLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlc3BvbnNlYgZwcm90bzM", [file_envoy_service_discovery_v3_discovery]);
 
-/**
- * @generated from service envoy.service.extension.v3.ExtensionConfigDiscoveryService
- */
+/** service envoy.service.extension.v3.ExtensionConfigDiscoveryService */
 export const ExtensionConfigDiscoveryService: GenService<{
-  /**
-   * @generated from rpc envoy.service.extension.v3.ExtensionConfigDiscoveryService.StreamExtensionConfigs
-   */
+  /** rpc envoy.service.extension.v3.ExtensionConfigDiscoveryService.StreamExtensionConfigs */
   streamExtensionConfigs: {
     methodKind: "bidi_streaming";
     input: typeof DiscoveryRequestSchema;
     output: typeof DiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.extension.v3.ExtensionConfigDiscoveryService.DeltaExtensionConfigs
-   */
+  /** rpc envoy.service.extension.v3.ExtensionConfigDiscoveryService.DeltaExtensionConfigs */
   deltaExtensionConfigs: {
     methodKind: "bidi_streaming";
     input: typeof DeltaDiscoveryRequestSchema;
     output: typeof DeltaDiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.extension.v3.ExtensionConfigDiscoveryService.FetchExtensionConfigs
-   */
+  /** rpc envoy.service.extension.v3.ExtensionConfigDiscoveryService.FetchExtensionConfigs */
   fetchExtensionConfigs: {
     methodKind: "unary";
     input: typeof DiscoveryRequestSchema;

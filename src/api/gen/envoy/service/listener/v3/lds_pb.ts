@@ -5,35 +5,24 @@ import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema, DiscoveryRequestSchema, DiscoveryResponseSchema } from "../../discovery/v3/discovery_pb.ts";
 import { file_envoy_service_discovery_v3_discovery } from "../../discovery/v3/discovery_pb.ts";
 
-/**
- * Describes the file envoy/service/listener/v3/lds.proto.
- */
 export const file_envoy_service_listener_v3_lds: GenFile = /*@__PURE__*/
   fileDesc("CiNlbnZveS9zZXJ2aWNlL2xpc3RlbmVyL3YzL2xkcy5wcm90bxIZZW52b3kuc2VydmljZS5saXN0ZW5lci52MzL6AgoYTGlzdGVuZXJEaXNjb3ZlcnlTZXJ2aWNlEnsKDkRlbHRhTGlzdGVuZXJzEjEuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGVsdGFEaXNjb3ZlcnlSZXF1ZXN0GjIuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGVsdGFEaXNjb3ZlcnlSZXNwb25zZSgBMAEScgoPU3RyZWFtTGlzdGVuZXJzEiwuZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGlzY292ZXJ5UmVxdWVzdBotLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlc3BvbnNlKAEwARJtCg5GZXRjaExpc3RlbmVycxIsLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlcXVlc3QaLS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EaXNjb3ZlcnlSZXNwb25zZWIGcHJvdG8z", [file_envoy_service_discovery_v3_discovery]);
 
-/**
- * @generated from service envoy.service.listener.v3.ListenerDiscoveryService
- */
+/** service envoy.service.listener.v3.ListenerDiscoveryService */
 export const ListenerDiscoveryService: GenService<{
-  /**
-   * @generated from rpc envoy.service.listener.v3.ListenerDiscoveryService.DeltaListeners
-   */
+  /** rpc envoy.service.listener.v3.ListenerDiscoveryService.DeltaListeners */
   deltaListeners: {
     methodKind: "bidi_streaming";
     input: typeof DeltaDiscoveryRequestSchema;
     output: typeof DeltaDiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.listener.v3.ListenerDiscoveryService.StreamListeners
-   */
+  /** rpc envoy.service.listener.v3.ListenerDiscoveryService.StreamListeners */
   streamListeners: {
     methodKind: "bidi_streaming";
     input: typeof DiscoveryRequestSchema;
     output: typeof DiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.listener.v3.ListenerDiscoveryService.FetchListeners
-   */
+  /** rpc envoy.service.listener.v3.ListenerDiscoveryService.FetchListeners */
   fetchListeners: {
     methodKind: "unary";
     input: typeof DiscoveryRequestSchema;

@@ -10,282 +10,126 @@ import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/service/ratelimit/v3/rls.proto.
- */
 export const file_envoy_service_ratelimit_v3_rls: GenFile = /*@__PURE__*/
   fileDesc("CiRlbnZveS9zZXJ2aWNlL3JhdGVsaW1pdC92My9ybHMucHJvdG8SGmVudm95LnNlcnZpY2UucmF0ZWxpbWl0LnYzIocBChBSYXRlTGltaXRSZXF1ZXN0Eg4KBmRvbWFpbhgBIAEoCRJOCgtkZXNjcmlwdG9ycxgCIAMoCzI5LmVudm95LmV4dGVuc2lvbnMuY29tbW9uLnJhdGVsaW1pdC52My5SYXRlTGltaXREZXNjcmlwdG9yEhMKC2hpdHNfYWRkZW5kGAMgASgNIrQJChFSYXRlTGltaXRSZXNwb25zZRJICgxvdmVyYWxsX2NvZGUYASABKA4yMi5lbnZveS5zZXJ2aWNlLnJhdGVsaW1pdC52My5SYXRlTGltaXRSZXNwb25zZS5Db2RlElAKCHN0YXR1c2VzGAIgAygLMj4uZW52b3kuc2VydmljZS5yYXRlbGltaXQudjMuUmF0ZUxpbWl0UmVzcG9uc2UuRGVzY3JpcHRvclN0YXR1cxJCChdyZXNwb25zZV9oZWFkZXJzX3RvX2FkZBgDIAMoCzIhLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlEkEKFnJlcXVlc3RfaGVhZGVyc190b19hZGQYBCADKAsyIS5lbnZveS5jb25maWcuY29yZS52My5IZWFkZXJWYWx1ZRIQCghyYXdfYm9keRgFIAEoDBIxChBkeW5hbWljX21ldGFkYXRhGAYgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBJCCgVxdW90YRgHIAEoCzIzLmVudm95LnNlcnZpY2UucmF0ZWxpbWl0LnYzLlJhdGVMaW1pdFJlc3BvbnNlLlF1b3RhGpYCCglSYXRlTGltaXQSDAoEbmFtZRgDIAEoCRIZChFyZXF1ZXN0c19wZXJfdW5pdBgBIAEoDRJKCgR1bml0GAIgASgOMjwuZW52b3kuc2VydmljZS5yYXRlbGltaXQudjMuUmF0ZUxpbWl0UmVzcG9uc2UuUmF0ZUxpbWl0LlVuaXQSNQoPdW5pdF9tdWx0aXBsaWVyGAQgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlIl0KBFVuaXQSCwoHVU5LTk9XThAAEgoKBlNFQ09ORBABEgoKBk1JTlVURRACEggKBEhPVVIQAxIHCgNEQVkQBBIICgRXRUVLEAcSCQoFTU9OVEgQBRIICgRZRUFSEAYacAoFUXVvdGESEAoIcmVxdWVzdHMYASABKA0SMQoLdmFsaWRfdW50aWwYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAASCgoCaWQYAyABKAlCFgoUZXhwaXJhdGlvbl9zcGVjaWZpZXIaugIKEERlc2NyaXB0b3JTdGF0dXMSQAoEY29kZRgBIAEoDjIyLmVudm95LnNlcnZpY2UucmF0ZWxpbWl0LnYzLlJhdGVMaW1pdFJlc3BvbnNlLkNvZGUSTgoNY3VycmVudF9saW1pdBgCIAEoCzI3LmVudm95LnNlcnZpY2UucmF0ZWxpbWl0LnYzLlJhdGVMaW1pdFJlc3BvbnNlLlJhdGVMaW1pdBIXCg9saW1pdF9yZW1haW5pbmcYAyABKA0SNwoUZHVyYXRpb25fdW50aWxfcmVzZXQYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SQgoFcXVvdGEYBSABKAsyMy5lbnZveS5zZXJ2aWNlLnJhdGVsaW1pdC52My5SYXRlTGltaXRSZXNwb25zZS5RdW90YSIrCgRDb2RlEgsKB1VOS05PV04QABIGCgJPSxABEg4KCk9WRVJfTElNSVQQAjKCAQoQUmF0ZUxpbWl0U2VydmljZRJuCg9TaG91bGRSYXRlTGltaXQSLC5lbnZveS5zZXJ2aWNlLnJhdGVsaW1pdC52My5SYXRlTGltaXRSZXF1ZXN0Gi0uZW52b3kuc2VydmljZS5yYXRlbGltaXQudjMuUmF0ZUxpbWl0UmVzcG9uc2ViBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_extensions_common_ratelimit_v3_ratelimit, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.service.ratelimit.v3.RateLimitRequest
- */
+/** message envoy.service.ratelimit.v3.RateLimitRequest */
 export type RateLimitRequest = Message<"envoy.service.ratelimit.v3.RateLimitRequest"> & {
-  /**
-   * @generated from field: string domain = 1;
-   */
+  /** string domain = 1 */
   domain: string;
-
-  /**
-   * @generated from field: repeated envoy.extensions.common.ratelimit.v3.RateLimitDescriptor descriptors = 2;
-   */
+  /** repeated envoy.extensions.common.ratelimit.v3.RateLimitDescriptor descriptors = 2 */
   descriptors: RateLimitDescriptor[];
-
-  /**
-   * @generated from field: uint32 hits_addend = 3;
-   */
+  /** uint32 hits_addend = 3 */
   hitsAddend: number;
 };
 
-/**
- * Describes the message envoy.service.ratelimit.v3.RateLimitRequest.
- * Use `create(RateLimitRequestSchema)` to create a new message.
- */
 export const RateLimitRequestSchema: GenMessage<RateLimitRequest> = /*@__PURE__*/
   messageDesc(file_envoy_service_ratelimit_v3_rls, 0);
 
-/**
- * @generated from message envoy.service.ratelimit.v3.RateLimitResponse
- */
+/** message envoy.service.ratelimit.v3.RateLimitResponse */
 export type RateLimitResponse = Message<"envoy.service.ratelimit.v3.RateLimitResponse"> & {
-  /**
-   * @generated from field: envoy.service.ratelimit.v3.RateLimitResponse.Code overall_code = 1;
-   */
+  /** envoy.service.ratelimit.v3.RateLimitResponse.Code overall_code = 1 */
   overallCode: RateLimitResponse_Code;
-
-  /**
-   * @generated from field: repeated envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus statuses = 2;
-   */
+  /** repeated envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus statuses = 2 */
   statuses: RateLimitResponse_DescriptorStatus[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValue response_headers_to_add = 3;
-   */
+  /** repeated envoy.config.core.v3.HeaderValue response_headers_to_add = 3 */
   responseHeadersToAdd: HeaderValue[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValue request_headers_to_add = 4;
-   */
+  /** repeated envoy.config.core.v3.HeaderValue request_headers_to_add = 4 */
   requestHeadersToAdd: HeaderValue[];
-
-  /**
-   * @generated from field: bytes raw_body = 5;
-   */
+  /** bytes raw_body = 5 */
   rawBody: Uint8Array;
-
-  /**
-   * @generated from field: google.protobuf.Struct dynamic_metadata = 6;
-   */
+  /** google.protobuf.Struct dynamic_metadata = 6 */
   dynamicMetadata?: JsonObject | undefined;
-
-  /**
-   * @generated from field: envoy.service.ratelimit.v3.RateLimitResponse.Quota quota = 7;
-   */
+  /** envoy.service.ratelimit.v3.RateLimitResponse.Quota quota = 7 */
   quota?: RateLimitResponse_Quota | undefined;
 };
 
-/**
- * Describes the message envoy.service.ratelimit.v3.RateLimitResponse.
- * Use `create(RateLimitResponseSchema)` to create a new message.
- */
 export const RateLimitResponseSchema: GenMessage<RateLimitResponse> = /*@__PURE__*/
   messageDesc(file_envoy_service_ratelimit_v3_rls, 1);
 
-/**
- * @generated from message envoy.service.ratelimit.v3.RateLimitResponse.RateLimit
- */
+/** message envoy.service.ratelimit.v3.RateLimitResponse.RateLimit */
 export type RateLimitResponse_RateLimit = Message<"envoy.service.ratelimit.v3.RateLimitResponse.RateLimit"> & {
-  /**
-   * @generated from field: string name = 3;
-   */
+  /** string name = 3 */
   name: string;
-
-  /**
-   * @generated from field: uint32 requests_per_unit = 1;
-   */
+  /** uint32 requests_per_unit = 1 */
   requestsPerUnit: number;
-
-  /**
-   * @generated from field: envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit unit = 2;
-   */
+  /** envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit unit = 2 */
   unit: RateLimitResponse_RateLimit_Unit;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value unit_multiplier = 4;
-   */
+  /** google.protobuf.UInt32Value unit_multiplier = 4 */
   unitMultiplier?: number | undefined;
 };
 
-/**
- * Describes the message envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.
- * Use `create(RateLimitResponse_RateLimitSchema)` to create a new message.
- */
 export const RateLimitResponse_RateLimitSchema: GenMessage<RateLimitResponse_RateLimit> = /*@__PURE__*/
   messageDesc(file_envoy_service_ratelimit_v3_rls, 1, 0);
 
-/**
- * @generated from enum envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit
- */
+/** enum envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit */
 export const RateLimitResponse_RateLimit_Unit = {
-  /**
-   * @generated from enum value: UNKNOWN = 0;
-   */
   UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: SECOND = 1;
-   */
   SECOND: 1,
-
-  /**
-   * @generated from enum value: MINUTE = 2;
-   */
   MINUTE: 2,
-
-  /**
-   * @generated from enum value: HOUR = 3;
-   */
   HOUR: 3,
-
-  /**
-   * @generated from enum value: DAY = 4;
-   */
   DAY: 4,
-
-  /**
-   * @generated from enum value: WEEK = 7;
-   */
   WEEK: 7,
-
-  /**
-   * @generated from enum value: MONTH = 5;
-   */
   MONTH: 5,
-
-  /**
-   * @generated from enum value: YEAR = 6;
-   */
   YEAR: 6,
 } as const;
 
-/**
- * @generated from enum envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit
- */
+/** enum envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit */
 export type RateLimitResponse_RateLimit_Unit = (typeof RateLimitResponse_RateLimit_Unit)[keyof typeof RateLimitResponse_RateLimit_Unit] | UnknownEnum;
 
-/**
- * Describes the enum envoy.service.ratelimit.v3.RateLimitResponse.RateLimit.Unit.
- */
 export const RateLimitResponse_RateLimit_UnitSchema: GenEnum<RateLimitResponse_RateLimit_Unit> = /*@__PURE__*/
   enumDesc(file_envoy_service_ratelimit_v3_rls, 1, 0, 0);
 
-/**
- * @generated from message envoy.service.ratelimit.v3.RateLimitResponse.Quota
- */
+/** message envoy.service.ratelimit.v3.RateLimitResponse.Quota */
 export type RateLimitResponse_Quota = Message<"envoy.service.ratelimit.v3.RateLimitResponse.Quota"> & {
-  /**
-   * @generated from field: uint32 requests = 1;
-   */
+  /** uint32 requests = 1 */
   requests: number;
-
-  /**
-   * @generated from oneof envoy.service.ratelimit.v3.RateLimitResponse.Quota.expiration_specifier
-   */
+  /** oneof envoy.service.ratelimit.v3.RateLimitResponse.Quota.expiration_specifier */
   expirationSpecifier: {
-    /**
-     * @generated from field: google.protobuf.Timestamp valid_until = 2;
-     */
+    /** google.protobuf.Timestamp valid_until = 2 */
     value: Timestamp;
     case: "validUntil";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: string id = 3;
-   */
+  /** string id = 3 */
   id: string;
 };
 
-/**
- * Describes the message envoy.service.ratelimit.v3.RateLimitResponse.Quota.
- * Use `create(RateLimitResponse_QuotaSchema)` to create a new message.
- */
 export const RateLimitResponse_QuotaSchema: GenMessage<RateLimitResponse_Quota> = /*@__PURE__*/
   messageDesc(file_envoy_service_ratelimit_v3_rls, 1, 1);
 
-/**
- * @generated from message envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus
- */
+/** message envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus */
 export type RateLimitResponse_DescriptorStatus = Message<"envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus"> & {
-  /**
-   * @generated from field: envoy.service.ratelimit.v3.RateLimitResponse.Code code = 1;
-   */
+  /** envoy.service.ratelimit.v3.RateLimitResponse.Code code = 1 */
   code: RateLimitResponse_Code;
-
-  /**
-   * @generated from field: envoy.service.ratelimit.v3.RateLimitResponse.RateLimit current_limit = 2;
-   */
+  /** envoy.service.ratelimit.v3.RateLimitResponse.RateLimit current_limit = 2 */
   currentLimit?: RateLimitResponse_RateLimit | undefined;
-
-  /**
-   * @generated from field: uint32 limit_remaining = 3;
-   */
+  /** uint32 limit_remaining = 3 */
   limitRemaining: number;
-
-  /**
-   * @generated from field: google.protobuf.Duration duration_until_reset = 4;
-   */
+  /** google.protobuf.Duration duration_until_reset = 4 */
   durationUntilReset?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.service.ratelimit.v3.RateLimitResponse.Quota quota = 5;
-   */
+  /** envoy.service.ratelimit.v3.RateLimitResponse.Quota quota = 5 */
   quota?: RateLimitResponse_Quota | undefined;
 };
 
-/**
- * Describes the message envoy.service.ratelimit.v3.RateLimitResponse.DescriptorStatus.
- * Use `create(RateLimitResponse_DescriptorStatusSchema)` to create a new message.
- */
 export const RateLimitResponse_DescriptorStatusSchema: GenMessage<RateLimitResponse_DescriptorStatus> = /*@__PURE__*/
   messageDesc(file_envoy_service_ratelimit_v3_rls, 1, 2);
 
-/**
- * @generated from enum envoy.service.ratelimit.v3.RateLimitResponse.Code
- */
+/** enum envoy.service.ratelimit.v3.RateLimitResponse.Code */
 export const RateLimitResponse_Code = {
-  /**
-   * @generated from enum value: UNKNOWN = 0;
-   */
   UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: OK = 1;
-   */
   OK: 1,
-
-  /**
-   * @generated from enum value: OVER_LIMIT = 2;
-   */
   OVER_LIMIT: 2,
 } as const;
 
-/**
- * @generated from enum envoy.service.ratelimit.v3.RateLimitResponse.Code
- */
+/** enum envoy.service.ratelimit.v3.RateLimitResponse.Code */
 export type RateLimitResponse_Code = (typeof RateLimitResponse_Code)[keyof typeof RateLimitResponse_Code] | UnknownEnum;
 
-/**
- * Describes the enum envoy.service.ratelimit.v3.RateLimitResponse.Code.
- */
 export const RateLimitResponse_CodeSchema: GenEnum<RateLimitResponse_Code> = /*@__PURE__*/
   enumDesc(file_envoy_service_ratelimit_v3_rls, 1, 0);
 
-/**
- * @generated from service envoy.service.ratelimit.v3.RateLimitService
- */
+/** service envoy.service.ratelimit.v3.RateLimitService */
 export const RateLimitService: GenService<{
-  /**
-   * @generated from rpc envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit
-   */
+  /** rpc envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit */
   shouldRateLimit: {
     methodKind: "unary";
     input: typeof RateLimitRequestSchema;

@@ -5,35 +5,24 @@ import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema, DiscoveryRequestSchema, DiscoveryResponseSchema } from "../../discovery/v3/discovery_pb.ts";
 import { file_envoy_service_discovery_v3_discovery } from "../../discovery/v3/discovery_pb.ts";
 
-/**
- * Describes the file envoy/service/route/v3/rds.proto.
- */
 export const file_envoy_service_route_v3_rds: GenFile = /*@__PURE__*/
   fileDesc("CiBlbnZveS9zZXJ2aWNlL3JvdXRlL3YzL3Jkcy5wcm90bxIWZW52b3kuc2VydmljZS5yb3V0ZS52MzLuAgoVUm91dGVEaXNjb3ZlcnlTZXJ2aWNlEm8KDFN0cmVhbVJvdXRlcxIsLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlcXVlc3QaLS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EaXNjb3ZlcnlSZXNwb25zZSgBMAESeAoLRGVsdGFSb3V0ZXMSMS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EZWx0YURpc2NvdmVyeVJlcXVlc3QaMi5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EZWx0YURpc2NvdmVyeVJlc3BvbnNlKAEwARJqCgtGZXRjaFJvdXRlcxIsLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlcXVlc3QaLS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EaXNjb3ZlcnlSZXNwb25zZWIGcHJvdG8z", [file_envoy_service_discovery_v3_discovery]);
 
-/**
- * @generated from service envoy.service.route.v3.RouteDiscoveryService
- */
+/** service envoy.service.route.v3.RouteDiscoveryService */
 export const RouteDiscoveryService: GenService<{
-  /**
-   * @generated from rpc envoy.service.route.v3.RouteDiscoveryService.StreamRoutes
-   */
+  /** rpc envoy.service.route.v3.RouteDiscoveryService.StreamRoutes */
   streamRoutes: {
     methodKind: "bidi_streaming";
     input: typeof DiscoveryRequestSchema;
     output: typeof DiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.route.v3.RouteDiscoveryService.DeltaRoutes
-   */
+  /** rpc envoy.service.route.v3.RouteDiscoveryService.DeltaRoutes */
   deltaRoutes: {
     methodKind: "bidi_streaming";
     input: typeof DeltaDiscoveryRequestSchema;
     output: typeof DeltaDiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.route.v3.RouteDiscoveryService.FetchRoutes
-   */
+  /** rpc envoy.service.route.v3.RouteDiscoveryService.FetchRoutes */
   fetchRoutes: {
     methodKind: "unary";
     input: typeof DiscoveryRequestSchema;

@@ -5,35 +5,24 @@ import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { DeltaDiscoveryRequestSchema, DeltaDiscoveryResponseSchema, DiscoveryRequestSchema, DiscoveryResponseSchema } from "../../discovery/v3/discovery_pb.ts";
 import { file_envoy_service_discovery_v3_discovery } from "../../discovery/v3/discovery_pb.ts";
 
-/**
- * Describes the file envoy/service/secret/v3/sds.proto.
- */
 export const file_envoy_service_secret_v3_sds: GenFile = /*@__PURE__*/
   fileDesc("CiFlbnZveS9zZXJ2aWNlL3NlY3JldC92My9zZHMucHJvdG8SF2Vudm95LnNlcnZpY2Uuc2VjcmV0LnYzMvICChZTZWNyZXREaXNjb3ZlcnlTZXJ2aWNlEnkKDERlbHRhU2VjcmV0cxIxLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRlbHRhRGlzY292ZXJ5UmVxdWVzdBoyLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRlbHRhRGlzY292ZXJ5UmVzcG9uc2UoATABEnAKDVN0cmVhbVNlY3JldHMSLC5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EaXNjb3ZlcnlSZXF1ZXN0Gi0uZW52b3kuc2VydmljZS5kaXNjb3ZlcnkudjMuRGlzY292ZXJ5UmVzcG9uc2UoATABEmsKDEZldGNoU2VjcmV0cxIsLmVudm95LnNlcnZpY2UuZGlzY292ZXJ5LnYzLkRpc2NvdmVyeVJlcXVlc3QaLS5lbnZveS5zZXJ2aWNlLmRpc2NvdmVyeS52My5EaXNjb3ZlcnlSZXNwb25zZWIGcHJvdG8z", [file_envoy_service_discovery_v3_discovery]);
 
-/**
- * @generated from service envoy.service.secret.v3.SecretDiscoveryService
- */
+/** service envoy.service.secret.v3.SecretDiscoveryService */
 export const SecretDiscoveryService: GenService<{
-  /**
-   * @generated from rpc envoy.service.secret.v3.SecretDiscoveryService.DeltaSecrets
-   */
+  /** rpc envoy.service.secret.v3.SecretDiscoveryService.DeltaSecrets */
   deltaSecrets: {
     methodKind: "bidi_streaming";
     input: typeof DeltaDiscoveryRequestSchema;
     output: typeof DeltaDiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.secret.v3.SecretDiscoveryService.StreamSecrets
-   */
+  /** rpc envoy.service.secret.v3.SecretDiscoveryService.StreamSecrets */
   streamSecrets: {
     methodKind: "bidi_streaming";
     input: typeof DiscoveryRequestSchema;
     output: typeof DiscoveryResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.secret.v3.SecretDiscoveryService.FetchSecrets
-   */
+  /** rpc envoy.service.secret.v3.SecretDiscoveryService.FetchSecrets */
   fetchSecrets: {
     methodKind: "unary";
     input: typeof DiscoveryRequestSchema;

@@ -12,299 +12,143 @@ import type { Any, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/service/status/v3/csds.proto.
- */
 export const file_envoy_service_status_v3_csds: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS9zZXJ2aWNlL3N0YXR1cy92My9jc2RzLnByb3RvEhdlbnZveS5zZXJ2aWNlLnN0YXR1cy52MyKdAQoTQ2xpZW50U3RhdHVzUmVxdWVzdBI5Cg1ub2RlX21hdGNoZXJzGAEgAygLMiIuZW52b3kudHlwZS5tYXRjaGVyLnYzLk5vZGVNYXRjaGVyEigKBG5vZGUYAiABKAsyGi5lbnZveS5jb25maWcuY29yZS52My5Ob2RlEiEKGWV4Y2x1ZGVfcmVzb3VyY2VfY29udGVudHMYAyABKAgi2gMKDFBlclhkc0NvbmZpZxI1CgZzdGF0dXMYASABKA4yJS5lbnZveS5zZXJ2aWNlLnN0YXR1cy52My5Db25maWdTdGF0dXMSQgoNY2xpZW50X3N0YXR1cxgHIAEoDjIrLmVudm95LnNlcnZpY2Uuc3RhdHVzLnYzLkNsaWVudENvbmZpZ1N0YXR1cxI+Cg9saXN0ZW5lcl9jb25maWcYAiABKAsyIy5lbnZveS5hZG1pbi52My5MaXN0ZW5lcnNDb25maWdEdW1wSAASPAoOY2x1c3Rlcl9jb25maWcYAyABKAsyIi5lbnZveS5hZG1pbi52My5DbHVzdGVyc0NvbmZpZ0R1bXBIABI4Cgxyb3V0ZV9jb25maWcYBCABKAsyIC5lbnZveS5hZG1pbi52My5Sb3V0ZXNDb25maWdEdW1wSAASRQoTc2NvcGVkX3JvdXRlX2NvbmZpZxgFIAEoCzImLmVudm95LmFkbWluLnYzLlNjb3BlZFJvdXRlc0NvbmZpZ0R1bXBIABI+Cg9lbmRwb2ludF9jb25maWcYBiABKAsyIy5lbnZveS5hZG1pbi52My5FbmRwb2ludHNDb25maWdEdW1wSABCEAoOcGVyX3hkc19jb25maWci1QQKDENsaWVudENvbmZpZxIoCgRub2RlGAEgASgLMhouZW52b3kuY29uZmlnLmNvcmUudjMuTm9kZRI5Cgp4ZHNfY29uZmlnGAIgAygLMiUuZW52b3kuc2VydmljZS5zdGF0dXMudjMuUGVyWGRzQ29uZmlnElMKE2dlbmVyaWNfeGRzX2NvbmZpZ3MYAyADKAsyNi5lbnZveS5zZXJ2aWNlLnN0YXR1cy52My5DbGllbnRDb25maWcuR2VuZXJpY1hkc0NvbmZpZxIUCgxjbGllbnRfc2NvcGUYBCABKAka9AIKEEdlbmVyaWNYZHNDb25maWcSEAoIdHlwZV91cmwYASABKAkSDAoEbmFtZRgCIAEoCRIUCgx2ZXJzaW9uX2luZm8YAyABKAkSKAoKeGRzX2NvbmZpZxgEIAEoCzIULmdvb2dsZS5wcm90b2J1Zi5BbnkSMAoMbGFzdF91cGRhdGVkGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI8Cg1jb25maWdfc3RhdHVzGAYgASgOMiUuZW52b3kuc2VydmljZS5zdGF0dXMudjMuQ29uZmlnU3RhdHVzEjsKDWNsaWVudF9zdGF0dXMYByABKA4yJC5lbnZveS5hZG1pbi52My5DbGllbnRSZXNvdXJjZVN0YXR1cxI3CgtlcnJvcl9zdGF0ZRgIIAEoCzIiLmVudm95LmFkbWluLnYzLlVwZGF0ZUZhaWx1cmVTdGF0ZRIaChJpc19zdGF0aWNfcmVzb3VyY2UYCSABKAgiTQoUQ2xpZW50U3RhdHVzUmVzcG9uc2USNQoGY29uZmlnGAEgAygLMiUuZW52b3kuc2VydmljZS5zdGF0dXMudjMuQ2xpZW50Q29uZmlnKksKDENvbmZpZ1N0YXR1cxILCgdVTktOT1dOEAASCgoGU1lOQ0VEEAESDAoITk9UX1NFTlQQAhIJCgVTVEFMRRADEgkKBUVSUk9SEAQqfgoSQ2xpZW50Q29uZmlnU3RhdHVzEhIKDkNMSUVOVF9VTktOT1dOEAASFAoQQ0xJRU5UX1JFUVVFU1RFRBABEhAKDENMSUVOVF9BQ0tFRBACEhEKDUNMSUVOVF9OQUNLRUQQAxIZChVDTElFTlRfUkVDRUlWRURfRVJST1IQBDKHAgocQ2xpZW50U3RhdHVzRGlzY292ZXJ5U2VydmljZRJ1ChJTdHJlYW1DbGllbnRTdGF0dXMSLC5lbnZveS5zZXJ2aWNlLnN0YXR1cy52My5DbGllbnRTdGF0dXNSZXF1ZXN0Gi0uZW52b3kuc2VydmljZS5zdGF0dXMudjMuQ2xpZW50U3RhdHVzUmVzcG9uc2UoATABEnAKEUZldGNoQ2xpZW50U3RhdHVzEiwuZW52b3kuc2VydmljZS5zdGF0dXMudjMuQ2xpZW50U3RhdHVzUmVxdWVzdBotLmVudm95LnNlcnZpY2Uuc3RhdHVzLnYzLkNsaWVudFN0YXR1c1Jlc3BvbnNlYgZwcm90bzM", [file_envoy_admin_v3_config_dump_shared, file_envoy_config_core_v3_base, file_envoy_type_matcher_v3_node, file_google_protobuf_any, file_google_protobuf_timestamp]);
 
-/**
- * @generated from message envoy.service.status.v3.ClientStatusRequest
- */
+/** message envoy.service.status.v3.ClientStatusRequest */
 export type ClientStatusRequest = Message<"envoy.service.status.v3.ClientStatusRequest"> & {
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.NodeMatcher node_matchers = 1;
-   */
+  /** repeated envoy.type.matcher.v3.NodeMatcher node_matchers = 1 */
   nodeMatchers: NodeMatcher[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.Node node = 2;
-   */
+  /** envoy.config.core.v3.Node node = 2 */
   node?: Node | undefined;
-
-  /**
-   * @generated from field: bool exclude_resource_contents = 3;
-   */
+  /** bool exclude_resource_contents = 3 */
   excludeResourceContents: boolean;
 };
 
-/**
- * Describes the message envoy.service.status.v3.ClientStatusRequest.
- * Use `create(ClientStatusRequestSchema)` to create a new message.
- */
 export const ClientStatusRequestSchema: GenMessage<ClientStatusRequest> = /*@__PURE__*/
   messageDesc(file_envoy_service_status_v3_csds, 0);
 
-/**
- * @generated from message envoy.service.status.v3.PerXdsConfig
- */
+/** message envoy.service.status.v3.PerXdsConfig */
 export type PerXdsConfig = Message<"envoy.service.status.v3.PerXdsConfig"> & {
-  /**
-   * @generated from field: envoy.service.status.v3.ConfigStatus status = 1;
-   */
+  /** envoy.service.status.v3.ConfigStatus status = 1 */
   status: ConfigStatus;
-
-  /**
-   * @generated from field: envoy.service.status.v3.ClientConfigStatus client_status = 7;
-   */
+  /** envoy.service.status.v3.ClientConfigStatus client_status = 7 */
   clientStatus: ClientConfigStatus;
-
-  /**
-   * @generated from oneof envoy.service.status.v3.PerXdsConfig.per_xds_config
-   */
+  /** oneof envoy.service.status.v3.PerXdsConfig.per_xds_config */
   perXdsConfig: {
-    /**
-     * @generated from field: envoy.admin.v3.ListenersConfigDump listener_config = 2;
-     */
+    /** envoy.admin.v3.ListenersConfigDump listener_config = 2 */
     value: ListenersConfigDump;
     case: "listenerConfig";
   } | {
-    /**
-     * @generated from field: envoy.admin.v3.ClustersConfigDump cluster_config = 3;
-     */
+    /** envoy.admin.v3.ClustersConfigDump cluster_config = 3 */
     value: ClustersConfigDump;
     case: "clusterConfig";
   } | {
-    /**
-     * @generated from field: envoy.admin.v3.RoutesConfigDump route_config = 4;
-     */
+    /** envoy.admin.v3.RoutesConfigDump route_config = 4 */
     value: RoutesConfigDump;
     case: "routeConfig";
   } | {
-    /**
-     * @generated from field: envoy.admin.v3.ScopedRoutesConfigDump scoped_route_config = 5;
-     */
+    /** envoy.admin.v3.ScopedRoutesConfigDump scoped_route_config = 5 */
     value: ScopedRoutesConfigDump;
     case: "scopedRouteConfig";
   } | {
-    /**
-     * @generated from field: envoy.admin.v3.EndpointsConfigDump endpoint_config = 6;
-     */
+    /** envoy.admin.v3.EndpointsConfigDump endpoint_config = 6 */
     value: EndpointsConfigDump;
     case: "endpointConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.service.status.v3.PerXdsConfig.
- * Use `create(PerXdsConfigSchema)` to create a new message.
- */
 export const PerXdsConfigSchema: GenMessage<PerXdsConfig> = /*@__PURE__*/
   messageDesc(file_envoy_service_status_v3_csds, 1);
 
-/**
- * @generated from message envoy.service.status.v3.ClientConfig
- */
+/** message envoy.service.status.v3.ClientConfig */
 export type ClientConfig = Message<"envoy.service.status.v3.ClientConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Node node = 1;
-   */
+  /** envoy.config.core.v3.Node node = 1 */
   node?: Node | undefined;
-
-  /**
-   * @generated from field: repeated envoy.service.status.v3.PerXdsConfig xds_config = 2;
-   */
+  /** repeated envoy.service.status.v3.PerXdsConfig xds_config = 2 */
   xdsConfig: PerXdsConfig[];
-
-  /**
-   * @generated from field: repeated envoy.service.status.v3.ClientConfig.GenericXdsConfig generic_xds_configs = 3;
-   */
+  /** repeated envoy.service.status.v3.ClientConfig.GenericXdsConfig generic_xds_configs = 3 */
   genericXdsConfigs: ClientConfig_GenericXdsConfig[];
-
-  /**
-   * @generated from field: string client_scope = 4;
-   */
+  /** string client_scope = 4 */
   clientScope: string;
 };
 
-/**
- * Describes the message envoy.service.status.v3.ClientConfig.
- * Use `create(ClientConfigSchema)` to create a new message.
- */
 export const ClientConfigSchema: GenMessage<ClientConfig> = /*@__PURE__*/
   messageDesc(file_envoy_service_status_v3_csds, 2);
 
-/**
- * @generated from message envoy.service.status.v3.ClientConfig.GenericXdsConfig
- */
+/** message envoy.service.status.v3.ClientConfig.GenericXdsConfig */
 export type ClientConfig_GenericXdsConfig = Message<"envoy.service.status.v3.ClientConfig.GenericXdsConfig"> & {
-  /**
-   * @generated from field: string type_url = 1;
-   */
+  /** string type_url = 1 */
   typeUrl: string;
-
-  /**
-   * @generated from field: string name = 2;
-   */
+  /** string name = 2 */
   name: string;
-
-  /**
-   * @generated from field: string version_info = 3;
-   */
+  /** string version_info = 3 */
   versionInfo: string;
-
-  /**
-   * @generated from field: google.protobuf.Any xds_config = 4;
-   */
+  /** google.protobuf.Any xds_config = 4 */
   xdsConfig?: Any | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Timestamp last_updated = 5;
-   */
+  /** google.protobuf.Timestamp last_updated = 5 */
   lastUpdated?: Timestamp | undefined;
-
-  /**
-   * @generated from field: envoy.service.status.v3.ConfigStatus config_status = 6;
-   */
+  /** envoy.service.status.v3.ConfigStatus config_status = 6 */
   configStatus: ConfigStatus;
-
-  /**
-   * @generated from field: envoy.admin.v3.ClientResourceStatus client_status = 7;
-   */
+  /** envoy.admin.v3.ClientResourceStatus client_status = 7 */
   clientStatus: ClientResourceStatus;
-
-  /**
-   * @generated from field: envoy.admin.v3.UpdateFailureState error_state = 8;
-   */
+  /** envoy.admin.v3.UpdateFailureState error_state = 8 */
   errorState?: UpdateFailureState | undefined;
-
-  /**
-   * @generated from field: bool is_static_resource = 9;
-   */
+  /** bool is_static_resource = 9 */
   isStaticResource: boolean;
 };
 
-/**
- * Describes the message envoy.service.status.v3.ClientConfig.GenericXdsConfig.
- * Use `create(ClientConfig_GenericXdsConfigSchema)` to create a new message.
- */
 export const ClientConfig_GenericXdsConfigSchema: GenMessage<ClientConfig_GenericXdsConfig> = /*@__PURE__*/
   messageDesc(file_envoy_service_status_v3_csds, 2, 0);
 
-/**
- * @generated from message envoy.service.status.v3.ClientStatusResponse
- */
+/** message envoy.service.status.v3.ClientStatusResponse */
 export type ClientStatusResponse = Message<"envoy.service.status.v3.ClientStatusResponse"> & {
-  /**
-   * @generated from field: repeated envoy.service.status.v3.ClientConfig config = 1;
-   */
+  /** repeated envoy.service.status.v3.ClientConfig config = 1 */
   config: ClientConfig[];
 };
 
-/**
- * Describes the message envoy.service.status.v3.ClientStatusResponse.
- * Use `create(ClientStatusResponseSchema)` to create a new message.
- */
 export const ClientStatusResponseSchema: GenMessage<ClientStatusResponse> = /*@__PURE__*/
   messageDesc(file_envoy_service_status_v3_csds, 3);
 
-/**
- * @generated from enum envoy.service.status.v3.ConfigStatus
- */
+/** enum envoy.service.status.v3.ConfigStatus */
 export const ConfigStatus = {
-  /**
-   * @generated from enum value: UNKNOWN = 0;
-   */
   UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: SYNCED = 1;
-   */
   SYNCED: 1,
-
-  /**
-   * @generated from enum value: NOT_SENT = 2;
-   */
   NOT_SENT: 2,
-
-  /**
-   * @generated from enum value: STALE = 3;
-   */
   STALE: 3,
-
-  /**
-   * @generated from enum value: ERROR = 4;
-   */
   ERROR: 4,
 } as const;
 
-/**
- * @generated from enum envoy.service.status.v3.ConfigStatus
- */
+/** enum envoy.service.status.v3.ConfigStatus */
 export type ConfigStatus = (typeof ConfigStatus)[keyof typeof ConfigStatus] | UnknownEnum;
 
-/**
- * Describes the enum envoy.service.status.v3.ConfigStatus.
- */
 export const ConfigStatusSchema: GenEnum<ConfigStatus> = /*@__PURE__*/
   enumDesc(file_envoy_service_status_v3_csds, 0);
 
-/**
- * @generated from enum envoy.service.status.v3.ClientConfigStatus
- */
+/** enum envoy.service.status.v3.ClientConfigStatus */
 export const ClientConfigStatus = {
-  /**
-   * @generated from enum value: CLIENT_UNKNOWN = 0;
-   */
   CLIENT_UNKNOWN: 0,
-
-  /**
-   * @generated from enum value: CLIENT_REQUESTED = 1;
-   */
   CLIENT_REQUESTED: 1,
-
-  /**
-   * @generated from enum value: CLIENT_ACKED = 2;
-   */
   CLIENT_ACKED: 2,
-
-  /**
-   * @generated from enum value: CLIENT_NACKED = 3;
-   */
   CLIENT_NACKED: 3,
-
-  /**
-   * @generated from enum value: CLIENT_RECEIVED_ERROR = 4;
-   */
   CLIENT_RECEIVED_ERROR: 4,
 } as const;
 
-/**
- * @generated from enum envoy.service.status.v3.ClientConfigStatus
- */
+/** enum envoy.service.status.v3.ClientConfigStatus */
 export type ClientConfigStatus = (typeof ClientConfigStatus)[keyof typeof ClientConfigStatus] | UnknownEnum;
 
-/**
- * Describes the enum envoy.service.status.v3.ClientConfigStatus.
- */
 export const ClientConfigStatusSchema: GenEnum<ClientConfigStatus> = /*@__PURE__*/
   enumDesc(file_envoy_service_status_v3_csds, 1);
 
-/**
- * @generated from service envoy.service.status.v3.ClientStatusDiscoveryService
- */
+/** service envoy.service.status.v3.ClientStatusDiscoveryService */
 export const ClientStatusDiscoveryService: GenService<{
-  /**
-   * @generated from rpc envoy.service.status.v3.ClientStatusDiscoveryService.StreamClientStatus
-   */
+  /** rpc envoy.service.status.v3.ClientStatusDiscoveryService.StreamClientStatus */
   streamClientStatus: {
     methodKind: "bidi_streaming";
     input: typeof ClientStatusRequestSchema;
     output: typeof ClientStatusResponseSchema;
   },
-  /**
-   * @generated from rpc envoy.service.status.v3.ClientStatusDiscoveryService.FetchClientStatus
-   */
+  /** rpc envoy.service.status.v3.ClientStatusDiscoveryService.FetchClientStatus */
   fetchClientStatus: {
     methodKind: "unary";
     input: typeof ClientStatusRequestSchema;

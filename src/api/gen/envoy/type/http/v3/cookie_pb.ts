@@ -6,63 +6,32 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/http/v3/cookie.proto.
- */
 export const file_envoy_type_http_v3_cookie: GenFile = /*@__PURE__*/
   fileDesc("Ch9lbnZveS90eXBlL2h0dHAvdjMvY29va2llLnByb3RvEhJlbnZveS50eXBlLmh0dHAudjMihQEKBkNvb2tpZRIMCgRuYW1lGAEgASgJEiYKA3R0bBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIMCgRwYXRoGAMgASgJEjcKCmF0dHJpYnV0ZXMYBCADKAsyIy5lbnZveS50eXBlLmh0dHAudjMuQ29va2llQXR0cmlidXRlIi4KD0Nvb2tpZUF0dHJpYnV0ZRIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJYgZwcm90bzM", [file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.type.http.v3.Cookie
- */
+/** message envoy.type.http.v3.Cookie */
 export type Cookie = Message<"envoy.type.http.v3.Cookie"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration ttl = 2;
-   */
+  /** google.protobuf.Duration ttl = 2 */
   ttl?: Duration | undefined;
-
-  /**
-   * @generated from field: string path = 3;
-   */
+  /** string path = 3 */
   path: string;
-
-  /**
-   * @generated from field: repeated envoy.type.http.v3.CookieAttribute attributes = 4;
-   */
+  /** repeated envoy.type.http.v3.CookieAttribute attributes = 4 */
   attributes: CookieAttribute[];
 };
 
-/**
- * Describes the message envoy.type.http.v3.Cookie.
- * Use `create(CookieSchema)` to create a new message.
- */
 export const CookieSchema: GenMessage<Cookie> = /*@__PURE__*/
   messageDesc(file_envoy_type_http_v3_cookie, 0);
 
-/**
- * @generated from message envoy.type.http.v3.CookieAttribute
- */
+/** message envoy.type.http.v3.CookieAttribute */
 export type CookieAttribute = Message<"envoy.type.http.v3.CookieAttribute"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
 };
 
-/**
- * Describes the message envoy.type.http.v3.CookieAttribute.
- * Use `create(CookieAttributeSchema)` to create a new message.
- */
 export const CookieAttributeSchema: GenMessage<CookieAttribute> = /*@__PURE__*/
   messageDesc(file_envoy_type_http_v3_cookie, 1);
 

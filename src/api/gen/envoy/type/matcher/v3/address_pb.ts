@@ -6,31 +6,17 @@ import type { CidrRange } from "../../../../xds/core/v3/cidr_pb.ts";
 import { file_xds_core_v3_cidr } from "../../../../xds/core/v3/cidr_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/address.proto.
- */
 export const file_envoy_type_matcher_v3_address: GenFile = /*@__PURE__*/
   fileDesc("CiNlbnZveS90eXBlL21hdGNoZXIvdjMvYWRkcmVzcy5wcm90bxIVZW52b3kudHlwZS5tYXRjaGVyLnYzIk4KDkFkZHJlc3NNYXRjaGVyEiYKBnJhbmdlcxgBIAMoCzIWLnhkcy5jb3JlLnYzLkNpZHJSYW5nZRIUCgxpbnZlcnRfbWF0Y2gYAiABKAhiBnByb3RvMw", [file_xds_core_v3_cidr]);
 
-/**
- * @generated from message envoy.type.matcher.v3.AddressMatcher
- */
+/** message envoy.type.matcher.v3.AddressMatcher */
 export type AddressMatcher = Message<"envoy.type.matcher.v3.AddressMatcher"> & {
-  /**
-   * @generated from field: repeated xds.core.v3.CidrRange ranges = 1;
-   */
+  /** repeated xds.core.v3.CidrRange ranges = 1 */
   ranges: CidrRange[];
-
-  /**
-   * @generated from field: bool invert_match = 2;
-   */
+  /** bool invert_match = 2 */
   invertMatch: boolean;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.AddressMatcher.
- * Use `create(AddressMatcherSchema)` to create a new message.
- */
 export const AddressMatcherSchema: GenMessage<AddressMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_address, 0);
 

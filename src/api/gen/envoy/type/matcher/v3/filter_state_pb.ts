@@ -8,43 +8,25 @@ import type { StringMatcher } from "./string_pb.ts";
 import { file_envoy_type_matcher_v3_string } from "./string_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/filter_state.proto.
- */
 export const file_envoy_type_matcher_v3_filter_state: GenFile = /*@__PURE__*/
   fileDesc("CihlbnZveS90eXBlL21hdGNoZXIvdjMvZmlsdGVyX3N0YXRlLnByb3RvEhVlbnZveS50eXBlLm1hdGNoZXIudjMiqgEKEkZpbHRlclN0YXRlTWF0Y2hlchILCgNrZXkYASABKAkSPAoMc3RyaW5nX21hdGNoGAIgASgLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXJIABI+Cg1hZGRyZXNzX21hdGNoGAMgASgLMiUuZW52b3kudHlwZS5tYXRjaGVyLnYzLkFkZHJlc3NNYXRjaGVySABCCQoHbWF0Y2hlcmIGcHJvdG8z", [file_envoy_type_matcher_v3_address, file_envoy_type_matcher_v3_string]);
 
-/**
- * @generated from message envoy.type.matcher.v3.FilterStateMatcher
- */
+/** message envoy.type.matcher.v3.FilterStateMatcher */
 export type FilterStateMatcher = Message<"envoy.type.matcher.v3.FilterStateMatcher"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from oneof envoy.type.matcher.v3.FilterStateMatcher.matcher
-   */
+  /** oneof envoy.type.matcher.v3.FilterStateMatcher.matcher */
   matcher: {
-    /**
-     * @generated from field: envoy.type.matcher.v3.StringMatcher string_match = 2;
-     */
+    /** envoy.type.matcher.v3.StringMatcher string_match = 2 */
     value: StringMatcher;
     case: "stringMatch";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.AddressMatcher address_match = 3;
-     */
+    /** envoy.type.matcher.v3.AddressMatcher address_match = 3 */
     value: AddressMatcher;
     case: "addressMatch";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.FilterStateMatcher.
- * Use `create(FilterStateMatcherSchema)` to create a new message.
- */
 export const FilterStateMatcherSchema: GenMessage<FilterStateMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_filter_state, 0);
 

@@ -4,60 +4,33 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/http_inputs.proto.
- */
 export const file_envoy_type_matcher_v3_http_inputs: GenFile = /*@__PURE__*/
   fileDesc("CidlbnZveS90eXBlL21hdGNoZXIvdjMvaHR0cF9pbnB1dHMucHJvdG8SFWVudm95LnR5cGUubWF0Y2hlci52MyIyChtIdHRwUmVxdWVzdEhlYWRlck1hdGNoSW5wdXQSEwoLaGVhZGVyX25hbWUYASABKAkiMwocSHR0cFJlc3BvbnNlSGVhZGVyTWF0Y2hJbnB1dBITCgtoZWFkZXJfbmFtZRgBIAEoCSI2Ch9IdHRwUmVxdWVzdFF1ZXJ5UGFyYW1NYXRjaElucHV0EhMKC3F1ZXJ5X3BhcmFtGAEgASgJYgZwcm90bzM");
 
-/**
- * @generated from message envoy.type.matcher.v3.HttpRequestHeaderMatchInput
- */
+/** message envoy.type.matcher.v3.HttpRequestHeaderMatchInput */
 export type HttpRequestHeaderMatchInput = Message<"envoy.type.matcher.v3.HttpRequestHeaderMatchInput"> & {
-  /**
-   * @generated from field: string header_name = 1;
-   */
+  /** string header_name = 1 */
   headerName: string;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.HttpRequestHeaderMatchInput.
- * Use `create(HttpRequestHeaderMatchInputSchema)` to create a new message.
- */
 export const HttpRequestHeaderMatchInputSchema: GenMessage<HttpRequestHeaderMatchInput> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_http_inputs, 0);
 
-/**
- * @generated from message envoy.type.matcher.v3.HttpResponseHeaderMatchInput
- */
+/** message envoy.type.matcher.v3.HttpResponseHeaderMatchInput */
 export type HttpResponseHeaderMatchInput = Message<"envoy.type.matcher.v3.HttpResponseHeaderMatchInput"> & {
-  /**
-   * @generated from field: string header_name = 1;
-   */
+  /** string header_name = 1 */
   headerName: string;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.HttpResponseHeaderMatchInput.
- * Use `create(HttpResponseHeaderMatchInputSchema)` to create a new message.
- */
 export const HttpResponseHeaderMatchInputSchema: GenMessage<HttpResponseHeaderMatchInput> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_http_inputs, 1);
 
-/**
- * @generated from message envoy.type.matcher.v3.HttpRequestQueryParamMatchInput
- */
+/** message envoy.type.matcher.v3.HttpRequestQueryParamMatchInput */
 export type HttpRequestQueryParamMatchInput = Message<"envoy.type.matcher.v3.HttpRequestQueryParamMatchInput"> & {
-  /**
-   * @generated from field: string query_param = 1;
-   */
+  /** string query_param = 1 */
   queryParam: string;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.HttpRequestQueryParamMatchInput.
- * Use `create(HttpRequestQueryParamMatchInputSchema)` to create a new message.
- */
 export const HttpRequestQueryParamMatchInputSchema: GenMessage<HttpRequestQueryParamMatchInput> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_http_inputs, 2);
 

@@ -6,64 +6,34 @@ import type { ValueMatcher } from "./value_pb.ts";
 import { file_envoy_type_matcher_v3_value } from "./value_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/metadata.proto.
- */
 export const file_envoy_type_matcher_v3_metadata: GenFile = /*@__PURE__*/
   fileDesc("CiRlbnZveS90eXBlL21hdGNoZXIvdjMvbWV0YWRhdGEucHJvdG8SFWVudm95LnR5cGUubWF0Y2hlci52MyLQAQoPTWV0YWRhdGFNYXRjaGVyEg4KBmZpbHRlchgBIAEoCRJACgRwYXRoGAIgAygLMjIuZW52b3kudHlwZS5tYXRjaGVyLnYzLk1ldGFkYXRhTWF0Y2hlci5QYXRoU2VnbWVudBIyCgV2YWx1ZRgDIAEoCzIjLmVudm95LnR5cGUubWF0Y2hlci52My5WYWx1ZU1hdGNoZXISDgoGaW52ZXJ0GAQgASgIGicKC1BhdGhTZWdtZW50Eg0KA2tleRgBIAEoCUgAQgkKB3NlZ21lbnRiBnByb3RvMw", [file_envoy_type_matcher_v3_value]);
 
-/**
- * @generated from message envoy.type.matcher.v3.MetadataMatcher
- */
+/** message envoy.type.matcher.v3.MetadataMatcher */
 export type MetadataMatcher = Message<"envoy.type.matcher.v3.MetadataMatcher"> & {
-  /**
-   * @generated from field: string filter = 1;
-   */
+  /** string filter = 1 */
   filter: string;
-
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.MetadataMatcher.PathSegment path = 2;
-   */
+  /** repeated envoy.type.matcher.v3.MetadataMatcher.PathSegment path = 2 */
   path: MetadataMatcher_PathSegment[];
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.ValueMatcher value = 3;
-   */
+  /** envoy.type.matcher.v3.ValueMatcher value = 3 */
   value?: ValueMatcher | undefined;
-
-  /**
-   * @generated from field: bool invert = 4;
-   */
+  /** bool invert = 4 */
   invert: boolean;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.MetadataMatcher.
- * Use `create(MetadataMatcherSchema)` to create a new message.
- */
 export const MetadataMatcherSchema: GenMessage<MetadataMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_metadata, 0);
 
-/**
- * @generated from message envoy.type.matcher.v3.MetadataMatcher.PathSegment
- */
+/** message envoy.type.matcher.v3.MetadataMatcher.PathSegment */
 export type MetadataMatcher_PathSegment = Message<"envoy.type.matcher.v3.MetadataMatcher.PathSegment"> & {
-  /**
-   * @generated from oneof envoy.type.matcher.v3.MetadataMatcher.PathSegment.segment
-   */
+  /** oneof envoy.type.matcher.v3.MetadataMatcher.PathSegment.segment */
   segment: {
-    /**
-     * @generated from field: string key = 1;
-     */
+    /** string key = 1 */
     value: string;
     case: "key";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.MetadataMatcher.PathSegment.
- * Use `create(MetadataMatcher_PathSegmentSchema)` to create a new message.
- */
 export const MetadataMatcher_PathSegmentSchema: GenMessage<MetadataMatcher_PathSegment> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_metadata, 0, 0);
 

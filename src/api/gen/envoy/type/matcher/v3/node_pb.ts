@@ -8,31 +8,17 @@ import type { StructMatcher } from "./struct_pb.ts";
 import { file_envoy_type_matcher_v3_struct } from "./struct_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/node.proto.
- */
 export const file_envoy_type_matcher_v3_node: GenFile = /*@__PURE__*/
   fileDesc("CiBlbnZveS90eXBlL21hdGNoZXIvdjMvbm9kZS5wcm90bxIVZW52b3kudHlwZS5tYXRjaGVyLnYzIoIBCgtOb2RlTWF0Y2hlchI1Cgdub2RlX2lkGAEgASgLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXISPAoObm9kZV9tZXRhZGF0YXMYAiADKAsyJC5lbnZveS50eXBlLm1hdGNoZXIudjMuU3RydWN0TWF0Y2hlcmIGcHJvdG8z", [file_envoy_type_matcher_v3_string, file_envoy_type_matcher_v3_struct]);
 
-/**
- * @generated from message envoy.type.matcher.v3.NodeMatcher
- */
+/** message envoy.type.matcher.v3.NodeMatcher */
 export type NodeMatcher = Message<"envoy.type.matcher.v3.NodeMatcher"> & {
-  /**
-   * @generated from field: envoy.type.matcher.v3.StringMatcher node_id = 1;
-   */
+  /** envoy.type.matcher.v3.StringMatcher node_id = 1 */
   nodeId?: StringMatcher | undefined;
-
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StructMatcher node_metadatas = 2;
-   */
+  /** repeated envoy.type.matcher.v3.StructMatcher node_metadatas = 2 */
   nodeMetadatas: StructMatcher[];
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.NodeMatcher.
- * Use `create(NodeMatcherSchema)` to create a new message.
- */
 export const NodeMatcherSchema: GenMessage<NodeMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_node, 0);
 

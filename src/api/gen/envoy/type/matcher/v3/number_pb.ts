@@ -6,38 +6,23 @@ import type { DoubleRange } from "../../v3/range_pb.ts";
 import { file_envoy_type_v3_range } from "../../v3/range_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/number.proto.
- */
 export const file_envoy_type_matcher_v3_number: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS90eXBlL21hdGNoZXIvdjMvbnVtYmVyLnByb3RvEhVlbnZveS50eXBlLm1hdGNoZXIudjMiXgoNRG91YmxlTWF0Y2hlchIrCgVyYW5nZRgBIAEoCzIaLmVudm95LnR5cGUudjMuRG91YmxlUmFuZ2VIABIPCgVleGFjdBgCIAEoAUgAQg8KDW1hdGNoX3BhdHRlcm5iBnByb3RvMw", [file_envoy_type_v3_range]);
 
-/**
- * @generated from message envoy.type.matcher.v3.DoubleMatcher
- */
+/** message envoy.type.matcher.v3.DoubleMatcher */
 export type DoubleMatcher = Message<"envoy.type.matcher.v3.DoubleMatcher"> & {
-  /**
-   * @generated from oneof envoy.type.matcher.v3.DoubleMatcher.match_pattern
-   */
+  /** oneof envoy.type.matcher.v3.DoubleMatcher.match_pattern */
   matchPattern: {
-    /**
-     * @generated from field: envoy.type.v3.DoubleRange range = 1;
-     */
+    /** envoy.type.v3.DoubleRange range = 1 */
     value: DoubleRange;
     case: "range";
   } | {
-    /**
-     * @generated from field: double exact = 2;
-     */
+    /** double exact = 2 */
     value: number;
     case: "exact";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.DoubleMatcher.
- * Use `create(DoubleMatcherSchema)` to create a new message.
- */
 export const DoubleMatcherSchema: GenMessage<DoubleMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_number, 0);
 

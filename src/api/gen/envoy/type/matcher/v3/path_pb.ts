@@ -6,32 +6,19 @@ import type { StringMatcher } from "./string_pb.ts";
 import { file_envoy_type_matcher_v3_string } from "./string_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/path.proto.
- */
 export const file_envoy_type_matcher_v3_path: GenFile = /*@__PURE__*/
   fileDesc("CiBlbnZveS90eXBlL21hdGNoZXIvdjMvcGF0aC5wcm90bxIVZW52b3kudHlwZS5tYXRjaGVyLnYzIksKC1BhdGhNYXRjaGVyEjQKBHBhdGgYASABKAsyJC5lbnZveS50eXBlLm1hdGNoZXIudjMuU3RyaW5nTWF0Y2hlckgAQgYKBHJ1bGViBnByb3RvMw", [file_envoy_type_matcher_v3_string]);
 
-/**
- * @generated from message envoy.type.matcher.v3.PathMatcher
- */
+/** message envoy.type.matcher.v3.PathMatcher */
 export type PathMatcher = Message<"envoy.type.matcher.v3.PathMatcher"> & {
-  /**
-   * @generated from oneof envoy.type.matcher.v3.PathMatcher.rule
-   */
+  /** oneof envoy.type.matcher.v3.PathMatcher.rule */
   rule: {
-    /**
-     * @generated from field: envoy.type.matcher.v3.StringMatcher path = 1;
-     */
+    /** envoy.type.matcher.v3.StringMatcher path = 1 */
     value: StringMatcher;
     case: "path";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.PathMatcher.
- * Use `create(PathMatcherSchema)` to create a new message.
- */
 export const PathMatcherSchema: GenMessage<PathMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_path, 0);
 

@@ -5,76 +5,41 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/regex.proto.
- */
 export const file_envoy_type_matcher_v3_regex: GenFile = /*@__PURE__*/
   fileDesc("CiFlbnZveS90eXBlL21hdGNoZXIvdjMvcmVnZXgucHJvdG8SFWVudm95LnR5cGUubWF0Y2hlci52MyK2AQoMUmVnZXhNYXRjaGVyEkMKCmdvb2dsZV9yZTIYASABKAsyLS5lbnZveS50eXBlLm1hdGNoZXIudjMuUmVnZXhNYXRjaGVyLkdvb2dsZVJFMkgAEg0KBXJlZ2V4GAIgASgJGkMKCUdvb2dsZVJFMhI2ChBtYXhfcHJvZ3JhbV9zaXplGAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlQg0KC2VuZ2luZV90eXBlImUKF1JlZ2V4TWF0Y2hBbmRTdWJzdGl0dXRlEjQKB3BhdHRlcm4YASABKAsyIy5lbnZveS50eXBlLm1hdGNoZXIudjMuUmVnZXhNYXRjaGVyEhQKDHN1YnN0aXR1dGlvbhgCIAEoCWIGcHJvdG8z", [file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.type.matcher.v3.RegexMatcher
- */
+/** message envoy.type.matcher.v3.RegexMatcher */
 export type RegexMatcher = Message<"envoy.type.matcher.v3.RegexMatcher"> & {
-  /**
-   * @generated from oneof envoy.type.matcher.v3.RegexMatcher.engine_type
-   */
+  /** oneof envoy.type.matcher.v3.RegexMatcher.engine_type */
   engineType: {
-    /**
-     * @generated from field: envoy.type.matcher.v3.RegexMatcher.GoogleRE2 google_re2 = 1;
-     */
+    /** envoy.type.matcher.v3.RegexMatcher.GoogleRE2 google_re2 = 1 */
     value: RegexMatcher_GoogleRE2;
     case: "googleRe2";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: string regex = 2;
-   */
+  /** string regex = 2 */
   regex: string;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.RegexMatcher.
- * Use `create(RegexMatcherSchema)` to create a new message.
- */
 export const RegexMatcherSchema: GenMessage<RegexMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_regex, 0);
 
-/**
- * @generated from message envoy.type.matcher.v3.RegexMatcher.GoogleRE2
- */
+/** message envoy.type.matcher.v3.RegexMatcher.GoogleRE2 */
 export type RegexMatcher_GoogleRE2 = Message<"envoy.type.matcher.v3.RegexMatcher.GoogleRE2"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_program_size = 1;
-   */
+  /** google.protobuf.UInt32Value max_program_size = 1 */
   maxProgramSize?: number | undefined;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.RegexMatcher.GoogleRE2.
- * Use `create(RegexMatcher_GoogleRE2Schema)` to create a new message.
- */
 export const RegexMatcher_GoogleRE2Schema: GenMessage<RegexMatcher_GoogleRE2> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_regex, 0, 0);
 
-/**
- * @generated from message envoy.type.matcher.v3.RegexMatchAndSubstitute
- */
+/** message envoy.type.matcher.v3.RegexMatchAndSubstitute */
 export type RegexMatchAndSubstitute = Message<"envoy.type.matcher.v3.RegexMatchAndSubstitute"> & {
-  /**
-   * @generated from field: envoy.type.matcher.v3.RegexMatcher pattern = 1;
-   */
+  /** envoy.type.matcher.v3.RegexMatcher pattern = 1 */
   pattern?: RegexMatcher | undefined;
-
-  /**
-   * @generated from field: string substitution = 2;
-   */
+  /** string substitution = 2 */
   substitution: string;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.RegexMatchAndSubstitute.
- * Use `create(RegexMatchAndSubstituteSchema)` to create a new message.
- */
 export const RegexMatchAndSubstituteSchema: GenMessage<RegexMatchAndSubstitute> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_regex, 1);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/status_code_input.proto.
- */
 export const file_envoy_type_matcher_v3_status_code_input: GenFile = /*@__PURE__*/
   fileDesc("Ci1lbnZveS90eXBlL21hdGNoZXIvdjMvc3RhdHVzX2NvZGVfaW5wdXQucHJvdG8SFWVudm95LnR5cGUubWF0Y2hlci52MyIiCiBIdHRwUmVzcG9uc2VTdGF0dXNDb2RlTWF0Y2hJbnB1dGIGcHJvdG8z");
 
-/**
- * @generated from message envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput
- */
+/** message envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput */
 export type HttpResponseStatusCodeMatchInput = Message<"envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput"> & {
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput.
- * Use `create(HttpResponseStatusCodeMatchInputSchema)` to create a new message.
- */
 export const HttpResponseStatusCodeMatchInputSchema: GenMessage<HttpResponseStatusCodeMatchInput> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_status_code_input, 0);
 

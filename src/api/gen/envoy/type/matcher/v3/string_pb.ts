@@ -8,84 +8,50 @@ import type { TypedExtensionConfig } from "../../../../xds/core/v3/extension_pb.
 import { file_xds_core_v3_extension } from "../../../../xds/core/v3/extension_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/string.proto.
- */
 export const file_envoy_type_matcher_v3_string: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS90eXBlL21hdGNoZXIvdjMvc3RyaW5nLnByb3RvEhVlbnZveS50eXBlLm1hdGNoZXIudjMi7gEKDVN0cmluZ01hdGNoZXISDwoFZXhhY3QYASABKAlIABIQCgZwcmVmaXgYAiABKAlIABIQCgZzdWZmaXgYAyABKAlIABI5CgpzYWZlX3JlZ2V4GAUgASgLMiMuZW52b3kudHlwZS5tYXRjaGVyLnYzLlJlZ2V4TWF0Y2hlckgAEhIKCGNvbnRhaW5zGAcgASgJSAASMwoGY3VzdG9tGAggASgLMiEueGRzLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWdIABITCgtpZ25vcmVfY2FzZRgGIAEoCEIPCg1tYXRjaF9wYXR0ZXJuIksKEUxpc3RTdHJpbmdNYXRjaGVyEjYKCHBhdHRlcm5zGAEgAygLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXJiBnByb3RvMw", [file_envoy_type_matcher_v3_regex, file_xds_core_v3_extension]);
 
-/**
- * @generated from message envoy.type.matcher.v3.StringMatcher
- */
+/** message envoy.type.matcher.v3.StringMatcher */
 export type StringMatcher = Message<"envoy.type.matcher.v3.StringMatcher"> & {
-  /**
-   * @generated from oneof envoy.type.matcher.v3.StringMatcher.match_pattern
-   */
+  /** oneof envoy.type.matcher.v3.StringMatcher.match_pattern */
   matchPattern: {
-    /**
-     * @generated from field: string exact = 1;
-     */
+    /** string exact = 1 */
     value: string;
     case: "exact";
   } | {
-    /**
-     * @generated from field: string prefix = 2;
-     */
+    /** string prefix = 2 */
     value: string;
     case: "prefix";
   } | {
-    /**
-     * @generated from field: string suffix = 3;
-     */
+    /** string suffix = 3 */
     value: string;
     case: "suffix";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.RegexMatcher safe_regex = 5;
-     */
+    /** envoy.type.matcher.v3.RegexMatcher safe_regex = 5 */
     value: RegexMatcher;
     case: "safeRegex";
   } | {
-    /**
-     * @generated from field: string contains = 7;
-     */
+    /** string contains = 7 */
     value: string;
     case: "contains";
   } | {
-    /**
-     * @generated from field: xds.core.v3.TypedExtensionConfig custom = 8;
-     */
+    /** xds.core.v3.TypedExtensionConfig custom = 8 */
     value: TypedExtensionConfig;
     case: "custom";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool ignore_case = 6;
-   */
+  /** bool ignore_case = 6 */
   ignoreCase: boolean;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.StringMatcher.
- * Use `create(StringMatcherSchema)` to create a new message.
- */
 export const StringMatcherSchema: GenMessage<StringMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_string, 0);
 
-/**
- * @generated from message envoy.type.matcher.v3.ListStringMatcher
- */
+/** message envoy.type.matcher.v3.ListStringMatcher */
 export type ListStringMatcher = Message<"envoy.type.matcher.v3.ListStringMatcher"> & {
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StringMatcher patterns = 1;
-   */
+  /** repeated envoy.type.matcher.v3.StringMatcher patterns = 1 */
   patterns: StringMatcher[];
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.ListStringMatcher.
- * Use `create(ListStringMatcherSchema)` to create a new message.
- */
 export const ListStringMatcherSchema: GenMessage<ListStringMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_string, 1);
 

@@ -6,54 +6,30 @@ import type { ValueMatcher } from "./value_pb.ts";
 import { file_envoy_type_matcher_v3_value } from "./value_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/struct.proto.
- */
 export const file_envoy_type_matcher_v3_struct: GenFile = /*@__PURE__*/
   fileDesc("CiJlbnZveS90eXBlL21hdGNoZXIvdjMvc3RydWN0LnByb3RvEhVlbnZveS50eXBlLm1hdGNoZXIudjMirAEKDVN0cnVjdE1hdGNoZXISPgoEcGF0aBgCIAMoCzIwLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJ1Y3RNYXRjaGVyLlBhdGhTZWdtZW50EjIKBXZhbHVlGAMgASgLMiMuZW52b3kudHlwZS5tYXRjaGVyLnYzLlZhbHVlTWF0Y2hlchonCgtQYXRoU2VnbWVudBINCgNrZXkYASABKAlIAEIJCgdzZWdtZW50YgZwcm90bzM", [file_envoy_type_matcher_v3_value]);
 
-/**
- * @generated from message envoy.type.matcher.v3.StructMatcher
- */
+/** message envoy.type.matcher.v3.StructMatcher */
 export type StructMatcher = Message<"envoy.type.matcher.v3.StructMatcher"> & {
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StructMatcher.PathSegment path = 2;
-   */
+  /** repeated envoy.type.matcher.v3.StructMatcher.PathSegment path = 2 */
   path: StructMatcher_PathSegment[];
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.ValueMatcher value = 3;
-   */
+  /** envoy.type.matcher.v3.ValueMatcher value = 3 */
   value?: ValueMatcher | undefined;
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.StructMatcher.
- * Use `create(StructMatcherSchema)` to create a new message.
- */
 export const StructMatcherSchema: GenMessage<StructMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_struct, 0);
 
-/**
- * @generated from message envoy.type.matcher.v3.StructMatcher.PathSegment
- */
+/** message envoy.type.matcher.v3.StructMatcher.PathSegment */
 export type StructMatcher_PathSegment = Message<"envoy.type.matcher.v3.StructMatcher.PathSegment"> & {
-  /**
-   * @generated from oneof envoy.type.matcher.v3.StructMatcher.PathSegment.segment
-   */
+  /** oneof envoy.type.matcher.v3.StructMatcher.PathSegment.segment */
   segment: {
-    /**
-     * @generated from field: string key = 1;
-     */
+    /** string key = 1 */
     value: string;
     case: "key";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.StructMatcher.PathSegment.
- * Use `create(StructMatcher_PathSegmentSchema)` to create a new message.
- */
 export const StructMatcher_PathSegmentSchema: GenMessage<StructMatcher_PathSegment> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_struct, 0, 0);
 

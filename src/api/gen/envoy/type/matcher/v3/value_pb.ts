@@ -8,121 +8,72 @@ import type { StringMatcher } from "./string_pb.ts";
 import { file_envoy_type_matcher_v3_string } from "./string_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/matcher/v3/value.proto.
- */
 export const file_envoy_type_matcher_v3_value: GenFile = /*@__PURE__*/
   fileDesc("CiFlbnZveS90eXBlL21hdGNoZXIvdjMvdmFsdWUucHJvdG8SFWVudm95LnR5cGUubWF0Y2hlci52MyKMAwoMVmFsdWVNYXRjaGVyEkMKCm51bGxfbWF0Y2gYASABKAsyLS5lbnZveS50eXBlLm1hdGNoZXIudjMuVmFsdWVNYXRjaGVyLk51bGxNYXRjaEgAEjwKDGRvdWJsZV9tYXRjaBgCIAEoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5Eb3VibGVNYXRjaGVySAASPAoMc3RyaW5nX21hdGNoGAMgASgLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXJIABIUCgpib29sX21hdGNoGAQgASgISAASFwoNcHJlc2VudF9tYXRjaBgFIAEoCEgAEjgKCmxpc3RfbWF0Y2gYBiABKAsyIi5lbnZveS50eXBlLm1hdGNoZXIudjMuTGlzdE1hdGNoZXJIABI0Cghvcl9tYXRjaBgHIAEoCzIgLmVudm95LnR5cGUubWF0Y2hlci52My5Pck1hdGNoZXJIABoLCglOdWxsTWF0Y2hCDwoNbWF0Y2hfcGF0dGVybiJVCgtMaXN0TWF0Y2hlchI1CgZvbmVfb2YYASABKAsyIy5lbnZveS50eXBlLm1hdGNoZXIudjMuVmFsdWVNYXRjaGVySABCDwoNbWF0Y2hfcGF0dGVybiJICglPck1hdGNoZXISOwoOdmFsdWVfbWF0Y2hlcnMYASADKAsyIy5lbnZveS50eXBlLm1hdGNoZXIudjMuVmFsdWVNYXRjaGVyYgZwcm90bzM", [file_envoy_type_matcher_v3_number, file_envoy_type_matcher_v3_string]);
 
-/**
- * @generated from message envoy.type.matcher.v3.ValueMatcher
- */
+/** message envoy.type.matcher.v3.ValueMatcher */
 export type ValueMatcher = Message<"envoy.type.matcher.v3.ValueMatcher"> & {
-  /**
-   * @generated from oneof envoy.type.matcher.v3.ValueMatcher.match_pattern
-   */
+  /** oneof envoy.type.matcher.v3.ValueMatcher.match_pattern */
   matchPattern: {
-    /**
-     * @generated from field: envoy.type.matcher.v3.ValueMatcher.NullMatch null_match = 1;
-     */
+    /** envoy.type.matcher.v3.ValueMatcher.NullMatch null_match = 1 */
     value: ValueMatcher_NullMatch;
     case: "nullMatch";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.DoubleMatcher double_match = 2;
-     */
+    /** envoy.type.matcher.v3.DoubleMatcher double_match = 2 */
     value: DoubleMatcher;
     case: "doubleMatch";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.StringMatcher string_match = 3;
-     */
+    /** envoy.type.matcher.v3.StringMatcher string_match = 3 */
     value: StringMatcher;
     case: "stringMatch";
   } | {
-    /**
-     * @generated from field: bool bool_match = 4;
-     */
+    /** bool bool_match = 4 */
     value: boolean;
     case: "boolMatch";
   } | {
-    /**
-     * @generated from field: bool present_match = 5;
-     */
+    /** bool present_match = 5 */
     value: boolean;
     case: "presentMatch";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.ListMatcher list_match = 6;
-     */
+    /** envoy.type.matcher.v3.ListMatcher list_match = 6 */
     value: ListMatcher;
     case: "listMatch";
   } | {
-    /**
-     * @generated from field: envoy.type.matcher.v3.OrMatcher or_match = 7;
-     */
+    /** envoy.type.matcher.v3.OrMatcher or_match = 7 */
     value: OrMatcher;
     case: "orMatch";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.ValueMatcher.
- * Use `create(ValueMatcherSchema)` to create a new message.
- */
 export const ValueMatcherSchema: GenMessage<ValueMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_value, 0);
 
-/**
- * @generated from message envoy.type.matcher.v3.ValueMatcher.NullMatch
- */
+/** message envoy.type.matcher.v3.ValueMatcher.NullMatch */
 export type ValueMatcher_NullMatch = Message<"envoy.type.matcher.v3.ValueMatcher.NullMatch"> & {
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.ValueMatcher.NullMatch.
- * Use `create(ValueMatcher_NullMatchSchema)` to create a new message.
- */
 export const ValueMatcher_NullMatchSchema: GenMessage<ValueMatcher_NullMatch> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_value, 0, 0);
 
-/**
- * @generated from message envoy.type.matcher.v3.ListMatcher
- */
+/** message envoy.type.matcher.v3.ListMatcher */
 export type ListMatcher = Message<"envoy.type.matcher.v3.ListMatcher"> & {
-  /**
-   * @generated from oneof envoy.type.matcher.v3.ListMatcher.match_pattern
-   */
+  /** oneof envoy.type.matcher.v3.ListMatcher.match_pattern */
   matchPattern: {
-    /**
-     * @generated from field: envoy.type.matcher.v3.ValueMatcher one_of = 1;
-     */
+    /** envoy.type.matcher.v3.ValueMatcher one_of = 1 */
     value: ValueMatcher;
     case: "oneOf";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.ListMatcher.
- * Use `create(ListMatcherSchema)` to create a new message.
- */
 export const ListMatcherSchema: GenMessage<ListMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_value, 1);
 
-/**
- * @generated from message envoy.type.matcher.v3.OrMatcher
- */
+/** message envoy.type.matcher.v3.OrMatcher */
 export type OrMatcher = Message<"envoy.type.matcher.v3.OrMatcher"> & {
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.ValueMatcher value_matchers = 1;
-   */
+  /** repeated envoy.type.matcher.v3.ValueMatcher value_matchers = 1 */
   valueMatchers: ValueMatcher[];
 };
 
-/**
- * Describes the message envoy.type.matcher.v3.OrMatcher.
- * Use `create(OrMatcherSchema)` to create a new message.
- */
 export const OrMatcherSchema: GenMessage<OrMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_type_matcher_v3_value, 2);
 

@@ -4,153 +4,87 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/metadata/v3/metadata.proto.
- */
 export const file_envoy_type_metadata_v3_metadata: GenFile = /*@__PURE__*/
   fileDesc("CiVlbnZveS90eXBlL21ldGFkYXRhL3YzL21ldGFkYXRhLnByb3RvEhZlbnZveS50eXBlLm1ldGFkYXRhLnYzIpMBCgtNZXRhZGF0YUtleRILCgNrZXkYASABKAkSPQoEcGF0aBgCIAMoCzIvLmVudm95LnR5cGUubWV0YWRhdGEudjMuTWV0YWRhdGFLZXkuUGF0aFNlZ21lbnQaOAoLUGF0aFNlZ21lbnQSDQoDa2V5GAEgASgJSAASDwoFaW5kZXgYAiABKA1IAEIJCgdzZWdtZW50IrcCCgxNZXRhZGF0YUtpbmQSPwoHcmVxdWVzdBgBIAEoCzIsLmVudm95LnR5cGUubWV0YWRhdGEudjMuTWV0YWRhdGFLaW5kLlJlcXVlc3RIABI7CgVyb3V0ZRgCIAEoCzIqLmVudm95LnR5cGUubWV0YWRhdGEudjMuTWV0YWRhdGFLaW5kLlJvdXRlSAASPwoHY2x1c3RlchgDIAEoCzIsLmVudm95LnR5cGUubWV0YWRhdGEudjMuTWV0YWRhdGFLaW5kLkNsdXN0ZXJIABI5CgRob3N0GAQgASgLMikuZW52b3kudHlwZS5tZXRhZGF0YS52My5NZXRhZGF0YUtpbmQuSG9zdEgAGgkKB1JlcXVlc3QaBwoFUm91dGUaCQoHQ2x1c3RlchoGCgRIb3N0QgYKBGtpbmRiBnByb3RvMw");
 
-/**
- * @generated from message envoy.type.metadata.v3.MetadataKey
- */
+/** message envoy.type.metadata.v3.MetadataKey */
 export type MetadataKey = Message<"envoy.type.metadata.v3.MetadataKey"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: repeated envoy.type.metadata.v3.MetadataKey.PathSegment path = 2;
-   */
+  /** repeated envoy.type.metadata.v3.MetadataKey.PathSegment path = 2 */
   path: MetadataKey_PathSegment[];
 };
 
-/**
- * Describes the message envoy.type.metadata.v3.MetadataKey.
- * Use `create(MetadataKeySchema)` to create a new message.
- */
 export const MetadataKeySchema: GenMessage<MetadataKey> = /*@__PURE__*/
   messageDesc(file_envoy_type_metadata_v3_metadata, 0);
 
-/**
- * @generated from message envoy.type.metadata.v3.MetadataKey.PathSegment
- */
+/** message envoy.type.metadata.v3.MetadataKey.PathSegment */
 export type MetadataKey_PathSegment = Message<"envoy.type.metadata.v3.MetadataKey.PathSegment"> & {
-  /**
-   * @generated from oneof envoy.type.metadata.v3.MetadataKey.PathSegment.segment
-   */
+  /** oneof envoy.type.metadata.v3.MetadataKey.PathSegment.segment */
   segment: {
-    /**
-     * @generated from field: string key = 1;
-     */
+    /** string key = 1 */
     value: string;
     case: "key";
   } | {
-    /**
-     * @generated from field: uint32 index = 2;
-     */
+    /** uint32 index = 2 */
     value: number;
     case: "index";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.metadata.v3.MetadataKey.PathSegment.
- * Use `create(MetadataKey_PathSegmentSchema)` to create a new message.
- */
 export const MetadataKey_PathSegmentSchema: GenMessage<MetadataKey_PathSegment> = /*@__PURE__*/
   messageDesc(file_envoy_type_metadata_v3_metadata, 0, 0);
 
-/**
- * @generated from message envoy.type.metadata.v3.MetadataKind
- */
+/** message envoy.type.metadata.v3.MetadataKind */
 export type MetadataKind = Message<"envoy.type.metadata.v3.MetadataKind"> & {
-  /**
-   * @generated from oneof envoy.type.metadata.v3.MetadataKind.kind
-   */
+  /** oneof envoy.type.metadata.v3.MetadataKind.kind */
   kind: {
-    /**
-     * @generated from field: envoy.type.metadata.v3.MetadataKind.Request request = 1;
-     */
+    /** envoy.type.metadata.v3.MetadataKind.Request request = 1 */
     value: MetadataKind_Request;
     case: "request";
   } | {
-    /**
-     * @generated from field: envoy.type.metadata.v3.MetadataKind.Route route = 2;
-     */
+    /** envoy.type.metadata.v3.MetadataKind.Route route = 2 */
     value: MetadataKind_Route;
     case: "route";
   } | {
-    /**
-     * @generated from field: envoy.type.metadata.v3.MetadataKind.Cluster cluster = 3;
-     */
+    /** envoy.type.metadata.v3.MetadataKind.Cluster cluster = 3 */
     value: MetadataKind_Cluster;
     case: "cluster";
   } | {
-    /**
-     * @generated from field: envoy.type.metadata.v3.MetadataKind.Host host = 4;
-     */
+    /** envoy.type.metadata.v3.MetadataKind.Host host = 4 */
     value: MetadataKind_Host;
     case: "host";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.type.metadata.v3.MetadataKind.
- * Use `create(MetadataKindSchema)` to create a new message.
- */
 export const MetadataKindSchema: GenMessage<MetadataKind> = /*@__PURE__*/
   messageDesc(file_envoy_type_metadata_v3_metadata, 1);
 
-/**
- * @generated from message envoy.type.metadata.v3.MetadataKind.Request
- */
+/** message envoy.type.metadata.v3.MetadataKind.Request */
 export type MetadataKind_Request = Message<"envoy.type.metadata.v3.MetadataKind.Request"> & {
 };
 
-/**
- * Describes the message envoy.type.metadata.v3.MetadataKind.Request.
- * Use `create(MetadataKind_RequestSchema)` to create a new message.
- */
 export const MetadataKind_RequestSchema: GenMessage<MetadataKind_Request> = /*@__PURE__*/
   messageDesc(file_envoy_type_metadata_v3_metadata, 1, 0);
 
-/**
- * @generated from message envoy.type.metadata.v3.MetadataKind.Route
- */
+/** message envoy.type.metadata.v3.MetadataKind.Route */
 export type MetadataKind_Route = Message<"envoy.type.metadata.v3.MetadataKind.Route"> & {
 };
 
-/**
- * Describes the message envoy.type.metadata.v3.MetadataKind.Route.
- * Use `create(MetadataKind_RouteSchema)` to create a new message.
- */
 export const MetadataKind_RouteSchema: GenMessage<MetadataKind_Route> = /*@__PURE__*/
   messageDesc(file_envoy_type_metadata_v3_metadata, 1, 1);
 
-/**
- * @generated from message envoy.type.metadata.v3.MetadataKind.Cluster
- */
+/** message envoy.type.metadata.v3.MetadataKind.Cluster */
 export type MetadataKind_Cluster = Message<"envoy.type.metadata.v3.MetadataKind.Cluster"> & {
 };
 
-/**
- * Describes the message envoy.type.metadata.v3.MetadataKind.Cluster.
- * Use `create(MetadataKind_ClusterSchema)` to create a new message.
- */
 export const MetadataKind_ClusterSchema: GenMessage<MetadataKind_Cluster> = /*@__PURE__*/
   messageDesc(file_envoy_type_metadata_v3_metadata, 1, 2);
 
-/**
- * @generated from message envoy.type.metadata.v3.MetadataKind.Host
- */
+/** message envoy.type.metadata.v3.MetadataKind.Host */
 export type MetadataKind_Host = Message<"envoy.type.metadata.v3.MetadataKind.Host"> & {
 };
 
-/**
- * Describes the message envoy.type.metadata.v3.MetadataKind.Host.
- * Use `create(MetadataKind_HostSchema)` to create a new message.
- */
 export const MetadataKind_HostSchema: GenMessage<MetadataKind_Host> = /*@__PURE__*/
   messageDesc(file_envoy_type_metadata_v3_metadata, 1, 3);
 

@@ -6,195 +6,98 @@ import type { MetadataKey, MetadataKind } from "../../metadata/v3/metadata_pb.ts
 import { file_envoy_type_metadata_v3_metadata } from "../../metadata/v3/metadata_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/type/tracing/v3/custom_tag.proto.
- */
 export const file_envoy_type_tracing_v3_custom_tag: GenFile = /*@__PURE__*/
   fileDesc("CiZlbnZveS90eXBlL3RyYWNpbmcvdjMvY3VzdG9tX3RhZy5wcm90bxIVZW52b3kudHlwZS50cmFjaW5nLnYzIs4FCglDdXN0b21UYWcSCwoDdGFnGAEgASgJEjsKB2xpdGVyYWwYAiABKAsyKC5lbnZveS50eXBlLnRyYWNpbmcudjMuQ3VzdG9tVGFnLkxpdGVyYWxIABJDCgtlbnZpcm9ubWVudBgDIAEoCzIsLmVudm95LnR5cGUudHJhY2luZy52My5DdXN0b21UYWcuRW52aXJvbm1lbnRIABJBCg5yZXF1ZXN0X2hlYWRlchgEIAEoCzInLmVudm95LnR5cGUudHJhY2luZy52My5DdXN0b21UYWcuSGVhZGVySAASPQoIbWV0YWRhdGEYBSABKAsyKS5lbnZveS50eXBlLnRyYWNpbmcudjMuQ3VzdG9tVGFnLk1ldGFkYXRhSAASDwoFdmFsdWUYBiABKAlIABI+Cgp2YWx1ZV90eXBlGAcgASgOMiouZW52b3kudHlwZS50cmFjaW5nLnYzLkN1c3RvbVRhZy5WYWx1ZVR5cGUaGAoHTGl0ZXJhbBINCgV2YWx1ZRgBIAEoCRoyCgtFbnZpcm9ubWVudBIMCgRuYW1lGAEgASgJEhUKDWRlZmF1bHRfdmFsdWUYAiABKAkaLQoGSGVhZGVyEgwKBG5hbWUYASABKAkSFQoNZGVmYXVsdF92YWx1ZRgCIAEoCRqQAQoITWV0YWRhdGESMgoEa2luZBgBIAEoCzIkLmVudm95LnR5cGUubWV0YWRhdGEudjMuTWV0YWRhdGFLaW5kEjkKDG1ldGFkYXRhX2tleRgCIAEoCzIjLmVudm95LnR5cGUubWV0YWRhdGEudjMuTWV0YWRhdGFLZXkSFQoNZGVmYXVsdF92YWx1ZRgDIAEoCSJHCglWYWx1ZVR5cGUSDwoLVU5TUEVDSUZJRUQQABIKCgZTVFJJTkcQARIHCgNJTlQQAhIKCgZET1VCTEUQAxIICgRCT09MEARCBgoEdHlwZWIGcHJvdG8z", [file_envoy_type_metadata_v3_metadata]);
 
-/**
- * @generated from message envoy.type.tracing.v3.CustomTag
- */
+/** message envoy.type.tracing.v3.CustomTag */
 export type CustomTag = Message<"envoy.type.tracing.v3.CustomTag"> & {
-  /**
-   * @generated from field: string tag = 1;
-   */
+  /** string tag = 1 */
   tag: string;
-
-  /**
-   * @generated from oneof envoy.type.tracing.v3.CustomTag.type
-   */
+  /** oneof envoy.type.tracing.v3.CustomTag.type */
   type: {
-    /**
-     * @generated from field: envoy.type.tracing.v3.CustomTag.Literal literal = 2;
-     */
+    /** envoy.type.tracing.v3.CustomTag.Literal literal = 2 */
     value: CustomTag_Literal;
     case: "literal";
   } | {
-    /**
-     * @generated from field: envoy.type.tracing.v3.CustomTag.Environment environment = 3;
-     */
+    /** envoy.type.tracing.v3.CustomTag.Environment environment = 3 */
     value: CustomTag_Environment;
     case: "environment";
   } | {
-    /**
-     * @generated from field: envoy.type.tracing.v3.CustomTag.Header request_header = 4;
-     */
+    /** envoy.type.tracing.v3.CustomTag.Header request_header = 4 */
     value: CustomTag_Header;
     case: "requestHeader";
   } | {
-    /**
-     * @generated from field: envoy.type.tracing.v3.CustomTag.Metadata metadata = 5;
-     */
+    /** envoy.type.tracing.v3.CustomTag.Metadata metadata = 5 */
     value: CustomTag_Metadata;
     case: "metadata";
   } | {
-    /**
-     * @generated from field: string value = 6;
-     */
+    /** string value = 6 */
     value: string;
     case: "value";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.type.tracing.v3.CustomTag.ValueType value_type = 7;
-   */
+  /** envoy.type.tracing.v3.CustomTag.ValueType value_type = 7 */
   valueType: CustomTag_ValueType;
 };
 
-/**
- * Describes the message envoy.type.tracing.v3.CustomTag.
- * Use `create(CustomTagSchema)` to create a new message.
- */
 export const CustomTagSchema: GenMessage<CustomTag> = /*@__PURE__*/
   messageDesc(file_envoy_type_tracing_v3_custom_tag, 0);
 
-/**
- * @generated from message envoy.type.tracing.v3.CustomTag.Literal
- */
+/** message envoy.type.tracing.v3.CustomTag.Literal */
 export type CustomTag_Literal = Message<"envoy.type.tracing.v3.CustomTag.Literal"> & {
-  /**
-   * @generated from field: string value = 1;
-   */
+  /** string value = 1 */
   value: string;
 };
 
-/**
- * Describes the message envoy.type.tracing.v3.CustomTag.Literal.
- * Use `create(CustomTag_LiteralSchema)` to create a new message.
- */
 export const CustomTag_LiteralSchema: GenMessage<CustomTag_Literal> = /*@__PURE__*/
   messageDesc(file_envoy_type_tracing_v3_custom_tag, 0, 0);
 
-/**
- * @generated from message envoy.type.tracing.v3.CustomTag.Environment
- */
+/** message envoy.type.tracing.v3.CustomTag.Environment */
 export type CustomTag_Environment = Message<"envoy.type.tracing.v3.CustomTag.Environment"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string default_value = 2;
-   */
+  /** string default_value = 2 */
   defaultValue: string;
 };
 
-/**
- * Describes the message envoy.type.tracing.v3.CustomTag.Environment.
- * Use `create(CustomTag_EnvironmentSchema)` to create a new message.
- */
 export const CustomTag_EnvironmentSchema: GenMessage<CustomTag_Environment> = /*@__PURE__*/
   messageDesc(file_envoy_type_tracing_v3_custom_tag, 0, 1);
 
-/**
- * @generated from message envoy.type.tracing.v3.CustomTag.Header
- */
+/** message envoy.type.tracing.v3.CustomTag.Header */
 export type CustomTag_Header = Message<"envoy.type.tracing.v3.CustomTag.Header"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string default_value = 2;
-   */
+  /** string default_value = 2 */
   defaultValue: string;
 };
 
-/**
- * Describes the message envoy.type.tracing.v3.CustomTag.Header.
- * Use `create(CustomTag_HeaderSchema)` to create a new message.
- */
 export const CustomTag_HeaderSchema: GenMessage<CustomTag_Header> = /*@__PURE__*/
   messageDesc(file_envoy_type_tracing_v3_custom_tag, 0, 2);
 
-/**
- * @generated from message envoy.type.tracing.v3.CustomTag.Metadata
- */
+/** message envoy.type.tracing.v3.CustomTag.Metadata */
 export type CustomTag_Metadata = Message<"envoy.type.tracing.v3.CustomTag.Metadata"> & {
-  /**
-   * @generated from field: envoy.type.metadata.v3.MetadataKind kind = 1;
-   */
+  /** envoy.type.metadata.v3.MetadataKind kind = 1 */
   kind?: MetadataKind | undefined;
-
-  /**
-   * @generated from field: envoy.type.metadata.v3.MetadataKey metadata_key = 2;
-   */
+  /** envoy.type.metadata.v3.MetadataKey metadata_key = 2 */
   metadataKey?: MetadataKey | undefined;
-
-  /**
-   * @generated from field: string default_value = 3;
-   */
+  /** string default_value = 3 */
   defaultValue: string;
 };
 
-/**
- * Describes the message envoy.type.tracing.v3.CustomTag.Metadata.
- * Use `create(CustomTag_MetadataSchema)` to create a new message.
- */
 export const CustomTag_MetadataSchema: GenMessage<CustomTag_Metadata> = /*@__PURE__*/
   messageDesc(file_envoy_type_tracing_v3_custom_tag, 0, 3);
 
-/**
- * @generated from enum envoy.type.tracing.v3.CustomTag.ValueType
- */
+/** enum envoy.type.tracing.v3.CustomTag.ValueType */
 export const CustomTag_ValueType = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: STRING = 1;
-   */
   STRING: 1,
-
-  /**
-   * @generated from enum value: INT = 2;
-   */
   INT: 2,
-
-  /**
-   * @generated from enum value: DOUBLE = 3;
-   */
   DOUBLE: 3,
-
-  /**
-   * @generated from enum value: BOOL = 4;
-   */
   BOOL: 4,
 } as const;
 
-/**
- * @generated from enum envoy.type.tracing.v3.CustomTag.ValueType
- */
+/** enum envoy.type.tracing.v3.CustomTag.ValueType */
 export type CustomTag_ValueType = (typeof CustomTag_ValueType)[keyof typeof CustomTag_ValueType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.type.tracing.v3.CustomTag.ValueType.
- */
 export const CustomTag_ValueTypeSchema: GenEnum<CustomTag_ValueType> = /*@__PURE__*/
   enumDesc(file_envoy_type_tracing_v3_custom_tag, 0, 0);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file google/api/expr/v1alpha1/checked.proto.
- */
 export const file_google_api_expr_v1alpha1_checked: GenFile = /*@__PURE__*/
   fileDesc("CiZnb29nbGUvYXBpL2V4cHIvdjFhbHBoYTEvY2hlY2tlZC5wcm90bxIYZ29vZ2xlLmFwaS5leHByLnYxYWxwaGExIg0KC0NoZWNrZWRFeHByYgZwcm90bzM");
 
-/**
- * @generated from message google.api.expr.v1alpha1.CheckedExpr
- */
+/** message google.api.expr.v1alpha1.CheckedExpr */
 export type CheckedExpr = Message<"google.api.expr.v1alpha1.CheckedExpr"> & {
 };
 
-/**
- * Describes the message google.api.expr.v1alpha1.CheckedExpr.
- * Use `create(CheckedExprSchema)` to create a new message.
- */
 export const CheckedExprSchema: GenMessage<CheckedExpr> = /*@__PURE__*/
   messageDesc(file_google_api_expr_v1alpha1_checked, 0);
 

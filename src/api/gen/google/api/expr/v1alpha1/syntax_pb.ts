@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file google/api/expr/v1alpha1/syntax.proto.
- */
 export const file_google_api_expr_v1alpha1_syntax: GenFile = /*@__PURE__*/
   fileDesc("CiVnb29nbGUvYXBpL2V4cHIvdjFhbHBoYTEvc3ludGF4LnByb3RvEhhnb29nbGUuYXBpLmV4cHIudjFhbHBoYTEiBgoERXhwcmIGcHJvdG8z");
 
-/**
- * @generated from message google.api.expr.v1alpha1.Expr
- */
+/** message google.api.expr.v1alpha1.Expr */
 export type Expr = Message<"google.api.expr.v1alpha1.Expr"> & {
 };
 
-/**
- * Describes the message google.api.expr.v1alpha1.Expr.
- * Use `create(ExprSchema)` to create a new message.
- */
 export const ExprSchema: GenMessage<Expr> = /*@__PURE__*/
   messageDesc(file_google_api_expr_v1alpha1_syntax, 0);
 

@@ -4,58 +4,30 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/networking/nds/v1/nds.proto.
- */
 export const file_istio_networking_nds_v1_nds: GenFile = /*@__PURE__*/
   fileDesc("CiFpc3Rpby9uZXR3b3JraW5nL25kcy92MS9uZHMucHJvdG8SF2lzdGlvLm5ldHdvcmtpbmcubmRzLnYxIvUBCglOYW1lVGFibGUSPAoFdGFibGUYASADKAsyLS5pc3Rpby5uZXR3b3JraW5nLm5kcy52MS5OYW1lVGFibGUuVGFibGVFbnRyeRpPCghOYW1lSW5mbxILCgNpcHMYASADKAkSEAoIcmVnaXN0cnkYAiABKAkSEQoJc2hvcnRuYW1lGAMgASgJEhEKCW5hbWVzcGFjZRgEIAEoCRpZCgpUYWJsZUVudHJ5EgsKA2tleRgBIAEoCRI6CgV2YWx1ZRgCIAEoCzIrLmlzdGlvLm5ldHdvcmtpbmcubmRzLnYxLk5hbWVUYWJsZS5OYW1lSW5mbzoCOAFiBnByb3RvMw");
 
-/**
- * @generated from message istio.networking.nds.v1.NameTable
- */
+/** message istio.networking.nds.v1.NameTable */
 export type NameTable = Message<"istio.networking.nds.v1.NameTable"> & {
-  /**
-   * @generated from field: map<string, istio.networking.nds.v1.NameTable.NameInfo> table = 1;
-   */
+  /** map<string, istio.networking.nds.v1.NameTable.NameInfo> table = 1 */
   table: { [key: string]: NameTable_NameInfo };
 };
 
-/**
- * Describes the message istio.networking.nds.v1.NameTable.
- * Use `create(NameTableSchema)` to create a new message.
- */
 export const NameTableSchema: GenMessage<NameTable> = /*@__PURE__*/
   messageDesc(file_istio_networking_nds_v1_nds, 0);
 
-/**
- * @generated from message istio.networking.nds.v1.NameTable.NameInfo
- */
+/** message istio.networking.nds.v1.NameTable.NameInfo */
 export type NameTable_NameInfo = Message<"istio.networking.nds.v1.NameTable.NameInfo"> & {
-  /**
-   * @generated from field: repeated string ips = 1;
-   */
+  /** repeated string ips = 1 */
   ips: string[];
-
-  /**
-   * @generated from field: string registry = 2;
-   */
+  /** string registry = 2 */
   registry: string;
-
-  /**
-   * @generated from field: string shortname = 3;
-   */
+  /** string shortname = 3 */
   shortname: string;
-
-  /**
-   * @generated from field: string namespace = 4;
-   */
+  /** string namespace = 4 */
   namespace: string;
 };
 
-/**
- * Describes the message istio.networking.nds.v1.NameTable.NameInfo.
- * Use `create(NameTable_NameInfoSchema)` to create a new message.
- */
 export const NameTable_NameInfoSchema: GenMessage<NameTable_NameInfo> = /*@__PURE__*/
   messageDesc(file_istio_networking_nds_v1_nds, 0, 0);
 

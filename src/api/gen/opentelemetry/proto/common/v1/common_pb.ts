@@ -4,199 +4,108 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file opentelemetry/proto/common/v1/common.proto.
- */
 export const file_opentelemetry_proto_common_v1_common: GenFile = /*@__PURE__*/
   fileDesc("CipvcGVudGVsZW1ldHJ5L3Byb3RvL2NvbW1vbi92MS9jb21tb24ucHJvdG8SHW9wZW50ZWxlbWV0cnkucHJvdG8uY29tbW9uLnYxIq0CCghBbnlWYWx1ZRIWCgxzdHJpbmdfdmFsdWUYASABKAlIABIUCgpib29sX3ZhbHVlGAIgASgISAASEwoJaW50X3ZhbHVlGAMgASgDSAASFgoMZG91YmxlX3ZhbHVlGAQgASgBSAASQAoLYXJyYXlfdmFsdWUYBSABKAsyKS5vcGVudGVsZW1ldHJ5LnByb3RvLmNvbW1vbi52MS5BcnJheVZhbHVlSAASQwoMa3ZsaXN0X3ZhbHVlGAYgASgLMisub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuS2V5VmFsdWVMaXN0SAASFQoLYnl0ZXNfdmFsdWUYByABKAxIABIfChVzdHJpbmdfdmFsdWVfc3RyaW5kZXgYCCABKAVIAEIHCgV2YWx1ZSJFCgpBcnJheVZhbHVlEjcKBnZhbHVlcxgBIAMoCzInLm9wZW50ZWxlbWV0cnkucHJvdG8uY29tbW9uLnYxLkFueVZhbHVlIkcKDEtleVZhbHVlTGlzdBI3CgZ2YWx1ZXMYASADKAsyJy5vcGVudGVsZW1ldHJ5LnByb3RvLmNvbW1vbi52MS5LZXlWYWx1ZSJlCghLZXlWYWx1ZRILCgNrZXkYASABKAkSNgoFdmFsdWUYAiABKAsyJy5vcGVudGVsZW1ldHJ5LnByb3RvLmNvbW1vbi52MS5BbnlWYWx1ZRIUCgxrZXlfc3RyaW5kZXgYAyABKAUilAEKFEluc3RydW1lbnRhdGlvblNjb3BlEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRI7CgphdHRyaWJ1dGVzGAMgAygLMicub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuS2V5VmFsdWUSIAoYZHJvcHBlZF9hdHRyaWJ1dGVzX2NvdW50GAQgASgNIlgKCUVudGl0eVJlZhISCgpzY2hlbWFfdXJsGAEgASgJEgwKBHR5cGUYAiABKAkSDwoHaWRfa2V5cxgDIAMoCRIYChBkZXNjcmlwdGlvbl9rZXlzGAQgAygJYgZwcm90bzM");
 
-/**
- * @generated from message opentelemetry.proto.common.v1.AnyValue
- */
+/** message opentelemetry.proto.common.v1.AnyValue */
 export type AnyValue = Message<"opentelemetry.proto.common.v1.AnyValue"> & {
-  /**
-   * @generated from oneof opentelemetry.proto.common.v1.AnyValue.value
-   */
+  /** oneof opentelemetry.proto.common.v1.AnyValue.value */
   value: {
-    /**
-     * @generated from field: string string_value = 1;
-     */
+    /** string string_value = 1 */
     value: string;
     case: "stringValue";
   } | {
-    /**
-     * @generated from field: bool bool_value = 2;
-     */
+    /** bool bool_value = 2 */
     value: boolean;
     case: "boolValue";
   } | {
-    /**
-     * @generated from field: int64 int_value = 3;
-     */
+    /** int64 int_value = 3 */
     value: bigint;
     case: "intValue";
   } | {
-    /**
-     * @generated from field: double double_value = 4;
-     */
+    /** double double_value = 4 */
     value: number;
     case: "doubleValue";
   } | {
-    /**
-     * @generated from field: opentelemetry.proto.common.v1.ArrayValue array_value = 5;
-     */
+    /** opentelemetry.proto.common.v1.ArrayValue array_value = 5 */
     value: ArrayValue;
     case: "arrayValue";
   } | {
-    /**
-     * @generated from field: opentelemetry.proto.common.v1.KeyValueList kvlist_value = 6;
-     */
+    /** opentelemetry.proto.common.v1.KeyValueList kvlist_value = 6 */
     value: KeyValueList;
     case: "kvlistValue";
   } | {
-    /**
-     * @generated from field: bytes bytes_value = 7;
-     */
+    /** bytes bytes_value = 7 */
     value: Uint8Array;
     case: "bytesValue";
   } | {
-    /**
-     * @generated from field: int32 string_value_strindex = 8;
-     */
+    /** int32 string_value_strindex = 8 */
     value: number;
     case: "stringValueStrindex";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message opentelemetry.proto.common.v1.AnyValue.
- * Use `create(AnyValueSchema)` to create a new message.
- */
 export const AnyValueSchema: GenMessage<AnyValue> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_common_v1_common, 0);
 
-/**
- * @generated from message opentelemetry.proto.common.v1.ArrayValue
- */
+/** message opentelemetry.proto.common.v1.ArrayValue */
 export type ArrayValue = Message<"opentelemetry.proto.common.v1.ArrayValue"> & {
-  /**
-   * @generated from field: repeated opentelemetry.proto.common.v1.AnyValue values = 1;
-   */
+  /** repeated opentelemetry.proto.common.v1.AnyValue values = 1 */
   values: AnyValue[];
 };
 
-/**
- * Describes the message opentelemetry.proto.common.v1.ArrayValue.
- * Use `create(ArrayValueSchema)` to create a new message.
- */
 export const ArrayValueSchema: GenMessage<ArrayValue> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_common_v1_common, 1);
 
-/**
- * @generated from message opentelemetry.proto.common.v1.KeyValueList
- */
+/** message opentelemetry.proto.common.v1.KeyValueList */
 export type KeyValueList = Message<"opentelemetry.proto.common.v1.KeyValueList"> & {
-  /**
-   * @generated from field: repeated opentelemetry.proto.common.v1.KeyValue values = 1;
-   */
+  /** repeated opentelemetry.proto.common.v1.KeyValue values = 1 */
   values: KeyValue[];
 };
 
-/**
- * Describes the message opentelemetry.proto.common.v1.KeyValueList.
- * Use `create(KeyValueListSchema)` to create a new message.
- */
 export const KeyValueListSchema: GenMessage<KeyValueList> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_common_v1_common, 2);
 
-/**
- * @generated from message opentelemetry.proto.common.v1.KeyValue
- */
+/** message opentelemetry.proto.common.v1.KeyValue */
 export type KeyValue = Message<"opentelemetry.proto.common.v1.KeyValue"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: opentelemetry.proto.common.v1.AnyValue value = 2;
-   */
+  /** opentelemetry.proto.common.v1.AnyValue value = 2 */
   value?: AnyValue | undefined;
-
-  /**
-   * @generated from field: int32 key_strindex = 3;
-   */
+  /** int32 key_strindex = 3 */
   keyStrindex: number;
 };
 
-/**
- * Describes the message opentelemetry.proto.common.v1.KeyValue.
- * Use `create(KeyValueSchema)` to create a new message.
- */
 export const KeyValueSchema: GenMessage<KeyValue> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_common_v1_common, 3);
 
-/**
- * @generated from message opentelemetry.proto.common.v1.InstrumentationScope
- */
+/** message opentelemetry.proto.common.v1.InstrumentationScope */
 export type InstrumentationScope = Message<"opentelemetry.proto.common.v1.InstrumentationScope"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string version = 2;
-   */
+  /** string version = 2 */
   version: string;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.common.v1.KeyValue attributes = 3;
-   */
+  /** repeated opentelemetry.proto.common.v1.KeyValue attributes = 3 */
   attributes: KeyValue[];
-
-  /**
-   * @generated from field: uint32 dropped_attributes_count = 4;
-   */
+  /** uint32 dropped_attributes_count = 4 */
   droppedAttributesCount: number;
 };
 
-/**
- * Describes the message opentelemetry.proto.common.v1.InstrumentationScope.
- * Use `create(InstrumentationScopeSchema)` to create a new message.
- */
 export const InstrumentationScopeSchema: GenMessage<InstrumentationScope> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_common_v1_common, 4);
 
-/**
- * @generated from message opentelemetry.proto.common.v1.EntityRef
- */
+/** message opentelemetry.proto.common.v1.EntityRef */
 export type EntityRef = Message<"opentelemetry.proto.common.v1.EntityRef"> & {
-  /**
-   * @generated from field: string schema_url = 1;
-   */
+  /** string schema_url = 1 */
   schemaUrl: string;
-
-  /**
-   * @generated from field: string type = 2;
-   */
+  /** string type = 2 */
   type: string;
-
-  /**
-   * @generated from field: repeated string id_keys = 3;
-   */
+  /** repeated string id_keys = 3 */
   idKeys: string[];
-
-  /**
-   * @generated from field: repeated string description_keys = 4;
-   */
+  /** repeated string description_keys = 4 */
   descriptionKeys: string[];
 };
 
-/**
- * Describes the message opentelemetry.proto.common.v1.EntityRef.
- * Use `create(EntityRefSchema)` to create a new message.
- */
 export const EntityRefSchema: GenMessage<EntityRef> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_common_v1_common, 5);
 

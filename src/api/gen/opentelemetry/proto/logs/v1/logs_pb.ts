@@ -8,271 +8,96 @@ import type { Resource } from "../../resource/v1/resource_pb.ts";
 import { file_opentelemetry_proto_resource_v1_resource } from "../../resource/v1/resource_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file opentelemetry/proto/logs/v1/logs.proto.
- */
 export const file_opentelemetry_proto_logs_v1_logs: GenFile = /*@__PURE__*/
   fileDesc("CiZvcGVudGVsZW1ldHJ5L3Byb3RvL2xvZ3MvdjEvbG9ncy5wcm90bxIbb3BlbnRlbGVtZXRyeS5wcm90by5sb2dzLnYxIpsBCgxSZXNvdXJjZUxvZ3MSOwoIcmVzb3VyY2UYASABKAsyKS5vcGVudGVsZW1ldHJ5LnByb3RvLnJlc291cmNlLnYxLlJlc291cmNlEjoKCnNjb3BlX2xvZ3MYAiADKAsyJi5vcGVudGVsZW1ldHJ5LnByb3RvLmxvZ3MudjEuU2NvcGVMb2dzEhIKCnNjaGVtYV91cmwYAyABKAkioAEKCVNjb3BlTG9ncxJCCgVzY29wZRgBIAEoCzIzLm9wZW50ZWxlbWV0cnkucHJvdG8uY29tbW9uLnYxLkluc3RydW1lbnRhdGlvblNjb3BlEjsKC2xvZ19yZWNvcmRzGAIgAygLMiYub3BlbnRlbGVtZXRyeS5wcm90by5sb2dzLnYxLkxvZ1JlY29yZBISCgpzY2hlbWFfdXJsGAMgASgJIv0CCglMb2dSZWNvcmQSFgoOdGltZV91bml4X25hbm8YASABKAYSHwoXb2JzZXJ2ZWRfdGltZV91bml4X25hbm8YCyABKAYSRAoPc2V2ZXJpdHlfbnVtYmVyGAIgASgOMisub3BlbnRlbGVtZXRyeS5wcm90by5sb2dzLnYxLlNldmVyaXR5TnVtYmVyEhUKDXNldmVyaXR5X3RleHQYAyABKAkSNQoEYm9keRgFIAEoCzInLm9wZW50ZWxlbWV0cnkucHJvdG8uY29tbW9uLnYxLkFueVZhbHVlEjsKCmF0dHJpYnV0ZXMYBiADKAsyJy5vcGVudGVsZW1ldHJ5LnByb3RvLmNvbW1vbi52MS5LZXlWYWx1ZRIgChhkcm9wcGVkX2F0dHJpYnV0ZXNfY291bnQYByABKA0SDQoFZmxhZ3MYCCABKAcSEAoIdHJhY2VfaWQYCSABKAwSDwoHc3Bhbl9pZBgKIAEoDBISCgpldmVudF9uYW1lGAwgASgJKsMFCg5TZXZlcml0eU51bWJlchIfChtTRVZFUklUWV9OVU1CRVJfVU5TUEVDSUZJRUQQABIZChVTRVZFUklUWV9OVU1CRVJfVFJBQ0UQARIaChZTRVZFUklUWV9OVU1CRVJfVFJBQ0UyEAISGgoWU0VWRVJJVFlfTlVNQkVSX1RSQUNFMxADEhoKFlNFVkVSSVRZX05VTUJFUl9UUkFDRTQQBBIZChVTRVZFUklUWV9OVU1CRVJfREVCVUcQBRIaChZTRVZFUklUWV9OVU1CRVJfREVCVUcyEAYSGgoWU0VWRVJJVFlfTlVNQkVSX0RFQlVHMxAHEhoKFlNFVkVSSVRZX05VTUJFUl9ERUJVRzQQCBIYChRTRVZFUklUWV9OVU1CRVJfSU5GTxAJEhkKFVNFVkVSSVRZX05VTUJFUl9JTkZPMhAKEhkKFVNFVkVSSVRZX05VTUJFUl9JTkZPMxALEhkKFVNFVkVSSVRZX05VTUJFUl9JTkZPNBAMEhgKFFNFVkVSSVRZX05VTUJFUl9XQVJOEA0SGQoVU0VWRVJJVFlfTlVNQkVSX1dBUk4yEA4SGQoVU0VWRVJJVFlfTlVNQkVSX1dBUk4zEA8SGQoVU0VWRVJJVFlfTlVNQkVSX1dBUk40EBASGQoVU0VWRVJJVFlfTlVNQkVSX0VSUk9SEBESGgoWU0VWRVJJVFlfTlVNQkVSX0VSUk9SMhASEhoKFlNFVkVSSVRZX05VTUJFUl9FUlJPUjMQExIaChZTRVZFUklUWV9OVU1CRVJfRVJST1I0EBQSGQoVU0VWRVJJVFlfTlVNQkVSX0ZBVEFMEBUSGgoWU0VWRVJJVFlfTlVNQkVSX0ZBVEFMMhAWEhoKFlNFVkVSSVRZX05VTUJFUl9GQVRBTDMQFxIaChZTRVZFUklUWV9OVU1CRVJfRkFUQUw0EBhiBnByb3RvMw", [file_opentelemetry_proto_common_v1_common, file_opentelemetry_proto_resource_v1_resource]);
 
-/**
- * @generated from message opentelemetry.proto.logs.v1.ResourceLogs
- */
+/** message opentelemetry.proto.logs.v1.ResourceLogs */
 export type ResourceLogs = Message<"opentelemetry.proto.logs.v1.ResourceLogs"> & {
-  /**
-   * @generated from field: opentelemetry.proto.resource.v1.Resource resource = 1;
-   */
+  /** opentelemetry.proto.resource.v1.Resource resource = 1 */
   resource?: Resource | undefined;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.logs.v1.ScopeLogs scope_logs = 2;
-   */
+  /** repeated opentelemetry.proto.logs.v1.ScopeLogs scope_logs = 2 */
   scopeLogs: ScopeLogs[];
-
-  /**
-   * @generated from field: string schema_url = 3;
-   */
+  /** string schema_url = 3 */
   schemaUrl: string;
 };
 
-/**
- * Describes the message opentelemetry.proto.logs.v1.ResourceLogs.
- * Use `create(ResourceLogsSchema)` to create a new message.
- */
 export const ResourceLogsSchema: GenMessage<ResourceLogs> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_logs_v1_logs, 0);
 
-/**
- * @generated from message opentelemetry.proto.logs.v1.ScopeLogs
- */
+/** message opentelemetry.proto.logs.v1.ScopeLogs */
 export type ScopeLogs = Message<"opentelemetry.proto.logs.v1.ScopeLogs"> & {
-  /**
-   * @generated from field: opentelemetry.proto.common.v1.InstrumentationScope scope = 1;
-   */
+  /** opentelemetry.proto.common.v1.InstrumentationScope scope = 1 */
   scope?: InstrumentationScope | undefined;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.logs.v1.LogRecord log_records = 2;
-   */
+  /** repeated opentelemetry.proto.logs.v1.LogRecord log_records = 2 */
   logRecords: LogRecord[];
-
-  /**
-   * @generated from field: string schema_url = 3;
-   */
+  /** string schema_url = 3 */
   schemaUrl: string;
 };
 
-/**
- * Describes the message opentelemetry.proto.logs.v1.ScopeLogs.
- * Use `create(ScopeLogsSchema)` to create a new message.
- */
 export const ScopeLogsSchema: GenMessage<ScopeLogs> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_logs_v1_logs, 1);
 
-/**
- * @generated from message opentelemetry.proto.logs.v1.LogRecord
- */
+/** message opentelemetry.proto.logs.v1.LogRecord */
 export type LogRecord = Message<"opentelemetry.proto.logs.v1.LogRecord"> & {
-  /**
-   * @generated from field: fixed64 time_unix_nano = 1;
-   */
+  /** fixed64 time_unix_nano = 1 */
   timeUnixNano: bigint;
-
-  /**
-   * @generated from field: fixed64 observed_time_unix_nano = 11;
-   */
+  /** fixed64 observed_time_unix_nano = 11 */
   observedTimeUnixNano: bigint;
-
-  /**
-   * @generated from field: opentelemetry.proto.logs.v1.SeverityNumber severity_number = 2;
-   */
+  /** opentelemetry.proto.logs.v1.SeverityNumber severity_number = 2 */
   severityNumber: SeverityNumber;
-
-  /**
-   * @generated from field: string severity_text = 3;
-   */
+  /** string severity_text = 3 */
   severityText: string;
-
-  /**
-   * @generated from field: opentelemetry.proto.common.v1.AnyValue body = 5;
-   */
+  /** opentelemetry.proto.common.v1.AnyValue body = 5 */
   body?: AnyValue | undefined;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.common.v1.KeyValue attributes = 6;
-   */
+  /** repeated opentelemetry.proto.common.v1.KeyValue attributes = 6 */
   attributes: KeyValue[];
-
-  /**
-   * @generated from field: uint32 dropped_attributes_count = 7;
-   */
+  /** uint32 dropped_attributes_count = 7 */
   droppedAttributesCount: number;
-
-  /**
-   * @generated from field: fixed32 flags = 8;
-   */
+  /** fixed32 flags = 8 */
   flags: number;
-
-  /**
-   * @generated from field: bytes trace_id = 9;
-   */
+  /** bytes trace_id = 9 */
   traceId: Uint8Array;
-
-  /**
-   * @generated from field: bytes span_id = 10;
-   */
+  /** bytes span_id = 10 */
   spanId: Uint8Array;
-
-  /**
-   * @generated from field: string event_name = 12;
-   */
+  /** string event_name = 12 */
   eventName: string;
 };
 
-/**
- * Describes the message opentelemetry.proto.logs.v1.LogRecord.
- * Use `create(LogRecordSchema)` to create a new message.
- */
 export const LogRecordSchema: GenMessage<LogRecord> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_logs_v1_logs, 2);
 
-/**
- * @generated from enum opentelemetry.proto.logs.v1.SeverityNumber
- */
+/** enum opentelemetry.proto.logs.v1.SeverityNumber */
 export const SeverityNumber = {
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_TRACE = 1;
-   */
   TRACE: 1,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_TRACE2 = 2;
-   */
   TRACE2: 2,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_TRACE3 = 3;
-   */
   TRACE3: 3,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_TRACE4 = 4;
-   */
   TRACE4: 4,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_DEBUG = 5;
-   */
   DEBUG: 5,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_DEBUG2 = 6;
-   */
   DEBUG2: 6,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_DEBUG3 = 7;
-   */
   DEBUG3: 7,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_DEBUG4 = 8;
-   */
   DEBUG4: 8,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_INFO = 9;
-   */
   INFO: 9,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_INFO2 = 10;
-   */
   INFO2: 10,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_INFO3 = 11;
-   */
   INFO3: 11,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_INFO4 = 12;
-   */
   INFO4: 12,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_WARN = 13;
-   */
   WARN: 13,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_WARN2 = 14;
-   */
   WARN2: 14,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_WARN3 = 15;
-   */
   WARN3: 15,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_WARN4 = 16;
-   */
   WARN4: 16,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_ERROR = 17;
-   */
   ERROR: 17,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_ERROR2 = 18;
-   */
   ERROR2: 18,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_ERROR3 = 19;
-   */
   ERROR3: 19,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_ERROR4 = 20;
-   */
   ERROR4: 20,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_FATAL = 21;
-   */
   FATAL: 21,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_FATAL2 = 22;
-   */
   FATAL2: 22,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_FATAL3 = 23;
-   */
   FATAL3: 23,
-
-  /**
-   * @generated from enum value: SEVERITY_NUMBER_FATAL4 = 24;
-   */
   FATAL4: 24,
 } as const;
 
-/**
- * @generated from enum opentelemetry.proto.logs.v1.SeverityNumber
- */
+/** enum opentelemetry.proto.logs.v1.SeverityNumber */
 export type SeverityNumber = (typeof SeverityNumber)[keyof typeof SeverityNumber] | UnknownEnum;
 
-/**
- * Describes the enum opentelemetry.proto.logs.v1.SeverityNumber.
- */
 export const SeverityNumberSchema: GenEnum<SeverityNumber> = /*@__PURE__*/
   enumDesc(file_opentelemetry_proto_logs_v1_logs, 0);
 

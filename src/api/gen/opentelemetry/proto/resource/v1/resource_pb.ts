@@ -6,36 +6,19 @@ import type { EntityRef, KeyValue } from "../../common/v1/common_pb.ts";
 import { file_opentelemetry_proto_common_v1_common } from "../../common/v1/common_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file opentelemetry/proto/resource/v1/resource.proto.
- */
 export const file_opentelemetry_proto_resource_v1_resource: GenFile = /*@__PURE__*/
   fileDesc("Ci5vcGVudGVsZW1ldHJ5L3Byb3RvL3Jlc291cmNlL3YxL3Jlc291cmNlLnByb3RvEh9vcGVudGVsZW1ldHJ5LnByb3RvLnJlc291cmNlLnYxIqgBCghSZXNvdXJjZRI7CgphdHRyaWJ1dGVzGAEgAygLMicub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuS2V5VmFsdWUSIAoYZHJvcHBlZF9hdHRyaWJ1dGVzX2NvdW50GAIgASgNEj0KC2VudGl0eV9yZWZzGAMgAygLMigub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuRW50aXR5UmVmYgZwcm90bzM", [file_opentelemetry_proto_common_v1_common]);
 
-/**
- * @generated from message opentelemetry.proto.resource.v1.Resource
- */
+/** message opentelemetry.proto.resource.v1.Resource */
 export type Resource = Message<"opentelemetry.proto.resource.v1.Resource"> & {
-  /**
-   * @generated from field: repeated opentelemetry.proto.common.v1.KeyValue attributes = 1;
-   */
+  /** repeated opentelemetry.proto.common.v1.KeyValue attributes = 1 */
   attributes: KeyValue[];
-
-  /**
-   * @generated from field: uint32 dropped_attributes_count = 2;
-   */
+  /** uint32 dropped_attributes_count = 2 */
   droppedAttributesCount: number;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.common.v1.EntityRef entity_refs = 3;
-   */
+  /** repeated opentelemetry.proto.common.v1.EntityRef entity_refs = 3 */
   entityRefs: EntityRef[];
 };
 
-/**
- * Describes the message opentelemetry.proto.resource.v1.Resource.
- * Use `create(ResourceSchema)` to create a new message.
- */
 export const ResourceSchema: GenMessage<Resource> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_resource_v1_resource, 0);
 

@@ -8,328 +8,145 @@ import type { Resource } from "../../resource/v1/resource_pb.ts";
 import { file_opentelemetry_proto_resource_v1_resource } from "../../resource/v1/resource_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file opentelemetry/proto/trace/v1/trace.proto.
- */
 export const file_opentelemetry_proto_trace_v1_trace: GenFile = /*@__PURE__*/
   fileDesc("CihvcGVudGVsZW1ldHJ5L3Byb3RvL3RyYWNlL3YxL3RyYWNlLnByb3RvEhxvcGVudGVsZW1ldHJ5LnByb3RvLnRyYWNlLnYxIp8BCg1SZXNvdXJjZVNwYW5zEjsKCHJlc291cmNlGAEgASgLMikub3BlbnRlbGVtZXRyeS5wcm90by5yZXNvdXJjZS52MS5SZXNvdXJjZRI9CgtzY29wZV9zcGFucxgCIAMoCzIoLm9wZW50ZWxlbWV0cnkucHJvdG8udHJhY2UudjEuU2NvcGVTcGFucxISCgpzY2hlbWFfdXJsGAMgASgJIpcBCgpTY29wZVNwYW5zEkIKBXNjb3BlGAEgASgLMjMub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuSW5zdHJ1bWVudGF0aW9uU2NvcGUSMQoFc3BhbnMYAiADKAsyIi5vcGVudGVsZW1ldHJ5LnByb3RvLnRyYWNlLnYxLlNwYW4SEgoKc2NoZW1hX3VybBgDIAEoCSKECAoEU3BhbhIQCgh0cmFjZV9pZBgBIAEoDBIPCgdzcGFuX2lkGAIgASgMEhMKC3RyYWNlX3N0YXRlGAMgASgJEhYKDnBhcmVudF9zcGFuX2lkGAQgASgMEg0KBWZsYWdzGBAgASgHEgwKBG5hbWUYBSABKAkSOQoEa2luZBgGIAEoDjIrLm9wZW50ZWxlbWV0cnkucHJvdG8udHJhY2UudjEuU3Bhbi5TcGFuS2luZBIcChRzdGFydF90aW1lX3VuaXhfbmFubxgHIAEoBhIaChJlbmRfdGltZV91bml4X25hbm8YCCABKAYSOwoKYXR0cmlidXRlcxgJIAMoCzInLm9wZW50ZWxlbWV0cnkucHJvdG8uY29tbW9uLnYxLktleVZhbHVlEiAKGGRyb3BwZWRfYXR0cmlidXRlc19jb3VudBgKIAEoDRI4CgZldmVudHMYCyADKAsyKC5vcGVudGVsZW1ldHJ5LnByb3RvLnRyYWNlLnYxLlNwYW4uRXZlbnQSHAoUZHJvcHBlZF9ldmVudHNfY291bnQYDCABKA0SNgoFbGlua3MYDSADKAsyJy5vcGVudGVsZW1ldHJ5LnByb3RvLnRyYWNlLnYxLlNwYW4uTGluaxIbChNkcm9wcGVkX2xpbmtzX2NvdW50GA4gASgNEjQKBnN0YXR1cxgPIAEoCzIkLm9wZW50ZWxlbWV0cnkucHJvdG8udHJhY2UudjEuU3RhdHVzGowBCgVFdmVudBIWCg50aW1lX3VuaXhfbmFubxgBIAEoBhIMCgRuYW1lGAIgASgJEjsKCmF0dHJpYnV0ZXMYAyADKAsyJy5vcGVudGVsZW1ldHJ5LnByb3RvLmNvbW1vbi52MS5LZXlWYWx1ZRIgChhkcm9wcGVkX2F0dHJpYnV0ZXNfY291bnQYBCABKA0arAEKBExpbmsSEAoIdHJhY2VfaWQYASABKAwSDwoHc3Bhbl9pZBgCIAEoDBITCgt0cmFjZV9zdGF0ZRgDIAEoCRI7CgphdHRyaWJ1dGVzGAQgAygLMicub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuS2V5VmFsdWUSIAoYZHJvcHBlZF9hdHRyaWJ1dGVzX2NvdW50GAUgASgNEg0KBWZsYWdzGAYgASgHIpkBCghTcGFuS2luZBIZChVTUEFOX0tJTkRfVU5TUEVDSUZJRUQQABIWChJTUEFOX0tJTkRfSU5URVJOQUwQARIUChBTUEFOX0tJTkRfU0VSVkVSEAISFAoQU1BBTl9LSU5EX0NMSUVOVBADEhYKElNQQU5fS0lORF9QUk9EVUNFUhAEEhYKElNQQU5fS0lORF9DT05TVU1FUhAFIqgBCgZTdGF0dXMSDwoHbWVzc2FnZRgCIAEoCRI9CgRjb2RlGAMgASgOMi8ub3BlbnRlbGVtZXRyeS5wcm90by50cmFjZS52MS5TdGF0dXMuU3RhdHVzQ29kZSJOCgpTdGF0dXNDb2RlEhUKEVNUQVRVU19DT0RFX1VOU0VUEAASEgoOU1RBVFVTX0NPREVfT0sQARIVChFTVEFUVVNfQ09ERV9FUlJPUhACYgZwcm90bzM", [file_opentelemetry_proto_common_v1_common, file_opentelemetry_proto_resource_v1_resource]);
 
-/**
- * @generated from message opentelemetry.proto.trace.v1.ResourceSpans
- */
+/** message opentelemetry.proto.trace.v1.ResourceSpans */
 export type ResourceSpans = Message<"opentelemetry.proto.trace.v1.ResourceSpans"> & {
-  /**
-   * @generated from field: opentelemetry.proto.resource.v1.Resource resource = 1;
-   */
+  /** opentelemetry.proto.resource.v1.Resource resource = 1 */
   resource?: Resource | undefined;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.trace.v1.ScopeSpans scope_spans = 2;
-   */
+  /** repeated opentelemetry.proto.trace.v1.ScopeSpans scope_spans = 2 */
   scopeSpans: ScopeSpans[];
-
-  /**
-   * @generated from field: string schema_url = 3;
-   */
+  /** string schema_url = 3 */
   schemaUrl: string;
 };
 
-/**
- * Describes the message opentelemetry.proto.trace.v1.ResourceSpans.
- * Use `create(ResourceSpansSchema)` to create a new message.
- */
 export const ResourceSpansSchema: GenMessage<ResourceSpans> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_trace_v1_trace, 0);
 
-/**
- * @generated from message opentelemetry.proto.trace.v1.ScopeSpans
- */
+/** message opentelemetry.proto.trace.v1.ScopeSpans */
 export type ScopeSpans = Message<"opentelemetry.proto.trace.v1.ScopeSpans"> & {
-  /**
-   * @generated from field: opentelemetry.proto.common.v1.InstrumentationScope scope = 1;
-   */
+  /** opentelemetry.proto.common.v1.InstrumentationScope scope = 1 */
   scope?: InstrumentationScope | undefined;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.trace.v1.Span spans = 2;
-   */
+  /** repeated opentelemetry.proto.trace.v1.Span spans = 2 */
   spans: Span[];
-
-  /**
-   * @generated from field: string schema_url = 3;
-   */
+  /** string schema_url = 3 */
   schemaUrl: string;
 };
 
-/**
- * Describes the message opentelemetry.proto.trace.v1.ScopeSpans.
- * Use `create(ScopeSpansSchema)` to create a new message.
- */
 export const ScopeSpansSchema: GenMessage<ScopeSpans> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_trace_v1_trace, 1);
 
-/**
- * @generated from message opentelemetry.proto.trace.v1.Span
- */
+/** message opentelemetry.proto.trace.v1.Span */
 export type Span = Message<"opentelemetry.proto.trace.v1.Span"> & {
-  /**
-   * @generated from field: bytes trace_id = 1;
-   */
+  /** bytes trace_id = 1 */
   traceId: Uint8Array;
-
-  /**
-   * @generated from field: bytes span_id = 2;
-   */
+  /** bytes span_id = 2 */
   spanId: Uint8Array;
-
-  /**
-   * @generated from field: string trace_state = 3;
-   */
+  /** string trace_state = 3 */
   traceState: string;
-
-  /**
-   * @generated from field: bytes parent_span_id = 4;
-   */
+  /** bytes parent_span_id = 4 */
   parentSpanId: Uint8Array;
-
-  /**
-   * @generated from field: fixed32 flags = 16;
-   */
+  /** fixed32 flags = 16 */
   flags: number;
-
-  /**
-   * @generated from field: string name = 5;
-   */
+  /** string name = 5 */
   name: string;
-
-  /**
-   * @generated from field: opentelemetry.proto.trace.v1.Span.SpanKind kind = 6;
-   */
+  /** opentelemetry.proto.trace.v1.Span.SpanKind kind = 6 */
   kind: Span_SpanKind;
-
-  /**
-   * @generated from field: fixed64 start_time_unix_nano = 7;
-   */
+  /** fixed64 start_time_unix_nano = 7 */
   startTimeUnixNano: bigint;
-
-  /**
-   * @generated from field: fixed64 end_time_unix_nano = 8;
-   */
+  /** fixed64 end_time_unix_nano = 8 */
   endTimeUnixNano: bigint;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.common.v1.KeyValue attributes = 9;
-   */
+  /** repeated opentelemetry.proto.common.v1.KeyValue attributes = 9 */
   attributes: KeyValue[];
-
-  /**
-   * @generated from field: uint32 dropped_attributes_count = 10;
-   */
+  /** uint32 dropped_attributes_count = 10 */
   droppedAttributesCount: number;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.trace.v1.Span.Event events = 11;
-   */
+  /** repeated opentelemetry.proto.trace.v1.Span.Event events = 11 */
   events: Span_Event[];
-
-  /**
-   * @generated from field: uint32 dropped_events_count = 12;
-   */
+  /** uint32 dropped_events_count = 12 */
   droppedEventsCount: number;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.trace.v1.Span.Link links = 13;
-   */
+  /** repeated opentelemetry.proto.trace.v1.Span.Link links = 13 */
   links: Span_Link[];
-
-  /**
-   * @generated from field: uint32 dropped_links_count = 14;
-   */
+  /** uint32 dropped_links_count = 14 */
   droppedLinksCount: number;
-
-  /**
-   * @generated from field: opentelemetry.proto.trace.v1.Status status = 15;
-   */
+  /** opentelemetry.proto.trace.v1.Status status = 15 */
   status?: Status | undefined;
 };
 
-/**
- * Describes the message opentelemetry.proto.trace.v1.Span.
- * Use `create(SpanSchema)` to create a new message.
- */
 export const SpanSchema: GenMessage<Span> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_trace_v1_trace, 2);
 
-/**
- * @generated from message opentelemetry.proto.trace.v1.Span.Event
- */
+/** message opentelemetry.proto.trace.v1.Span.Event */
 export type Span_Event = Message<"opentelemetry.proto.trace.v1.Span.Event"> & {
-  /**
-   * @generated from field: fixed64 time_unix_nano = 1;
-   */
+  /** fixed64 time_unix_nano = 1 */
   timeUnixNano: bigint;
-
-  /**
-   * @generated from field: string name = 2;
-   */
+  /** string name = 2 */
   name: string;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.common.v1.KeyValue attributes = 3;
-   */
+  /** repeated opentelemetry.proto.common.v1.KeyValue attributes = 3 */
   attributes: KeyValue[];
-
-  /**
-   * @generated from field: uint32 dropped_attributes_count = 4;
-   */
+  /** uint32 dropped_attributes_count = 4 */
   droppedAttributesCount: number;
 };
 
-/**
- * Describes the message opentelemetry.proto.trace.v1.Span.Event.
- * Use `create(Span_EventSchema)` to create a new message.
- */
 export const Span_EventSchema: GenMessage<Span_Event> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_trace_v1_trace, 2, 0);
 
-/**
- * @generated from message opentelemetry.proto.trace.v1.Span.Link
- */
+/** message opentelemetry.proto.trace.v1.Span.Link */
 export type Span_Link = Message<"opentelemetry.proto.trace.v1.Span.Link"> & {
-  /**
-   * @generated from field: bytes trace_id = 1;
-   */
+  /** bytes trace_id = 1 */
   traceId: Uint8Array;
-
-  /**
-   * @generated from field: bytes span_id = 2;
-   */
+  /** bytes span_id = 2 */
   spanId: Uint8Array;
-
-  /**
-   * @generated from field: string trace_state = 3;
-   */
+  /** string trace_state = 3 */
   traceState: string;
-
-  /**
-   * @generated from field: repeated opentelemetry.proto.common.v1.KeyValue attributes = 4;
-   */
+  /** repeated opentelemetry.proto.common.v1.KeyValue attributes = 4 */
   attributes: KeyValue[];
-
-  /**
-   * @generated from field: uint32 dropped_attributes_count = 5;
-   */
+  /** uint32 dropped_attributes_count = 5 */
   droppedAttributesCount: number;
-
-  /**
-   * @generated from field: fixed32 flags = 6;
-   */
+  /** fixed32 flags = 6 */
   flags: number;
 };
 
-/**
- * Describes the message opentelemetry.proto.trace.v1.Span.Link.
- * Use `create(Span_LinkSchema)` to create a new message.
- */
 export const Span_LinkSchema: GenMessage<Span_Link> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_trace_v1_trace, 2, 1);
 
-/**
- * @generated from enum opentelemetry.proto.trace.v1.Span.SpanKind
- */
+/** enum opentelemetry.proto.trace.v1.Span.SpanKind */
 export const Span_SpanKind = {
-  /**
-   * @generated from enum value: SPAN_KIND_UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: SPAN_KIND_INTERNAL = 1;
-   */
   INTERNAL: 1,
-
-  /**
-   * @generated from enum value: SPAN_KIND_SERVER = 2;
-   */
   SERVER: 2,
-
-  /**
-   * @generated from enum value: SPAN_KIND_CLIENT = 3;
-   */
   CLIENT: 3,
-
-  /**
-   * @generated from enum value: SPAN_KIND_PRODUCER = 4;
-   */
   PRODUCER: 4,
-
-  /**
-   * @generated from enum value: SPAN_KIND_CONSUMER = 5;
-   */
   CONSUMER: 5,
 } as const;
 
-/**
- * @generated from enum opentelemetry.proto.trace.v1.Span.SpanKind
- */
+/** enum opentelemetry.proto.trace.v1.Span.SpanKind */
 export type Span_SpanKind = (typeof Span_SpanKind)[keyof typeof Span_SpanKind] | UnknownEnum;
 
-/**
- * Describes the enum opentelemetry.proto.trace.v1.Span.SpanKind.
- */
 export const Span_SpanKindSchema: GenEnum<Span_SpanKind> = /*@__PURE__*/
   enumDesc(file_opentelemetry_proto_trace_v1_trace, 2, 0);
 
-/**
- * @generated from message opentelemetry.proto.trace.v1.Status
- */
+/** message opentelemetry.proto.trace.v1.Status */
 export type Status = Message<"opentelemetry.proto.trace.v1.Status"> & {
-  /**
-   * @generated from field: string message = 2;
-   */
+  /** string message = 2 */
   message: string;
-
-  /**
-   * @generated from field: opentelemetry.proto.trace.v1.Status.StatusCode code = 3;
-   */
+  /** opentelemetry.proto.trace.v1.Status.StatusCode code = 3 */
   code: Status_StatusCode;
 };
 
-/**
- * Describes the message opentelemetry.proto.trace.v1.Status.
- * Use `create(StatusSchema)` to create a new message.
- */
 export const StatusSchema: GenMessage<Status> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_trace_v1_trace, 3);
 
-/**
- * @generated from enum opentelemetry.proto.trace.v1.Status.StatusCode
- */
+/** enum opentelemetry.proto.trace.v1.Status.StatusCode */
 export const Status_StatusCode = {
-  /**
-   * @generated from enum value: STATUS_CODE_UNSET = 0;
-   */
   UNSET: 0,
-
-  /**
-   * @generated from enum value: STATUS_CODE_OK = 1;
-   */
   OK: 1,
-
-  /**
-   * @generated from enum value: STATUS_CODE_ERROR = 2;
-   */
   ERROR: 2,
 } as const;
 
-/**
- * @generated from enum opentelemetry.proto.trace.v1.Status.StatusCode
- */
+/** enum opentelemetry.proto.trace.v1.Status.StatusCode */
 export type Status_StatusCode = (typeof Status_StatusCode)[keyof typeof Status_StatusCode] | UnknownEnum;
 
-/**
- * Describes the enum opentelemetry.proto.trace.v1.Status.StatusCode.
- */
 export const Status_StatusCodeSchema: GenEnum<Status_StatusCode> = /*@__PURE__*/
   enumDesc(file_opentelemetry_proto_trace_v1_trace, 3, 0);
 

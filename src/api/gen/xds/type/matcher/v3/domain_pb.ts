@@ -6,48 +6,26 @@ import type { Matcher_OnMatch } from "./matcher_pb.ts";
 import { file_xds_type_matcher_v3_matcher } from "./matcher_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file xds/type/matcher/v3/domain.proto.
- */
 export const file_xds_type_matcher_v3_domain: GenFile = /*@__PURE__*/
   fileDesc("CiB4ZHMvdHlwZS9tYXRjaGVyL3YzL2RvbWFpbi5wcm90bxITeGRzLnR5cGUubWF0Y2hlci52MyK8AQoRU2VydmVyTmFtZU1hdGNoZXISTQoPZG9tYWluX21hdGNoZXJzGAEgAygLMjQueGRzLnR5cGUubWF0Y2hlci52My5TZXJ2ZXJOYW1lTWF0Y2hlci5Eb21haW5NYXRjaGVyGlgKDURvbWFpbk1hdGNoZXISDwoHZG9tYWlucxgBIAMoCRI2Cghvbl9tYXRjaBgCIAEoCzIkLnhkcy50eXBlLm1hdGNoZXIudjMuTWF0Y2hlci5Pbk1hdGNoYgZwcm90bzM", [file_xds_type_matcher_v3_matcher]);
 
-/**
- * @generated from message xds.type.matcher.v3.ServerNameMatcher
- */
+/** message xds.type.matcher.v3.ServerNameMatcher */
 export type ServerNameMatcher = Message<"xds.type.matcher.v3.ServerNameMatcher"> & {
-  /**
-   * @generated from field: repeated xds.type.matcher.v3.ServerNameMatcher.DomainMatcher domain_matchers = 1;
-   */
+  /** repeated xds.type.matcher.v3.ServerNameMatcher.DomainMatcher domain_matchers = 1 */
   domainMatchers: ServerNameMatcher_DomainMatcher[];
 };
 
-/**
- * Describes the message xds.type.matcher.v3.ServerNameMatcher.
- * Use `create(ServerNameMatcherSchema)` to create a new message.
- */
 export const ServerNameMatcherSchema: GenMessage<ServerNameMatcher> = /*@__PURE__*/
   messageDesc(file_xds_type_matcher_v3_domain, 0);
 
-/**
- * @generated from message xds.type.matcher.v3.ServerNameMatcher.DomainMatcher
- */
+/** message xds.type.matcher.v3.ServerNameMatcher.DomainMatcher */
 export type ServerNameMatcher_DomainMatcher = Message<"xds.type.matcher.v3.ServerNameMatcher.DomainMatcher"> & {
-  /**
-   * @generated from field: repeated string domains = 1;
-   */
+  /** repeated string domains = 1 */
   domains: string[];
-
-  /**
-   * @generated from field: xds.type.matcher.v3.Matcher.OnMatch on_match = 2;
-   */
+  /** xds.type.matcher.v3.Matcher.OnMatch on_match = 2 */
   onMatch?: Matcher_OnMatch | undefined;
 };
 
-/**
- * Describes the message xds.type.matcher.v3.ServerNameMatcher.DomainMatcher.
- * Use `create(ServerNameMatcher_DomainMatcherSchema)` to create a new message.
- */
 export const ServerNameMatcher_DomainMatcherSchema: GenMessage<ServerNameMatcher_DomainMatcher> = /*@__PURE__*/
   messageDesc(file_xds_type_matcher_v3_domain, 0, 0);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file xds/type/matcher/v3/http_inputs.proto.
- */
 export const file_xds_type_matcher_v3_http_inputs: GenFile = /*@__PURE__*/
   fileDesc("CiV4ZHMvdHlwZS9tYXRjaGVyL3YzL2h0dHBfaW5wdXRzLnByb3RvEhN4ZHMudHlwZS5tYXRjaGVyLnYzIh0KG0h0dHBBdHRyaWJ1dGVzQ2VsTWF0Y2hJbnB1dGIGcHJvdG8z");
 
-/**
- * @generated from message xds.type.matcher.v3.HttpAttributesCelMatchInput
- */
+/** message xds.type.matcher.v3.HttpAttributesCelMatchInput */
 export type HttpAttributesCelMatchInput = Message<"xds.type.matcher.v3.HttpAttributesCelMatchInput"> & {
 };
 
-/**
- * Describes the message xds.type.matcher.v3.HttpAttributesCelMatchInput.
- * Use `create(HttpAttributesCelMatchInputSchema)` to create a new message.
- */
 export const HttpAttributesCelMatchInputSchema: GenMessage<HttpAttributesCelMatchInput> = /*@__PURE__*/
   messageDesc(file_xds_type_matcher_v3_http_inputs, 0);
 

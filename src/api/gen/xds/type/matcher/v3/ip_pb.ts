@@ -8,53 +8,28 @@ import type { Matcher_OnMatch } from "./matcher_pb.ts";
 import { file_xds_type_matcher_v3_matcher } from "./matcher_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file xds/type/matcher/v3/ip.proto.
- */
 export const file_xds_type_matcher_v3_ip: GenFile = /*@__PURE__*/
   fileDesc("Chx4ZHMvdHlwZS9tYXRjaGVyL3YzL2lwLnByb3RvEhN4ZHMudHlwZS5tYXRjaGVyLnYzItgBCglJUE1hdGNoZXISRQoOcmFuZ2VfbWF0Y2hlcnMYASADKAsyLS54ZHMudHlwZS5tYXRjaGVyLnYzLklQTWF0Y2hlci5JUFJhbmdlTWF0Y2hlchqDAQoOSVBSYW5nZU1hdGNoZXISJgoGcmFuZ2VzGAEgAygLMhYueGRzLmNvcmUudjMuQ2lkclJhbmdlEjYKCG9uX21hdGNoGAIgASgLMiQueGRzLnR5cGUubWF0Y2hlci52My5NYXRjaGVyLk9uTWF0Y2gSEQoJZXhjbHVzaXZlGAMgASgIYgZwcm90bzM", [file_xds_core_v3_cidr, file_xds_type_matcher_v3_matcher]);
 
-/**
- * @generated from message xds.type.matcher.v3.IPMatcher
- */
+/** message xds.type.matcher.v3.IPMatcher */
 export type IPMatcher = Message<"xds.type.matcher.v3.IPMatcher"> & {
-  /**
-   * @generated from field: repeated xds.type.matcher.v3.IPMatcher.IPRangeMatcher range_matchers = 1;
-   */
+  /** repeated xds.type.matcher.v3.IPMatcher.IPRangeMatcher range_matchers = 1 */
   rangeMatchers: IPMatcher_IPRangeMatcher[];
 };
 
-/**
- * Describes the message xds.type.matcher.v3.IPMatcher.
- * Use `create(IPMatcherSchema)` to create a new message.
- */
 export const IPMatcherSchema: GenMessage<IPMatcher> = /*@__PURE__*/
   messageDesc(file_xds_type_matcher_v3_ip, 0);
 
-/**
- * @generated from message xds.type.matcher.v3.IPMatcher.IPRangeMatcher
- */
+/** message xds.type.matcher.v3.IPMatcher.IPRangeMatcher */
 export type IPMatcher_IPRangeMatcher = Message<"xds.type.matcher.v3.IPMatcher.IPRangeMatcher"> & {
-  /**
-   * @generated from field: repeated xds.core.v3.CidrRange ranges = 1;
-   */
+  /** repeated xds.core.v3.CidrRange ranges = 1 */
   ranges: CidrRange[];
-
-  /**
-   * @generated from field: xds.type.matcher.v3.Matcher.OnMatch on_match = 2;
-   */
+  /** xds.type.matcher.v3.Matcher.OnMatch on_match = 2 */
   onMatch?: Matcher_OnMatch | undefined;
-
-  /**
-   * @generated from field: bool exclusive = 3;
-   */
+  /** bool exclusive = 3 */
   exclusive: boolean;
 };
 
-/**
- * Describes the message xds.type.matcher.v3.IPMatcher.IPRangeMatcher.
- * Use `create(IPMatcher_IPRangeMatcherSchema)` to create a new message.
- */
 export const IPMatcher_IPRangeMatcherSchema: GenMessage<IPMatcher_IPRangeMatcher> = /*@__PURE__*/
   messageDesc(file_xds_type_matcher_v3_ip, 0, 0);
 

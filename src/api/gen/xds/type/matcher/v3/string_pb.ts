@@ -8,67 +8,41 @@ import type { RegexMatcher } from "./regex_pb.ts";
 import { file_xds_type_matcher_v3_regex } from "./regex_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file xds/type/matcher/v3/string.proto.
- */
 export const file_xds_type_matcher_v3_string: GenFile = /*@__PURE__*/
   fileDesc("CiB4ZHMvdHlwZS9tYXRjaGVyL3YzL3N0cmluZy5wcm90bxITeGRzLnR5cGUubWF0Y2hlci52MyLsAQoNU3RyaW5nTWF0Y2hlchIPCgVleGFjdBgBIAEoCUgAEhAKBnByZWZpeBgCIAEoCUgAEhAKBnN1ZmZpeBgDIAEoCUgAEjcKCnNhZmVfcmVnZXgYBSABKAsyIS54ZHMudHlwZS5tYXRjaGVyLnYzLlJlZ2V4TWF0Y2hlckgAEhIKCGNvbnRhaW5zGAcgASgJSAASMwoGY3VzdG9tGAggASgLMiEueGRzLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWdIABITCgtpZ25vcmVfY2FzZRgGIAEoCEIPCg1tYXRjaF9wYXR0ZXJuYgZwcm90bzM", [file_xds_core_v3_extension, file_xds_type_matcher_v3_regex]);
 
-/**
- * @generated from message xds.type.matcher.v3.StringMatcher
- */
+/** message xds.type.matcher.v3.StringMatcher */
 export type StringMatcher = Message<"xds.type.matcher.v3.StringMatcher"> & {
-  /**
-   * @generated from oneof xds.type.matcher.v3.StringMatcher.match_pattern
-   */
+  /** oneof xds.type.matcher.v3.StringMatcher.match_pattern */
   matchPattern: {
-    /**
-     * @generated from field: string exact = 1;
-     */
+    /** string exact = 1 */
     value: string;
     case: "exact";
   } | {
-    /**
-     * @generated from field: string prefix = 2;
-     */
+    /** string prefix = 2 */
     value: string;
     case: "prefix";
   } | {
-    /**
-     * @generated from field: string suffix = 3;
-     */
+    /** string suffix = 3 */
     value: string;
     case: "suffix";
   } | {
-    /**
-     * @generated from field: xds.type.matcher.v3.RegexMatcher safe_regex = 5;
-     */
+    /** xds.type.matcher.v3.RegexMatcher safe_regex = 5 */
     value: RegexMatcher;
     case: "safeRegex";
   } | {
-    /**
-     * @generated from field: string contains = 7;
-     */
+    /** string contains = 7 */
     value: string;
     case: "contains";
   } | {
-    /**
-     * @generated from field: xds.core.v3.TypedExtensionConfig custom = 8;
-     */
+    /** xds.core.v3.TypedExtensionConfig custom = 8 */
     value: TypedExtensionConfig;
     case: "custom";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool ignore_case = 6;
-   */
+  /** bool ignore_case = 6 */
   ignoreCase: boolean;
 };
 
-/**
- * Describes the message xds.type.matcher.v3.StringMatcher.
- * Use `create(StringMatcherSchema)` to create a new message.
- */
 export const StringMatcherSchema: GenMessage<StringMatcher> = /*@__PURE__*/
   messageDesc(file_xds_type_matcher_v3_string, 0);
 

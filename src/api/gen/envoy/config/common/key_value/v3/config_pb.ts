@@ -6,26 +6,15 @@ import type { TypedExtensionConfig } from "../../../core/v3/extension_pb.ts";
 import { file_envoy_config_core_v3_extension } from "../../../core/v3/extension_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/common/key_value/v3/config.proto.
- */
 export const file_envoy_config_common_key_value_v3_config: GenFile = /*@__PURE__*/
   fileDesc("Ci1lbnZveS9jb25maWcvY29tbW9uL2tleV92YWx1ZS92My9jb25maWcucHJvdG8SIGVudm95LmNvbmZpZy5jb21tb24ua2V5X3ZhbHVlLnYzIlEKE0tleVZhbHVlU3RvcmVDb25maWcSOgoGY29uZmlnGAEgASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWdiBnByb3RvMw", [file_envoy_config_core_v3_extension]);
 
-/**
- * @generated from message envoy.config.common.key_value.v3.KeyValueStoreConfig
- */
+/** message envoy.config.common.key_value.v3.KeyValueStoreConfig */
 export type KeyValueStoreConfig = Message<"envoy.config.common.key_value.v3.KeyValueStoreConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig config = 1;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig config = 1 */
   config?: TypedExtensionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.config.common.key_value.v3.KeyValueStoreConfig.
- * Use `create(KeyValueStoreConfigSchema)` to create a new message.
- */
 export const KeyValueStoreConfigSchema: GenMessage<KeyValueStoreConfig> = /*@__PURE__*/
   messageDesc(file_envoy_config_common_key_value_v3_config, 0);
 

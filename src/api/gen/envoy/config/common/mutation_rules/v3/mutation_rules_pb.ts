@@ -11,108 +11,57 @@ import { file_envoy_type_matcher_v3_string } from "../../../../type/matcher/v3/s
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/config/common/mutation_rules/v3/mutation_rules.proto.
- */
 export const file_envoy_config_common_mutation_rules_v3_mutation_rules: GenFile = /*@__PURE__*/
   fileDesc("CjplbnZveS9jb25maWcvY29tbW9uL211dGF0aW9uX3J1bGVzL3YzL211dGF0aW9uX3J1bGVzLnByb3RvEiVlbnZveS5jb25maWcuY29tbW9uLm11dGF0aW9uX3J1bGVzLnYzIpwDChNIZWFkZXJNdXRhdGlvblJ1bGVzEjUKEWFsbG93X2FsbF9yb3V0aW5nGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIvCgthbGxvd19lbnZveRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSMwoPZGlzYWxsb3dfc3lzdGVtGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIwCgxkaXNhbGxvd19hbGwYBCABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEj0KEGFsbG93X2V4cHJlc3Npb24YBSABKAsyIy5lbnZveS50eXBlLm1hdGNoZXIudjMuUmVnZXhNYXRjaGVyEkAKE2Rpc2FsbG93X2V4cHJlc3Npb24YBiABKAsyIy5lbnZveS50eXBlLm1hdGNoZXIudjMuUmVnZXhNYXRjaGVyEjUKEWRpc2FsbG93X2lzX2Vycm9yGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZSKTAgoOSGVhZGVyTXV0YXRpb24SEAoGcmVtb3ZlGAEgASgJSAASOQoGYXBwZW5kGAIgASgLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWVPcHRpb25IABJeCg9yZW1vdmVfb25fbWF0Y2gYAyABKAsyQy5lbnZveS5jb25maWcuY29tbW9uLm11dGF0aW9uX3J1bGVzLnYzLkhlYWRlck11dGF0aW9uLlJlbW92ZU9uTWF0Y2hIABpKCg1SZW1vdmVPbk1hdGNoEjkKC2tleV9tYXRjaGVyGAEgASgLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXJCCAoGYWN0aW9uYgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_type_matcher_v3_regex, file_envoy_type_matcher_v3_string, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.config.common.mutation_rules.v3.HeaderMutationRules
- */
+/** message envoy.config.common.mutation_rules.v3.HeaderMutationRules */
 export type HeaderMutationRules = Message<"envoy.config.common.mutation_rules.v3.HeaderMutationRules"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue allow_all_routing = 1;
-   */
+  /** google.protobuf.BoolValue allow_all_routing = 1 */
   allowAllRouting?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue allow_envoy = 2;
-   */
+  /** google.protobuf.BoolValue allow_envoy = 2 */
   allowEnvoy?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue disallow_system = 3;
-   */
+  /** google.protobuf.BoolValue disallow_system = 3 */
   disallowSystem?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue disallow_all = 4;
-   */
+  /** google.protobuf.BoolValue disallow_all = 4 */
   disallowAll?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.RegexMatcher allow_expression = 5;
-   */
+  /** envoy.type.matcher.v3.RegexMatcher allow_expression = 5 */
   allowExpression?: RegexMatcher | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.RegexMatcher disallow_expression = 6;
-   */
+  /** envoy.type.matcher.v3.RegexMatcher disallow_expression = 6 */
   disallowExpression?: RegexMatcher | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue disallow_is_error = 7;
-   */
+  /** google.protobuf.BoolValue disallow_is_error = 7 */
   disallowIsError?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.config.common.mutation_rules.v3.HeaderMutationRules.
- * Use `create(HeaderMutationRulesSchema)` to create a new message.
- */
 export const HeaderMutationRulesSchema: GenMessage<HeaderMutationRules> = /*@__PURE__*/
   messageDesc(file_envoy_config_common_mutation_rules_v3_mutation_rules, 0);
 
-/**
- * @generated from message envoy.config.common.mutation_rules.v3.HeaderMutation
- */
+/** message envoy.config.common.mutation_rules.v3.HeaderMutation */
 export type HeaderMutation = Message<"envoy.config.common.mutation_rules.v3.HeaderMutation"> & {
-  /**
-   * @generated from oneof envoy.config.common.mutation_rules.v3.HeaderMutation.action
-   */
+  /** oneof envoy.config.common.mutation_rules.v3.HeaderMutation.action */
   action: {
-    /**
-     * @generated from field: string remove = 1;
-     */
+    /** string remove = 1 */
     value: string;
     case: "remove";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.HeaderValueOption append = 2;
-     */
+    /** envoy.config.core.v3.HeaderValueOption append = 2 */
     value: HeaderValueOption;
     case: "append";
   } | {
-    /**
-     * @generated from field: envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch remove_on_match = 3;
-     */
+    /** envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch remove_on_match = 3 */
     value: HeaderMutation_RemoveOnMatch;
     case: "removeOnMatch";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.config.common.mutation_rules.v3.HeaderMutation.
- * Use `create(HeaderMutationSchema)` to create a new message.
- */
 export const HeaderMutationSchema: GenMessage<HeaderMutation> = /*@__PURE__*/
   messageDesc(file_envoy_config_common_mutation_rules_v3_mutation_rules, 1);
 
-/**
- * @generated from message envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch
- */
+/** message envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch */
 export type HeaderMutation_RemoveOnMatch = Message<"envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch"> & {
-  /**
-   * @generated from field: envoy.type.matcher.v3.StringMatcher key_matcher = 1;
-   */
+  /** envoy.type.matcher.v3.StringMatcher key_matcher = 1 */
   keyMatcher?: StringMatcher | undefined;
 };
 
-/**
- * Describes the message envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch.
- * Use `create(HeaderMutation_RemoveOnMatchSchema)` to create a new message.
- */
 export const HeaderMutation_RemoveOnMatchSchema: GenMessage<HeaderMutation_RemoveOnMatch> = /*@__PURE__*/
   messageDesc(file_envoy_config_common_mutation_rules_v3_mutation_rules, 1, 0);
 

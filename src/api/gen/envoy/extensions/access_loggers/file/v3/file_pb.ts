@@ -7,55 +7,33 @@ import { file_envoy_config_core_v3_substitution_format_string } from "../../../.
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/access_loggers/file/v3/file.proto.
- */
 export const file_envoy_extensions_access_loggers_file_v3_file: GenFile = /*@__PURE__*/
   fileDesc("CjJlbnZveS9leHRlbnNpb25zL2FjY2Vzc19sb2dnZXJzL2ZpbGUvdjMvZmlsZS5wcm90bxInZW52b3kuZXh0ZW5zaW9ucy5hY2Nlc3NfbG9nZ2Vycy5maWxlLnYzIvABCg1GaWxlQWNjZXNzTG9nEgwKBHBhdGgYASABKAkSEAoGZm9ybWF0GAIgASgJSAASLgoLanNvbl9mb3JtYXQYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0SAASNAoRdHlwZWRfanNvbl9mb3JtYXQYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0SAASRAoKbG9nX2Zvcm1hdBgFIAEoCzIuLmVudm95LmNvbmZpZy5jb3JlLnYzLlN1YnN0aXR1dGlvbkZvcm1hdFN0cmluZ0gAQhMKEWFjY2Vzc19sb2dfZm9ybWF0YgZwcm90bzM", [file_envoy_config_core_v3_substitution_format_string, file_google_protobuf_struct]);
 
-/**
- * @generated from message envoy.extensions.access_loggers.file.v3.FileAccessLog
- */
+/** message envoy.extensions.access_loggers.file.v3.FileAccessLog */
 export type FileAccessLog = Message<"envoy.extensions.access_loggers.file.v3.FileAccessLog"> & {
-  /**
-   * @generated from field: string path = 1;
-   */
+  /** string path = 1 */
   path: string;
-
-  /**
-   * @generated from oneof envoy.extensions.access_loggers.file.v3.FileAccessLog.access_log_format
-   */
+  /** oneof envoy.extensions.access_loggers.file.v3.FileAccessLog.access_log_format */
   accessLogFormat: {
-    /**
-     * @generated from field: string format = 2;
-     */
+    /** string format = 2 */
     value: string;
     case: "format";
   } | {
-    /**
-     * @generated from field: google.protobuf.Struct json_format = 3;
-     */
+    /** google.protobuf.Struct json_format = 3 */
     value: JsonObject;
     case: "jsonFormat";
   } | {
-    /**
-     * @generated from field: google.protobuf.Struct typed_json_format = 4;
-     */
+    /** google.protobuf.Struct typed_json_format = 4 */
     value: JsonObject;
     case: "typedJsonFormat";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.SubstitutionFormatString log_format = 5;
-     */
+    /** envoy.config.core.v3.SubstitutionFormatString log_format = 5 */
     value: SubstitutionFormatString;
     case: "logFormat";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.access_loggers.file.v3.FileAccessLog.
- * Use `create(FileAccessLogSchema)` to create a new message.
- */
 export const FileAccessLogSchema: GenMessage<FileAccessLog> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_access_loggers_file_v3_file, 0);
 

@@ -14,110 +14,53 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/access_loggers/grpc/v3/als.proto.
- */
 export const file_envoy_extensions_access_loggers_grpc_v3_als: GenFile = /*@__PURE__*/
   fileDesc("CjFlbnZveS9leHRlbnNpb25zL2FjY2Vzc19sb2dnZXJzL2dycGMvdjMvYWxzLnByb3RvEidlbnZveS5leHRlbnNpb25zLmFjY2Vzc19sb2dnZXJzLmdycGMudjMi+AEKF0h0dHBHcnBjQWNjZXNzTG9nQ29uZmlnElkKDWNvbW1vbl9jb25maWcYASABKAsyQi5lbnZveS5leHRlbnNpb25zLmFjY2Vzc19sb2dnZXJzLmdycGMudjMuQ29tbW9uR3JwY0FjY2Vzc0xvZ0NvbmZpZxIpCiFhZGRpdGlvbmFsX3JlcXVlc3RfaGVhZGVyc190b19sb2cYAiADKAkSKgoiYWRkaXRpb25hbF9yZXNwb25zZV9oZWFkZXJzX3RvX2xvZxgDIAMoCRIrCiNhZGRpdGlvbmFsX3Jlc3BvbnNlX3RyYWlsZXJzX3RvX2xvZxgEIAMoCSJzChZUY3BHcnBjQWNjZXNzTG9nQ29uZmlnElkKDWNvbW1vbl9jb25maWcYASABKAsyQi5lbnZveS5leHRlbnNpb25zLmFjY2Vzc19sb2dnZXJzLmdycGMudjMuQ29tbW9uR3JwY0FjY2Vzc0xvZ0NvbmZpZyK7AwoZQ29tbW9uR3JwY0FjY2Vzc0xvZ0NvbmZpZxIQCghsb2dfbmFtZRgBIAEoCRI3CgxncnBjX3NlcnZpY2UYAiABKAsyIS5lbnZveS5jb25maWcuY29yZS52My5HcnBjU2VydmljZRI/ChV0cmFuc3BvcnRfYXBpX3ZlcnNpb24YBiABKA4yIC5lbnZveS5jb25maWcuY29yZS52My5BcGlWZXJzaW9uEjgKFWJ1ZmZlcl9mbHVzaF9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI3ChFidWZmZXJfc2l6ZV9ieXRlcxgEIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIjChtmaWx0ZXJfc3RhdGVfb2JqZWN0c190b19sb2cYBSADKAkSQwoYZ3JwY19zdHJlYW1fcmV0cnlfcG9saWN5GAcgASgLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuUmV0cnlQb2xpY3kSNQoLY3VzdG9tX3RhZ3MYCCADKAsyIC5lbnZveS50eXBlLnRyYWNpbmcudjMuQ3VzdG9tVGFnYgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_grpc_service, file_envoy_type_tracing_v3_custom_tag, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig
- */
+/** message envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig */
 export type HttpGrpcAccessLogConfig = Message<"envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig"> & {
-  /**
-   * @generated from field: envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig common_config = 1;
-   */
+  /** envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig common_config = 1 */
   commonConfig?: CommonGrpcAccessLogConfig | undefined;
-
-  /**
-   * @generated from field: repeated string additional_request_headers_to_log = 2;
-   */
+  /** repeated string additional_request_headers_to_log = 2 */
   additionalRequestHeadersToLog: string[];
-
-  /**
-   * @generated from field: repeated string additional_response_headers_to_log = 3;
-   */
+  /** repeated string additional_response_headers_to_log = 3 */
   additionalResponseHeadersToLog: string[];
-
-  /**
-   * @generated from field: repeated string additional_response_trailers_to_log = 4;
-   */
+  /** repeated string additional_response_trailers_to_log = 4 */
   additionalResponseTrailersToLog: string[];
 };
 
-/**
- * Describes the message envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig.
- * Use `create(HttpGrpcAccessLogConfigSchema)` to create a new message.
- */
 export const HttpGrpcAccessLogConfigSchema: GenMessage<HttpGrpcAccessLogConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_access_loggers_grpc_v3_als, 0);
 
-/**
- * @generated from message envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig
- */
+/** message envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig */
 export type TcpGrpcAccessLogConfig = Message<"envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig"> & {
-  /**
-   * @generated from field: envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig common_config = 1;
-   */
+  /** envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig common_config = 1 */
   commonConfig?: CommonGrpcAccessLogConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig.
- * Use `create(TcpGrpcAccessLogConfigSchema)` to create a new message.
- */
 export const TcpGrpcAccessLogConfigSchema: GenMessage<TcpGrpcAccessLogConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_access_loggers_grpc_v3_als, 1);
 
-/**
- * @generated from message envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig
- */
+/** message envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig */
 export type CommonGrpcAccessLogConfig = Message<"envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig"> & {
-  /**
-   * @generated from field: string log_name = 1;
-   */
+  /** string log_name = 1 */
   logName: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.GrpcService grpc_service = 2;
-   */
+  /** envoy.config.core.v3.GrpcService grpc_service = 2 */
   grpcService?: GrpcService | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ApiVersion transport_api_version = 6;
-   */
+  /** envoy.config.core.v3.ApiVersion transport_api_version = 6 */
   transportApiVersion: ApiVersion;
-
-  /**
-   * @generated from field: google.protobuf.Duration buffer_flush_interval = 3;
-   */
+  /** google.protobuf.Duration buffer_flush_interval = 3 */
   bufferFlushInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value buffer_size_bytes = 4;
-   */
+  /** google.protobuf.UInt32Value buffer_size_bytes = 4 */
   bufferSizeBytes?: number | undefined;
-
-  /**
-   * @generated from field: repeated string filter_state_objects_to_log = 5;
-   */
+  /** repeated string filter_state_objects_to_log = 5 */
   filterStateObjectsToLog: string[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.RetryPolicy grpc_stream_retry_policy = 7;
-   */
+  /** envoy.config.core.v3.RetryPolicy grpc_stream_retry_policy = 7 */
   grpcStreamRetryPolicy?: RetryPolicy | undefined;
-
-  /**
-   * @generated from field: repeated envoy.type.tracing.v3.CustomTag custom_tags = 8;
-   */
+  /** repeated envoy.type.tracing.v3.CustomTag custom_tags = 8 */
   customTags: CustomTag[];
 };
 
-/**
- * Describes the message envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig.
- * Use `create(CommonGrpcAccessLogConfigSchema)` to create a new message.
- */
 export const CommonGrpcAccessLogConfigSchema: GenMessage<CommonGrpcAccessLogConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_access_loggers_grpc_v3_als, 2);
 

@@ -18,96 +18,43 @@ import type { AnyValue, KeyValueList } from "../../../../../opentelemetry/proto/
 import { file_opentelemetry_proto_common_v1_common } from "../../../../../opentelemetry/proto/common/v1/common_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/access_loggers/open_telemetry/v3/logs_service.proto.
- */
 export const file_envoy_extensions_access_loggers_open_telemetry_v3_logs_service: GenFile = /*@__PURE__*/
   fileDesc("CkRlbnZveS9leHRlbnNpb25zL2FjY2Vzc19sb2dnZXJzL29wZW5fdGVsZW1ldHJ5L3YzL2xvZ3Nfc2VydmljZS5wcm90bxIxZW52b3kuZXh0ZW5zaW9ucy5hY2Nlc3NfbG9nZ2Vycy5vcGVuX3RlbGVtZXRyeS52MyLLBgocT3BlblRlbGVtZXRyeUFjY2Vzc0xvZ0NvbmZpZxJZCg1jb21tb25fY29uZmlnGAEgASgLMkIuZW52b3kuZXh0ZW5zaW9ucy5hY2Nlc3NfbG9nZ2Vycy5ncnBjLnYzLkNvbW1vbkdycGNBY2Nlc3NMb2dDb25maWcSNwoMaHR0cF9zZXJ2aWNlGAggASgLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuSHR0cFNlcnZpY2USNwoMZ3JwY19zZXJ2aWNlGAkgASgLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuR3JwY1NlcnZpY2USHgoWZGlzYWJsZV9idWlsdGluX2xhYmVscxgFIAEoCBJIChNyZXNvdXJjZV9hdHRyaWJ1dGVzGAQgASgLMisub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuS2V5VmFsdWVMaXN0EkYKEnJlc291cmNlX2RldGVjdG9ycxgPIAMoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEjUKBGJvZHkYAiABKAsyJy5vcGVudGVsZW1ldHJ5LnByb3RvLmNvbW1vbi52MS5BbnlWYWx1ZRI/CgphdHRyaWJ1dGVzGAMgASgLMisub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuS2V5VmFsdWVMaXN0EhMKC3N0YXRfcHJlZml4GAYgASgJEj4KCmZvcm1hdHRlcnMYByADKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxIQCghsb2dfbmFtZRgKIAEoCRI4ChVidWZmZXJfZmx1c2hfaW50ZXJ2YWwYCyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNwoRYnVmZmVyX3NpemVfYnl0ZXMYDCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSIwobZmlsdGVyX3N0YXRlX29iamVjdHNfdG9fbG9nGA0gAygJEjUKC2N1c3RvbV90YWdzGA4gAygLMiAuZW52b3kudHlwZS50cmFjaW5nLnYzLkN1c3RvbVRhZ2IGcHJvdG8z", [file_envoy_config_core_v3_extension, file_envoy_config_core_v3_grpc_service, file_envoy_config_core_v3_http_service, file_envoy_extensions_access_loggers_grpc_v3_als, file_envoy_type_tracing_v3_custom_tag, file_google_protobuf_duration, file_google_protobuf_wrappers, file_opentelemetry_proto_common_v1_common]);
 
-/**
- * @generated from message envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig
- */
+/** message envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig */
 export type OpenTelemetryAccessLogConfig = Message<"envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"> & {
-  /**
-   * @generated from field: envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig common_config = 1;
-   */
+  /** envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig common_config = 1 */
   commonConfig?: CommonGrpcAccessLogConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.HttpService http_service = 8;
-   */
+  /** envoy.config.core.v3.HttpService http_service = 8 */
   httpService?: HttpService | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.GrpcService grpc_service = 9;
-   */
+  /** envoy.config.core.v3.GrpcService grpc_service = 9 */
   grpcService?: GrpcService | undefined;
-
-  /**
-   * @generated from field: bool disable_builtin_labels = 5;
-   */
+  /** bool disable_builtin_labels = 5 */
   disableBuiltinLabels: boolean;
-
-  /**
-   * @generated from field: opentelemetry.proto.common.v1.KeyValueList resource_attributes = 4;
-   */
+  /** opentelemetry.proto.common.v1.KeyValueList resource_attributes = 4 */
   resourceAttributes?: KeyValueList | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig resource_detectors = 15;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig resource_detectors = 15 */
   resourceDetectors: TypedExtensionConfig[];
-
-  /**
-   * @generated from field: opentelemetry.proto.common.v1.AnyValue body = 2;
-   */
+  /** opentelemetry.proto.common.v1.AnyValue body = 2 */
   body?: AnyValue | undefined;
-
-  /**
-   * @generated from field: opentelemetry.proto.common.v1.KeyValueList attributes = 3;
-   */
+  /** opentelemetry.proto.common.v1.KeyValueList attributes = 3 */
   attributes?: KeyValueList | undefined;
-
-  /**
-   * @generated from field: string stat_prefix = 6;
-   */
+  /** string stat_prefix = 6 */
   statPrefix: string;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig formatters = 7;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig formatters = 7 */
   formatters: TypedExtensionConfig[];
-
-  /**
-   * @generated from field: string log_name = 10;
-   */
+  /** string log_name = 10 */
   logName: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration buffer_flush_interval = 11;
-   */
+  /** google.protobuf.Duration buffer_flush_interval = 11 */
   bufferFlushInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value buffer_size_bytes = 12;
-   */
+  /** google.protobuf.UInt32Value buffer_size_bytes = 12 */
   bufferSizeBytes?: number | undefined;
-
-  /**
-   * @generated from field: repeated string filter_state_objects_to_log = 13;
-   */
+  /** repeated string filter_state_objects_to_log = 13 */
   filterStateObjectsToLog: string[];
-
-  /**
-   * @generated from field: repeated envoy.type.tracing.v3.CustomTag custom_tags = 14;
-   */
+  /** repeated envoy.type.tracing.v3.CustomTag custom_tags = 14 */
   customTags: CustomTag[];
 };
 
-/**
- * Describes the message envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig.
- * Use `create(OpenTelemetryAccessLogConfigSchema)` to create a new message.
- */
 export const OpenTelemetryAccessLogConfigSchema: GenMessage<OpenTelemetryAccessLogConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_access_loggers_open_telemetry_v3_logs_service, 0);
 

@@ -6,55 +6,32 @@ import type { SubstitutionFormatString } from "../../../../config/core/v3/substi
 import { file_envoy_config_core_v3_substitution_format_string } from "../../../../config/core/v3/substitution_format_string_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/access_loggers/stream/v3/stream.proto.
- */
 export const file_envoy_extensions_access_loggers_stream_v3_stream: GenFile = /*@__PURE__*/
   fileDesc("CjZlbnZveS9leHRlbnNpb25zL2FjY2Vzc19sb2dnZXJzL3N0cmVhbS92My9zdHJlYW0ucHJvdG8SKWVudm95LmV4dGVuc2lvbnMuYWNjZXNzX2xvZ2dlcnMuc3RyZWFtLnYzImwKD1N0ZG91dEFjY2Vzc0xvZxJECgpsb2dfZm9ybWF0GAEgASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuU3Vic3RpdHV0aW9uRm9ybWF0U3RyaW5nSABCEwoRYWNjZXNzX2xvZ19mb3JtYXQibAoPU3RkZXJyQWNjZXNzTG9nEkQKCmxvZ19mb3JtYXQYASABKAsyLi5lbnZveS5jb25maWcuY29yZS52My5TdWJzdGl0dXRpb25Gb3JtYXRTdHJpbmdIAEITChFhY2Nlc3NfbG9nX2Zvcm1hdGIGcHJvdG8z", [file_envoy_config_core_v3_substitution_format_string]);
 
-/**
- * @generated from message envoy.extensions.access_loggers.stream.v3.StdoutAccessLog
- */
+/** message envoy.extensions.access_loggers.stream.v3.StdoutAccessLog */
 export type StdoutAccessLog = Message<"envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"> & {
-  /**
-   * @generated from oneof envoy.extensions.access_loggers.stream.v3.StdoutAccessLog.access_log_format
-   */
+  /** oneof envoy.extensions.access_loggers.stream.v3.StdoutAccessLog.access_log_format */
   accessLogFormat: {
-    /**
-     * @generated from field: envoy.config.core.v3.SubstitutionFormatString log_format = 1;
-     */
+    /** envoy.config.core.v3.SubstitutionFormatString log_format = 1 */
     value: SubstitutionFormatString;
     case: "logFormat";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.access_loggers.stream.v3.StdoutAccessLog.
- * Use `create(StdoutAccessLogSchema)` to create a new message.
- */
 export const StdoutAccessLogSchema: GenMessage<StdoutAccessLog> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_access_loggers_stream_v3_stream, 0);
 
-/**
- * @generated from message envoy.extensions.access_loggers.stream.v3.StderrAccessLog
- */
+/** message envoy.extensions.access_loggers.stream.v3.StderrAccessLog */
 export type StderrAccessLog = Message<"envoy.extensions.access_loggers.stream.v3.StderrAccessLog"> & {
-  /**
-   * @generated from oneof envoy.extensions.access_loggers.stream.v3.StderrAccessLog.access_log_format
-   */
+  /** oneof envoy.extensions.access_loggers.stream.v3.StderrAccessLog.access_log_format */
   accessLogFormat: {
-    /**
-     * @generated from field: envoy.config.core.v3.SubstitutionFormatString log_format = 1;
-     */
+    /** envoy.config.core.v3.SubstitutionFormatString log_format = 1 */
     value: SubstitutionFormatString;
     case: "logFormat";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.access_loggers.stream.v3.StderrAccessLog.
- * Use `create(StderrAccessLogSchema)` to create a new message.
- */
 export const StderrAccessLogSchema: GenMessage<StderrAccessLog> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_access_loggers_stream_v3_stream, 1);
 

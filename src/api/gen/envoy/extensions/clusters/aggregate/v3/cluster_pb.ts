@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/clusters/aggregate/v3/cluster.proto.
- */
 export const file_envoy_extensions_clusters_aggregate_v3_cluster: GenFile = /*@__PURE__*/
   fileDesc("CjRlbnZveS9leHRlbnNpb25zL2NsdXN0ZXJzL2FnZ3JlZ2F0ZS92My9jbHVzdGVyLnByb3RvEiZlbnZveS5leHRlbnNpb25zLmNsdXN0ZXJzLmFnZ3JlZ2F0ZS52MyIhCg1DbHVzdGVyQ29uZmlnEhAKCGNsdXN0ZXJzGAEgAygJYgZwcm90bzM");
 
-/**
- * @generated from message envoy.extensions.clusters.aggregate.v3.ClusterConfig
- */
+/** message envoy.extensions.clusters.aggregate.v3.ClusterConfig */
 export type ClusterConfig = Message<"envoy.extensions.clusters.aggregate.v3.ClusterConfig"> & {
-  /**
-   * @generated from field: repeated string clusters = 1;
-   */
+  /** repeated string clusters = 1 */
   clusters: string[];
 };
 
-/**
- * Describes the message envoy.extensions.clusters.aggregate.v3.ClusterConfig.
- * Use `create(ClusterConfigSchema)` to create a new message.
- */
 export const ClusterConfigSchema: GenMessage<ClusterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_clusters_aggregate_v3_cluster, 0);
 

@@ -10,83 +10,40 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/clusters/dns/v3/dns_cluster.proto.
- */
 export const file_envoy_extensions_clusters_dns_v3_dns_cluster: GenFile = /*@__PURE__*/
   fileDesc("CjJlbnZveS9leHRlbnNpb25zL2NsdXN0ZXJzL2Rucy92My9kbnNfY2x1c3Rlci5wcm90bxIgZW52b3kuZXh0ZW5zaW9ucy5jbHVzdGVycy5kbnMudjMi3gQKCkRuc0NsdXN0ZXISMwoQZG5zX3JlZnJlc2hfcmF0ZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJaChhkbnNfZmFpbHVyZV9yZWZyZXNoX3JhdGUYBCABKAsyOC5lbnZveS5leHRlbnNpb25zLmNsdXN0ZXJzLmRucy52My5EbnNDbHVzdGVyLlJlZnJlc2hSYXRlEhcKD3Jlc3BlY3RfZG5zX3R0bBgFIAEoCBItCgpkbnNfaml0dGVyGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEk0KGXR5cGVkX2Ruc19yZXNvbHZlcl9jb25maWcYByABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxJTChFkbnNfbG9va3VwX2ZhbWlseRgIIAEoDjI4LmVudm95LmV4dGVuc2lvbnMuY2x1c3RlcnMuY29tbW9uLmRucy52My5EbnNMb29rdXBGYW1pbHkSKAogYWxsX2FkZHJlc3Nlc19pbl9zaW5nbGVfZW5kcG9pbnQYCSABKAgSNwoUZG5zX21pbl9yZWZyZXNoX3JhdGUYCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24acAoLUmVmcmVzaFJhdGUSMAoNYmFzZV9pbnRlcnZhbBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxtYXhfaW50ZXJ2YWwYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25iBnByb3RvMw", [file_envoy_config_core_v3_extension, file_envoy_extensions_clusters_common_dns_v3_dns, file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.extensions.clusters.dns.v3.DnsCluster
- */
+/** message envoy.extensions.clusters.dns.v3.DnsCluster */
 export type DnsCluster = Message<"envoy.extensions.clusters.dns.v3.DnsCluster"> & {
-  /**
-   * @generated from field: google.protobuf.Duration dns_refresh_rate = 3;
-   */
+  /** google.protobuf.Duration dns_refresh_rate = 3 */
   dnsRefreshRate?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate dns_failure_refresh_rate = 4;
-   */
+  /** envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate dns_failure_refresh_rate = 4 */
   dnsFailureRefreshRate?: DnsCluster_RefreshRate | undefined;
-
-  /**
-   * @generated from field: bool respect_dns_ttl = 5;
-   */
+  /** bool respect_dns_ttl = 5 */
   respectDnsTtl: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Duration dns_jitter = 6;
-   */
+  /** google.protobuf.Duration dns_jitter = 6 */
   dnsJitter?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config = 7;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config = 7 */
   typedDnsResolverConfig?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.clusters.common.dns.v3.DnsLookupFamily dns_lookup_family = 8;
-   */
+  /** envoy.extensions.clusters.common.dns.v3.DnsLookupFamily dns_lookup_family = 8 */
   dnsLookupFamily: DnsLookupFamily;
-
-  /**
-   * @generated from field: bool all_addresses_in_single_endpoint = 9;
-   */
+  /** bool all_addresses_in_single_endpoint = 9 */
   allAddressesInSingleEndpoint: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Duration dns_min_refresh_rate = 10;
-   */
+  /** google.protobuf.Duration dns_min_refresh_rate = 10 */
   dnsMinRefreshRate?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.clusters.dns.v3.DnsCluster.
- * Use `create(DnsClusterSchema)` to create a new message.
- */
 export const DnsClusterSchema: GenMessage<DnsCluster> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_clusters_dns_v3_dns_cluster, 0);
 
-/**
- * @generated from message envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate
- */
+/** message envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate */
 export type DnsCluster_RefreshRate = Message<"envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate"> & {
-  /**
-   * @generated from field: google.protobuf.Duration base_interval = 1;
-   */
+  /** google.protobuf.Duration base_interval = 1 */
   baseInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_interval = 2;
-   */
+  /** google.protobuf.Duration max_interval = 2 */
   maxInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate.
- * Use `create(DnsCluster_RefreshRateSchema)` to create a new message.
- */
 export const DnsCluster_RefreshRateSchema: GenMessage<DnsCluster_RefreshRate> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_clusters_dns_v3_dns_cluster, 0, 0);
 

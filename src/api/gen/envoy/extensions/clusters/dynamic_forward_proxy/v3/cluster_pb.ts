@@ -14,85 +14,44 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster.proto.
- */
 export const file_envoy_extensions_clusters_dynamic_forward_proxy_v3_cluster: GenFile = /*@__PURE__*/
   fileDesc("CkBlbnZveS9leHRlbnNpb25zL2NsdXN0ZXJzL2R5bmFtaWNfZm9yd2FyZF9wcm94eS92My9jbHVzdGVyLnByb3RvEjJlbnZveS5leHRlbnNpb25zLmNsdXN0ZXJzLmR5bmFtaWNfZm9yd2FyZF9wcm94eS52MyLEAgoNQ2x1c3RlckNvbmZpZxJcChBkbnNfY2FjaGVfY29uZmlnGAEgASgLMkAuZW52b3kuZXh0ZW5zaW9ucy5jb21tb24uZHluYW1pY19mb3J3YXJkX3Byb3h5LnYzLkRuc0NhY2hlQ29uZmlnSAASZAoTc3ViX2NsdXN0ZXJzX2NvbmZpZxgEIAEoCzJFLmVudm95LmV4dGVuc2lvbnMuY2x1c3RlcnMuZHluYW1pY19mb3J3YXJkX3Byb3h5LnYzLlN1YkNsdXN0ZXJzQ29uZmlnSAASJgoeYWxsb3dfaW5zZWN1cmVfY2x1c3Rlcl9vcHRpb25zGAIgASgIEiMKG2FsbG93X2NvYWxlc2NlZF9jb25uZWN0aW9ucxgDIAEoCEIiCiBjbHVzdGVyX2ltcGxlbWVudGF0aW9uX3NwZWNpZmllciLJAgoRU3ViQ2x1c3RlcnNDb25maWcSPAoJbGJfcG9saWN5GAEgASgOMikuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5MYlBvbGljeRI2ChBtYXhfc3ViX2NsdXN0ZXJzGAIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjIKD3N1Yl9jbHVzdGVyX3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJAChNwcmVyZXNvbHZlX2NsdXN0ZXJzGAQgAygLMiMuZW52b3kuY29uZmlnLmNvcmUudjMuU29ja2V0QWRkcmVzcxJIChJkbnNfY2x1c3Rlcl9jb25maWcYBSABKAsyLC5lbnZveS5leHRlbnNpb25zLmNsdXN0ZXJzLmRucy52My5EbnNDbHVzdGVyYgZwcm90bzM", [file_envoy_config_cluster_v3_cluster, file_envoy_config_core_v3_address, file_envoy_extensions_clusters_dns_v3_dns_cluster, file_envoy_extensions_common_dynamic_forward_proxy_v3_dns_cache, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig
- */
+/** message envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig */
 export type ClusterConfig = Message<"envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig"> & {
-  /**
-   * @generated from oneof envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig.cluster_implementation_specifier
-   */
+  /** oneof envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig.cluster_implementation_specifier */
   clusterImplementationSpecifier: {
-    /**
-     * @generated from field: envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig dns_cache_config = 1;
-     */
+    /** envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig dns_cache_config = 1 */
     value: DnsCacheConfig;
     case: "dnsCacheConfig";
   } | {
-    /**
-     * @generated from field: envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig sub_clusters_config = 4;
-     */
+    /** envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig sub_clusters_config = 4 */
     value: SubClustersConfig;
     case: "subClustersConfig";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool allow_insecure_cluster_options = 2;
-   */
+  /** bool allow_insecure_cluster_options = 2 */
   allowInsecureClusterOptions: boolean;
-
-  /**
-   * @generated from field: bool allow_coalesced_connections = 3;
-   */
+  /** bool allow_coalesced_connections = 3 */
   allowCoalescedConnections: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig.
- * Use `create(ClusterConfigSchema)` to create a new message.
- */
 export const ClusterConfigSchema: GenMessage<ClusterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_clusters_dynamic_forward_proxy_v3_cluster, 0);
 
-/**
- * @generated from message envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig
- */
+/** message envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig */
 export type SubClustersConfig = Message<"envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig"> & {
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.LbPolicy lb_policy = 1;
-   */
+  /** envoy.config.cluster.v3.Cluster.LbPolicy lb_policy = 1 */
   lbPolicy: Cluster_LbPolicy;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_sub_clusters = 2;
-   */
+  /** google.protobuf.UInt32Value max_sub_clusters = 2 */
   maxSubClusters?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration sub_cluster_ttl = 3;
-   */
+  /** google.protobuf.Duration sub_cluster_ttl = 3 */
   subClusterTtl?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.SocketAddress preresolve_clusters = 4;
-   */
+  /** repeated envoy.config.core.v3.SocketAddress preresolve_clusters = 4 */
   preresolveClusters: SocketAddress[];
-
-  /**
-   * @generated from field: envoy.extensions.clusters.dns.v3.DnsCluster dns_cluster_config = 5;
-   */
+  /** envoy.extensions.clusters.dns.v3.DnsCluster dns_cluster_config = 5 */
   dnsClusterConfig?: DnsCluster | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.clusters.dynamic_forward_proxy.v3.SubClustersConfig.
- * Use `create(SubClustersConfigSchema)` to create a new message.
- */
 export const SubClustersConfigSchema: GenMessage<SubClustersConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_clusters_dynamic_forward_proxy_v3_cluster, 1);
 

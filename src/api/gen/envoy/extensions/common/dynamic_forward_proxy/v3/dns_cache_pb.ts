@@ -18,118 +18,54 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/common/dynamic_forward_proxy/v3/dns_cache.proto.
- */
 export const file_envoy_extensions_common_dynamic_forward_proxy_v3_dns_cache: GenFile = /*@__PURE__*/
   fileDesc("CkBlbnZveS9leHRlbnNpb25zL2NvbW1vbi9keW5hbWljX2ZvcndhcmRfcHJveHkvdjMvZG5zX2NhY2hlLnByb3RvEjBlbnZveS5leHRlbnNpb25zLmNvbW1vbi5keW5hbWljX2ZvcndhcmRfcHJveHkudjMiVQoXRG5zQ2FjaGVDaXJjdWl0QnJlYWtlcnMSOgoUbWF4X3BlbmRpbmdfcmVxdWVzdHMYASABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUi6QcKDkRuc0NhY2hlQ29uZmlnEgwKBG5hbWUYASABKAkSSwoRZG5zX2xvb2t1cF9mYW1pbHkYAiABKA4yMC5lbnZveS5jb25maWcuY2x1c3Rlci52My5DbHVzdGVyLkRuc0xvb2t1cEZhbWlseRIzChBkbnNfcmVmcmVzaF9yYXRlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjcKFGRuc19taW5fcmVmcmVzaF9yYXRlGA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEisKCGhvc3RfdHRsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi8KCW1heF9ob3N0cxgFIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRImCh5kaXNhYmxlX2Ruc19yZWZyZXNoX29uX2ZhaWx1cmUYDyABKAgSTgoYZG5zX2ZhaWx1cmVfcmVmcmVzaF9yYXRlGAYgASgLMiwuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuQ2x1c3Rlci5SZWZyZXNoUmF0ZRJsChlkbnNfY2FjaGVfY2lyY3VpdF9icmVha2VyGAcgASgLMkkuZW52b3kuZXh0ZW5zaW9ucy5jb21tb24uZHluYW1pY19mb3J3YXJkX3Byb3h5LnYzLkRuc0NhY2hlQ2lyY3VpdEJyZWFrZXJzEh8KF3VzZV90Y3BfZm9yX2Ruc19sb29rdXBzGAggASgIEkgKFWRuc19yZXNvbHV0aW9uX2NvbmZpZxgJIAEoCzIpLmVudm95LmNvbmZpZy5jb3JlLnYzLkRuc1Jlc29sdXRpb25Db25maWcSTQoZdHlwZWRfZG5zX3Jlc29sdmVyX2NvbmZpZxgMIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEkEKFHByZXJlc29sdmVfaG9zdG5hbWVzGAogAygLMiMuZW52b3kuY29uZmlnLmNvcmUudjMuU29ja2V0QWRkcmVzcxI0ChFkbnNfcXVlcnlfdGltZW91dBgLIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJPChBrZXlfdmFsdWVfY29uZmlnGA0gASgLMjUuZW52b3kuY29uZmlnLmNvbW1vbi5rZXlfdmFsdWUudjMuS2V5VmFsdWVTdG9yZUNvbmZpZxJGChdyZXNvbHZlZF9hZGRyZXNzX2ZpbHRlchgQIAEoCzIlLmVudm95LnR5cGUubWF0Y2hlci52My5BZGRyZXNzTWF0Y2hlcmIGcHJvdG8z", [file_envoy_config_cluster_v3_cluster, file_envoy_config_common_key_value_v3_config, file_envoy_config_core_v3_address, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_resolver, file_envoy_type_matcher_v3_address, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheCircuitBreakers
- */
+/** message envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheCircuitBreakers */
 export type DnsCacheCircuitBreakers = Message<"envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheCircuitBreakers"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_pending_requests = 1;
-   */
+  /** google.protobuf.UInt32Value max_pending_requests = 1 */
   maxPendingRequests?: number | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheCircuitBreakers.
- * Use `create(DnsCacheCircuitBreakersSchema)` to create a new message.
- */
 export const DnsCacheCircuitBreakersSchema: GenMessage<DnsCacheCircuitBreakers> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_common_dynamic_forward_proxy_v3_dns_cache, 0);
 
-/**
- * @generated from message envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig
- */
+/** message envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig */
 export type DnsCacheConfig = Message<"envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.DnsLookupFamily dns_lookup_family = 2;
-   */
+  /** envoy.config.cluster.v3.Cluster.DnsLookupFamily dns_lookup_family = 2 */
   dnsLookupFamily: Cluster_DnsLookupFamily;
-
-  /**
-   * @generated from field: google.protobuf.Duration dns_refresh_rate = 3;
-   */
+  /** google.protobuf.Duration dns_refresh_rate = 3 */
   dnsRefreshRate?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration dns_min_refresh_rate = 14;
-   */
+  /** google.protobuf.Duration dns_min_refresh_rate = 14 */
   dnsMinRefreshRate?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration host_ttl = 4;
-   */
+  /** google.protobuf.Duration host_ttl = 4 */
   hostTtl?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_hosts = 5;
-   */
+  /** google.protobuf.UInt32Value max_hosts = 5 */
   maxHosts?: number | undefined;
-
-  /**
-   * @generated from field: bool disable_dns_refresh_on_failure = 15;
-   */
+  /** bool disable_dns_refresh_on_failure = 15 */
   disableDnsRefreshOnFailure: boolean;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.Cluster.RefreshRate dns_failure_refresh_rate = 6;
-   */
+  /** envoy.config.cluster.v3.Cluster.RefreshRate dns_failure_refresh_rate = 6 */
   dnsFailureRefreshRate?: Cluster_RefreshRate | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheCircuitBreakers dns_cache_circuit_breaker = 7;
-   */
+  /** envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheCircuitBreakers dns_cache_circuit_breaker = 7 */
   dnsCacheCircuitBreaker?: DnsCacheCircuitBreakers | undefined;
-
-  /**
-   * @generated from field: bool use_tcp_for_dns_lookups = 8;
-   */
+  /** bool use_tcp_for_dns_lookups = 8 */
   useTcpForDnsLookups: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DnsResolutionConfig dns_resolution_config = 9;
-   */
+  /** envoy.config.core.v3.DnsResolutionConfig dns_resolution_config = 9 */
   dnsResolutionConfig?: DnsResolutionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config = 12;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config = 12 */
   typedDnsResolverConfig?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.SocketAddress preresolve_hostnames = 10;
-   */
+  /** repeated envoy.config.core.v3.SocketAddress preresolve_hostnames = 10 */
   preresolveHostnames: SocketAddress[];
-
-  /**
-   * @generated from field: google.protobuf.Duration dns_query_timeout = 11;
-   */
+  /** google.protobuf.Duration dns_query_timeout = 11 */
   dnsQueryTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.common.key_value.v3.KeyValueStoreConfig key_value_config = 13;
-   */
+  /** envoy.config.common.key_value.v3.KeyValueStoreConfig key_value_config = 13 */
   keyValueConfig?: KeyValueStoreConfig | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.AddressMatcher resolved_address_filter = 16;
-   */
+  /** envoy.type.matcher.v3.AddressMatcher resolved_address_filter = 16 */
   resolvedAddressFilter?: AddressMatcher | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig.
- * Use `create(DnsCacheConfigSchema)` to create a new message.
- */
 export const DnsCacheConfigSchema: GenMessage<DnsCacheConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_common_dynamic_forward_proxy_v3_dns_cache, 1);
 

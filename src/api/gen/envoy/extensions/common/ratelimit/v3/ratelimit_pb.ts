@@ -9,187 +9,90 @@ import { file_envoy_type_v3_token_bucket } from "../../../../type/v3/token_bucke
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/common/ratelimit/v3/ratelimit.proto.
- */
 export const file_envoy_extensions_common_ratelimit_v3_ratelimit: GenFile = /*@__PURE__*/
   fileDesc("CjRlbnZveS9leHRlbnNpb25zL2NvbW1vbi9yYXRlbGltaXQvdjMvcmF0ZWxpbWl0LnByb3RvEiRlbnZveS5leHRlbnNpb25zLmNvbW1vbi5yYXRlbGltaXQudjMiyQMKE1JhdGVMaW1pdERlc2NyaXB0b3ISUAoHZW50cmllcxgBIAMoCzI/LmVudm95LmV4dGVuc2lvbnMuY29tbW9uLnJhdGVsaW1pdC52My5SYXRlTGltaXREZXNjcmlwdG9yLkVudHJ5EloKBWxpbWl0GAIgASgLMksuZW52b3kuZXh0ZW5zaW9ucy5jb21tb24ucmF0ZWxpbWl0LnYzLlJhdGVMaW1pdERlc2NyaXB0b3IuUmF0ZUxpbWl0T3ZlcnJpZGUSMQoLaGl0c19hZGRlbmQYAyABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDY0VmFsdWUSGAoQaXNfbmVnYXRpdmVfaGl0cxgEIAEoCBojCgVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAkakQEKEVJhdGVMaW1pdE92ZXJyaWRlEhkKEXJlcXVlc3RzX3Blcl91bml0GAEgASgNEioKBHVuaXQYAiABKA4yHC5lbnZveS50eXBlLnYzLlJhdGVMaW1pdFVuaXQSNQoPdW5pdF9tdWx0aXBsaWVyGAMgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlIrMBChhMb2NhbFJhdGVMaW1pdERlc2NyaXB0b3ISUAoHZW50cmllcxgBIAMoCzI/LmVudm95LmV4dGVuc2lvbnMuY29tbW9uLnJhdGVsaW1pdC52My5SYXRlTGltaXREZXNjcmlwdG9yLkVudHJ5EjAKDHRva2VuX2J1Y2tldBgCIAEoCzIaLmVudm95LnR5cGUudjMuVG9rZW5CdWNrZXQSEwoLc2hhZG93X21vZGUYAyABKAgiFwoVTG9jYWxDbHVzdGVyUmF0ZUxpbWl0KjwKG1hSYXRlTGltaXRIZWFkZXJzUkZDVmVyc2lvbhIHCgNPRkYQABIUChBEUkFGVF9WRVJTSU9OXzAzEAEqPAoTVmhSYXRlTGltaXRzT3B0aW9ucxIMCghPVkVSUklERRAAEgsKB0lOQ0xVREUQARIKCgZJR05PUkUQAmIGcHJvdG8z", [file_envoy_type_v3_ratelimit_unit, file_envoy_type_v3_token_bucket, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor
- */
+/** message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor */
 export type RateLimitDescriptor = Message<"envoy.extensions.common.ratelimit.v3.RateLimitDescriptor"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry entries = 1;
-   */
+  /** repeated envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry entries = 1 */
   entries: RateLimitDescriptor_Entry[];
-
-  /**
-   * @generated from field: envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride limit = 2;
-   */
+  /** envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride limit = 2 */
   limit?: RateLimitDescriptor_RateLimitOverride | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value hits_addend = 3;
-   */
+  /** google.protobuf.UInt64Value hits_addend = 3 */
   hitsAddend?: bigint | undefined;
-
-  /**
-   * @generated from field: bool is_negative_hits = 4;
-   */
+  /** bool is_negative_hits = 4 */
   isNegativeHits: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.
- * Use `create(RateLimitDescriptorSchema)` to create a new message.
- */
 export const RateLimitDescriptorSchema: GenMessage<RateLimitDescriptor> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_common_ratelimit_v3_ratelimit, 0);
 
-/**
- * @generated from message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry
- */
+/** message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry */
 export type RateLimitDescriptor_Entry = Message<"envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: string value = 2;
-   */
+  /** string value = 2 */
   value: string;
 };
 
-/**
- * Describes the message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry.
- * Use `create(RateLimitDescriptor_EntrySchema)` to create a new message.
- */
 export const RateLimitDescriptor_EntrySchema: GenMessage<RateLimitDescriptor_Entry> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_common_ratelimit_v3_ratelimit, 0, 0);
 
-/**
- * @generated from message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride
- */
+/** message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride */
 export type RateLimitDescriptor_RateLimitOverride = Message<"envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride"> & {
-  /**
-   * @generated from field: uint32 requests_per_unit = 1;
-   */
+  /** uint32 requests_per_unit = 1 */
   requestsPerUnit: number;
-
-  /**
-   * @generated from field: envoy.type.v3.RateLimitUnit unit = 2;
-   */
+  /** envoy.type.v3.RateLimitUnit unit = 2 */
   unit: RateLimitUnit;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value unit_multiplier = 3;
-   */
+  /** google.protobuf.UInt32Value unit_multiplier = 3 */
   unitMultiplier?: number | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.RateLimitOverride.
- * Use `create(RateLimitDescriptor_RateLimitOverrideSchema)` to create a new message.
- */
 export const RateLimitDescriptor_RateLimitOverrideSchema: GenMessage<RateLimitDescriptor_RateLimitOverride> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_common_ratelimit_v3_ratelimit, 0, 1);
 
-/**
- * @generated from message envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor
- */
+/** message envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor */
 export type LocalRateLimitDescriptor = Message<"envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry entries = 1;
-   */
+  /** repeated envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry entries = 1 */
   entries: RateLimitDescriptor_Entry[];
-
-  /**
-   * @generated from field: envoy.type.v3.TokenBucket token_bucket = 2;
-   */
+  /** envoy.type.v3.TokenBucket token_bucket = 2 */
   tokenBucket?: TokenBucket | undefined;
-
-  /**
-   * @generated from field: bool shadow_mode = 3;
-   */
+  /** bool shadow_mode = 3 */
   shadowMode: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor.
- * Use `create(LocalRateLimitDescriptorSchema)` to create a new message.
- */
 export const LocalRateLimitDescriptorSchema: GenMessage<LocalRateLimitDescriptor> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_common_ratelimit_v3_ratelimit, 1);
 
-/**
- * @generated from message envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit
- */
+/** message envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit */
 export type LocalClusterRateLimit = Message<"envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit"> & {
 };
 
-/**
- * Describes the message envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit.
- * Use `create(LocalClusterRateLimitSchema)` to create a new message.
- */
 export const LocalClusterRateLimitSchema: GenMessage<LocalClusterRateLimit> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_common_ratelimit_v3_ratelimit, 2);
 
-/**
- * @generated from enum envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion
- */
+/** enum envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion */
 export const XRateLimitHeadersRFCVersion = {
-  /**
-   * @generated from enum value: OFF = 0;
-   */
   OFF: 0,
-
-  /**
-   * @generated from enum value: DRAFT_VERSION_03 = 1;
-   */
   DRAFT_VERSION_03: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion
- */
+/** enum envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion */
 export type XRateLimitHeadersRFCVersion = (typeof XRateLimitHeadersRFCVersion)[keyof typeof XRateLimitHeadersRFCVersion] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion.
- */
 export const XRateLimitHeadersRFCVersionSchema: GenEnum<XRateLimitHeadersRFCVersion> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_common_ratelimit_v3_ratelimit, 0);
 
-/**
- * @generated from enum envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions
- */
+/** enum envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions */
 export const VhRateLimitsOptions = {
-  /**
-   * @generated from enum value: OVERRIDE = 0;
-   */
   OVERRIDE: 0,
-
-  /**
-   * @generated from enum value: INCLUDE = 1;
-   */
   INCLUDE: 1,
-
-  /**
-   * @generated from enum value: IGNORE = 2;
-   */
   IGNORE: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions
- */
+/** enum envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions */
 export type VhRateLimitsOptions = (typeof VhRateLimitsOptions)[keyof typeof VhRateLimitsOptions] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions.
- */
 export const VhRateLimitsOptionsSchema: GenEnum<VhRateLimitsOptions> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_common_ratelimit_v3_ratelimit, 1);
 

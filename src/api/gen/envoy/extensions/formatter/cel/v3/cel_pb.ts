@@ -6,26 +6,15 @@ import type { CelExpressionConfig } from "../../../../config/core/v3/cel_pb.ts";
 import { file_envoy_config_core_v3_cel } from "../../../../config/core/v3/cel_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/formatter/cel/v3/cel.proto.
- */
 export const file_envoy_extensions_formatter_cel_v3_cel: GenFile = /*@__PURE__*/
   fileDesc("CitlbnZveS9leHRlbnNpb25zL2Zvcm1hdHRlci9jZWwvdjMvY2VsLnByb3RvEiFlbnZveS5leHRlbnNpb25zLmZvcm1hdHRlci5jZWwudjMiRAoDQ2VsEj0KCmNlbF9jb25maWcYASABKAsyKS5lbnZveS5jb25maWcuY29yZS52My5DZWxFeHByZXNzaW9uQ29uZmlnYgZwcm90bzM", [file_envoy_config_core_v3_cel]);
 
-/**
- * @generated from message envoy.extensions.formatter.cel.v3.Cel
- */
+/** message envoy.extensions.formatter.cel.v3.Cel */
 export type Cel = Message<"envoy.extensions.formatter.cel.v3.Cel"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.CelExpressionConfig cel_config = 1;
-   */
+  /** envoy.config.core.v3.CelExpressionConfig cel_config = 1 */
   celConfig?: CelExpressionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.formatter.cel.v3.Cel.
- * Use `create(CelSchema)` to create a new message.
- */
 export const CelSchema: GenMessage<Cel> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_formatter_cel_v3_cel, 0);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/formatter/metadata/v3/metadata.proto.
- */
 export const file_envoy_extensions_formatter_metadata_v3_metadata: GenFile = /*@__PURE__*/
   fileDesc("CjVlbnZveS9leHRlbnNpb25zL2Zvcm1hdHRlci9tZXRhZGF0YS92My9tZXRhZGF0YS5wcm90bxImZW52b3kuZXh0ZW5zaW9ucy5mb3JtYXR0ZXIubWV0YWRhdGEudjMiCgoITWV0YWRhdGFiBnByb3RvMw");
 
-/**
- * @generated from message envoy.extensions.formatter.metadata.v3.Metadata
- */
+/** message envoy.extensions.formatter.metadata.v3.Metadata */
 export type Metadata = Message<"envoy.extensions.formatter.metadata.v3.Metadata"> & {
 };
 
-/**
- * Describes the message envoy.extensions.formatter.metadata.v3.Metadata.
- * Use `create(MetadataSchema)` to create a new message.
- */
 export const MetadataSchema: GenMessage<Metadata> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_formatter_metadata_v3_metadata, 0);
 

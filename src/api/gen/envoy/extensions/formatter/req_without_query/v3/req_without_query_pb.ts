@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/formatter/req_without_query/v3/req_without_query.proto.
- */
 export const file_envoy_extensions_formatter_req_without_query_v3_req_without_query: GenFile = /*@__PURE__*/
   fileDesc("CkdlbnZveS9leHRlbnNpb25zL2Zvcm1hdHRlci9yZXFfd2l0aG91dF9xdWVyeS92My9yZXFfd2l0aG91dF9xdWVyeS5wcm90bxIvZW52b3kuZXh0ZW5zaW9ucy5mb3JtYXR0ZXIucmVxX3dpdGhvdXRfcXVlcnkudjMiEQoPUmVxV2l0aG91dFF1ZXJ5YgZwcm90bzM");
 
-/**
- * @generated from message envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery
- */
+/** message envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery */
 export type ReqWithoutQuery = Message<"envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery"> & {
 };
 
-/**
- * Describes the message envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery.
- * Use `create(ReqWithoutQuerySchema)` to create a new message.
- */
 export const ReqWithoutQuerySchema: GenMessage<ReqWithoutQuery> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_formatter_req_without_query_v3_req_without_query, 0);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/cluster_provided/v3/cluster_provided.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_cluster_provided_v3_cluster_provided: GenFile = /*@__PURE__*/
   fileDesc("ClNlbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL2NsdXN0ZXJfcHJvdmlkZWQvdjMvY2x1c3Rlcl9wcm92aWRlZC5wcm90bxI8ZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5jbHVzdGVyX3Byb3ZpZGVkLnYzIhEKD0NsdXN0ZXJQcm92aWRlZGIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided
- */
+/** message envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided */
 export type ClusterProvided = Message<"envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided"> & {
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.cluster_provided.v3.ClusterProvided.
- * Use `create(ClusterProvidedSchema)` to create a new message.
- */
 export const ClusterProvidedSchema: GenMessage<ClusterProvided> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_cluster_provided_v3_cluster_provided, 0);
 

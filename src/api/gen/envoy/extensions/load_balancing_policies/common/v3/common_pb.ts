@@ -12,190 +12,96 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/common/v3/common.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_common_v3_common: GenFile = /*@__PURE__*/
   fileDesc("Cj9lbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL2NvbW1vbi92My9jb21tb24ucHJvdG8SMmVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMuY29tbW9uLnYzIpIHChBMb2NhbGl0eUxiQ29uZmlnEnYKFHpvbmVfYXdhcmVfbGJfY29uZmlnGAEgASgLMlYuZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5jb21tb24udjMuTG9jYWxpdHlMYkNvbmZpZy5ab25lQXdhcmVMYkNvbmZpZ0gAEoQBChtsb2NhbGl0eV93ZWlnaHRlZF9sYl9jb25maWcYAiABKAsyXS5lbnZveS5leHRlbnNpb25zLmxvYWRfYmFsYW5jaW5nX3BvbGljaWVzLmNvbW1vbi52My5Mb2NhbGl0eUxiQ29uZmlnLkxvY2FsaXR5V2VpZ2h0ZWRMYkNvbmZpZ0gAGsUEChFab25lQXdhcmVMYkNvbmZpZxIvCg9yb3V0aW5nX2VuYWJsZWQYASABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSNgoQbWluX2NsdXN0ZXJfc2l6ZRgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50NjRWYWx1ZRIdChVmYWlsX3RyYWZmaWNfb25fcGFuaWMYAyABKAgSJQodZm9yY2VfbG9jYWxpdHlfZGlyZWN0X3JvdXRpbmcYBCABKAgSfwoQZm9yY2VfbG9jYWxfem9uZRgFIAEoCzJlLmVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMuY29tbW9uLnYzLkxvY2FsaXR5TGJDb25maWcuWm9uZUF3YXJlTGJDb25maWcuRm9yY2VMb2NhbFpvbmUSfAoObG9jYWxpdHlfYmFzaXMYBiABKA4yZC5lbnZveS5leHRlbnNpb25zLmxvYWRfYmFsYW5jaW5nX3BvbGljaWVzLmNvbW1vbi52My5Mb2NhbGl0eUxiQ29uZmlnLlpvbmVBd2FyZUxiQ29uZmlnLkxvY2FsaXR5QmFzaXMaQAoORm9yY2VMb2NhbFpvbmUSLgoIbWluX3NpemUYASABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUiQAoNTG9jYWxpdHlCYXNpcxIVChFIRUFMVEhZX0hPU1RTX05VTRAAEhgKFEhFQUxUSFlfSE9TVFNfV0VJR0hUEAEaGgoYTG9jYWxpdHlXZWlnaHRlZExiQ29uZmlnQhsKGWxvY2FsaXR5X2NvbmZpZ19zcGVjaWZpZXIitAEKD1Nsb3dTdGFydENvbmZpZxI0ChFzbG93X3N0YXJ0X3dpbmRvdxgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI3CgphZ2dyZXNzaW9uGAIgASgLMiMuZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZURvdWJsZRIyChJtaW5fd2VpZ2h0X3BlcmNlbnQYAyABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQivAEKGUNvbnNpc3RlbnRIYXNoaW5nTGJDb25maWcSIAoYdXNlX2hvc3RuYW1lX2Zvcl9oYXNoaW5nGAEgASgIEjkKE2hhc2hfYmFsYW5jZV9mYWN0b3IYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSQgoLaGFzaF9wb2xpY3kYAyADKAsyLS5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uSGFzaFBvbGljeWIGcHJvdG8z", [file_envoy_config_core_v3_base, file_envoy_config_route_v3_route_components, file_envoy_type_v3_percent, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig
- */
+/** message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig */
 export type LocalityLbConfig = Message<"envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig"> & {
-  /**
-   * @generated from oneof envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.locality_config_specifier
-   */
+  /** oneof envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.locality_config_specifier */
   localityConfigSpecifier: {
-    /**
-     * @generated from field: envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig zone_aware_lb_config = 1;
-     */
+    /** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig zone_aware_lb_config = 1 */
     value: LocalityLbConfig_ZoneAwareLbConfig;
     case: "zoneAwareLbConfig";
   } | {
-    /**
-     * @generated from field: envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig locality_weighted_lb_config = 2;
-     */
+    /** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig locality_weighted_lb_config = 2 */
     value: LocalityLbConfig_LocalityWeightedLbConfig;
     case: "localityWeightedLbConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.
- * Use `create(LocalityLbConfigSchema)` to create a new message.
- */
 export const LocalityLbConfigSchema: GenMessage<LocalityLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_common_v3_common, 0);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig
- */
+/** message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig */
 export type LocalityLbConfig_ZoneAwareLbConfig = Message<"envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig"> & {
-  /**
-   * @generated from field: envoy.type.v3.Percent routing_enabled = 1;
-   */
+  /** envoy.type.v3.Percent routing_enabled = 1 */
   routingEnabled?: Percent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value min_cluster_size = 2;
-   */
+  /** google.protobuf.UInt64Value min_cluster_size = 2 */
   minClusterSize?: bigint | undefined;
-
-  /**
-   * @generated from field: bool fail_traffic_on_panic = 3;
-   */
+  /** bool fail_traffic_on_panic = 3 */
   failTrafficOnPanic: boolean;
-
-  /**
-   * @generated from field: bool force_locality_direct_routing = 4;
-   */
+  /** bool force_locality_direct_routing = 4 */
   forceLocalityDirectRouting: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone force_local_zone = 5;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone force_local_zone = 5 */
   forceLocalZone?: LocalityLbConfig_ZoneAwareLbConfig_ForceLocalZone | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis locality_basis = 6;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis locality_basis = 6 */
   localityBasis: LocalityLbConfig_ZoneAwareLbConfig_LocalityBasis;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.
- * Use `create(LocalityLbConfig_ZoneAwareLbConfigSchema)` to create a new message.
- */
 export const LocalityLbConfig_ZoneAwareLbConfigSchema: GenMessage<LocalityLbConfig_ZoneAwareLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_common_v3_common, 0, 0);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone
- */
+/** message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone */
 export type LocalityLbConfig_ZoneAwareLbConfig_ForceLocalZone = Message<"envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value min_size = 1;
-   */
+  /** google.protobuf.UInt32Value min_size = 1 */
   minSize?: number | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.ForceLocalZone.
- * Use `create(LocalityLbConfig_ZoneAwareLbConfig_ForceLocalZoneSchema)` to create a new message.
- */
 export const LocalityLbConfig_ZoneAwareLbConfig_ForceLocalZoneSchema: GenMessage<LocalityLbConfig_ZoneAwareLbConfig_ForceLocalZone> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_common_v3_common, 0, 0, 0);
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis
- */
+/** enum envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis */
 export const LocalityLbConfig_ZoneAwareLbConfig_LocalityBasis = {
-  /**
-   * @generated from enum value: HEALTHY_HOSTS_NUM = 0;
-   */
   HEALTHY_HOSTS_NUM: 0,
-
-  /**
-   * @generated from enum value: HEALTHY_HOSTS_WEIGHT = 1;
-   */
   HEALTHY_HOSTS_WEIGHT: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis
- */
+/** enum envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis */
 export type LocalityLbConfig_ZoneAwareLbConfig_LocalityBasis = (typeof LocalityLbConfig_ZoneAwareLbConfig_LocalityBasis)[keyof typeof LocalityLbConfig_ZoneAwareLbConfig_LocalityBasis] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig.LocalityBasis.
- */
 export const LocalityLbConfig_ZoneAwareLbConfig_LocalityBasisSchema: GenEnum<LocalityLbConfig_ZoneAwareLbConfig_LocalityBasis> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_load_balancing_policies_common_v3_common, 0, 0, 0);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig
- */
+/** message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig */
 export type LocalityLbConfig_LocalityWeightedLbConfig = Message<"envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig"> & {
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig.
- * Use `create(LocalityLbConfig_LocalityWeightedLbConfigSchema)` to create a new message.
- */
 export const LocalityLbConfig_LocalityWeightedLbConfigSchema: GenMessage<LocalityLbConfig_LocalityWeightedLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_common_v3_common, 0, 1);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig
- */
+/** message envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig */
 export type SlowStartConfig = Message<"envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig"> & {
-  /**
-   * @generated from field: google.protobuf.Duration slow_start_window = 1;
-   */
+  /** google.protobuf.Duration slow_start_window = 1 */
   slowStartWindow?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeDouble aggression = 2;
-   */
+  /** envoy.config.core.v3.RuntimeDouble aggression = 2 */
   aggression?: RuntimeDouble | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent min_weight_percent = 3;
-   */
+  /** envoy.type.v3.Percent min_weight_percent = 3 */
   minWeightPercent?: Percent | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig.
- * Use `create(SlowStartConfigSchema)` to create a new message.
- */
 export const SlowStartConfigSchema: GenMessage<SlowStartConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_common_v3_common, 1);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig
- */
+/** message envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig */
 export type ConsistentHashingLbConfig = Message<"envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig"> & {
-  /**
-   * @generated from field: bool use_hostname_for_hashing = 1;
-   */
+  /** bool use_hostname_for_hashing = 1 */
   useHostnameForHashing: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value hash_balance_factor = 2;
-   */
+  /** google.protobuf.UInt32Value hash_balance_factor = 2 */
   hashBalanceFactor?: number | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RouteAction.HashPolicy hash_policy = 3;
-   */
+  /** repeated envoy.config.route.v3.RouteAction.HashPolicy hash_policy = 3 */
   hashPolicy: RouteAction_HashPolicy[];
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig.
- * Use `create(ConsistentHashingLbConfigSchema)` to create a new message.
- */
 export const ConsistentHashingLbConfigSchema: GenMessage<ConsistentHashingLbConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_common_v3_common, 2);
 

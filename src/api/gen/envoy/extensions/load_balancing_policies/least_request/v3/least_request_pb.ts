@@ -9,77 +9,37 @@ import { file_envoy_extensions_load_balancing_policies_common_v3_common } from "
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/least_request/v3/least_request.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_least_request_v3_least_request: GenFile = /*@__PURE__*/
   fileDesc("Ck1lbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL2xlYXN0X3JlcXVlc3QvdjMvbGVhc3RfcmVxdWVzdC5wcm90bxI5ZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5sZWFzdF9yZXF1ZXN0LnYzIqAECgxMZWFzdFJlcXVlc3QSMgoMY2hvaWNlX2NvdW50GAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEkAKE2FjdGl2ZV9yZXF1ZXN0X2JpYXMYAiABKAsyIy5lbnZveS5jb25maWcuY29yZS52My5SdW50aW1lRG91YmxlEl4KEXNsb3dfc3RhcnRfY29uZmlnGAMgASgLMkMuZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5jb21tb24udjMuU2xvd1N0YXJ0Q29uZmlnEmAKEmxvY2FsaXR5X2xiX2NvbmZpZxgEIAEoCzJELmVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMuY29tbW9uLnYzLkxvY2FsaXR5TGJDb25maWcSNAoQZW5hYmxlX2Z1bGxfc2NhbhgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUScQoQc2VsZWN0aW9uX21ldGhvZBgGIAEoDjJXLmVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMubGVhc3RfcmVxdWVzdC52My5MZWFzdFJlcXVlc3QuU2VsZWN0aW9uTWV0aG9kIi8KD1NlbGVjdGlvbk1ldGhvZBINCglOX0NIT0lDRVMQABINCglGVUxMX1NDQU4QAWIGcHJvdG8z", [file_envoy_config_core_v3_base, file_envoy_extensions_load_balancing_policies_common_v3_common, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
- */
+/** message envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest */
 export type LeastRequest = Message<"envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value choice_count = 1;
-   */
+  /** google.protobuf.UInt32Value choice_count = 1 */
   choiceCount?: number | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeDouble active_request_bias = 2;
-   */
+  /** envoy.config.core.v3.RuntimeDouble active_request_bias = 2 */
   activeRequestBias?: RuntimeDouble | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig slow_start_config = 3;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig slow_start_config = 3 */
   slowStartConfig?: SlowStartConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig locality_lb_config = 4;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig locality_lb_config = 4 */
   localityLbConfig?: LocalityLbConfig | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_full_scan = 5;
-   */
+  /** google.protobuf.BoolValue enable_full_scan = 5 */
   enableFullScan?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod selection_method = 6;
-   */
+  /** envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod selection_method = 6 */
   selectionMethod: LeastRequest_SelectionMethod;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.
- * Use `create(LeastRequestSchema)` to create a new message.
- */
 export const LeastRequestSchema: GenMessage<LeastRequest> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_least_request_v3_least_request, 0);
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod
- */
+/** enum envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod */
 export const LeastRequest_SelectionMethod = {
-  /**
-   * @generated from enum value: N_CHOICES = 0;
-   */
   N_CHOICES: 0,
-
-  /**
-   * @generated from enum value: FULL_SCAN = 1;
-   */
   FULL_SCAN: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod
- */
+/** enum envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod */
 export type LeastRequest_SelectionMethod = (typeof LeastRequest_SelectionMethod)[keyof typeof LeastRequest_SelectionMethod] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest.SelectionMethod.
- */
 export const LeastRequest_SelectionMethodSchema: GenEnum<LeastRequest_SelectionMethod> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_load_balancing_policies_least_request_v3_least_request, 0, 0);
 

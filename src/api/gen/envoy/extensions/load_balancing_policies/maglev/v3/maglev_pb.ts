@@ -7,36 +7,19 @@ import { file_envoy_extensions_load_balancing_policies_common_v3_common } from "
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/maglev/v3/maglev.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_maglev_v3_maglev: GenFile = /*@__PURE__*/
   fileDesc("Cj9lbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL21hZ2xldi92My9tYWdsZXYucHJvdG8SMmVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMubWFnbGV2LnYzIrQCCgZNYWdsZXYSMAoKdGFibGVfc2l6ZRgBIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50NjRWYWx1ZRJzChxjb25zaXN0ZW50X2hhc2hpbmdfbGJfY29uZmlnGAIgASgLMk0uZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5jb21tb24udjMuQ29uc2lzdGVudEhhc2hpbmdMYkNvbmZpZxKCAQobbG9jYWxpdHlfd2VpZ2h0ZWRfbGJfY29uZmlnGAMgASgLMl0uZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5jb21tb24udjMuTG9jYWxpdHlMYkNvbmZpZy5Mb2NhbGl0eVdlaWdodGVkTGJDb25maWdiBnByb3RvMw", [file_envoy_extensions_load_balancing_policies_common_v3_common, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.maglev.v3.Maglev
- */
+/** message envoy.extensions.load_balancing_policies.maglev.v3.Maglev */
 export type Maglev = Message<"envoy.extensions.load_balancing_policies.maglev.v3.Maglev"> & {
-  /**
-   * @generated from field: google.protobuf.UInt64Value table_size = 1;
-   */
+  /** google.protobuf.UInt64Value table_size = 1 */
   tableSize?: bigint | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig consistent_hashing_lb_config = 2;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig consistent_hashing_lb_config = 2 */
   consistentHashingLbConfig?: ConsistentHashingLbConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig locality_weighted_lb_config = 3;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig locality_weighted_lb_config = 3 */
   localityWeightedLbConfig?: LocalityLbConfig_LocalityWeightedLbConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.maglev.v3.Maglev.
- * Use `create(MaglevSchema)` to create a new message.
- */
 export const MaglevSchema: GenMessage<Maglev> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_maglev_v3_maglev, 0);
 

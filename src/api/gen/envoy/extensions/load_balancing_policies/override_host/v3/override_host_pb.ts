@@ -8,58 +8,30 @@ import type { MetadataKey } from "../../../../type/metadata/v3/metadata_pb.ts";
 import { file_envoy_type_metadata_v3_metadata } from "../../../../type/metadata/v3/metadata_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/override_host/v3/override_host.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_override_host_v3_override_host: GenFile = /*@__PURE__*/
   fileDesc("Ck1lbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL292ZXJyaWRlX2hvc3QvdjMvb3ZlcnJpZGVfaG9zdC5wcm90bxI5ZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5vdmVycmlkZV9ob3N0LnYzIu0CCgxPdmVycmlkZUhvc3QSeQoVb3ZlcnJpZGVfaG9zdF9zb3VyY2VzGAEgAygLMlouZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5vdmVycmlkZV9ob3N0LnYzLk92ZXJyaWRlSG9zdC5PdmVycmlkZUhvc3RTb3VyY2USPgoRc2VsZWN0ZWRfaG9zdF9rZXkYAiABKAsyIy5lbnZveS50eXBlLm1ldGFkYXRhLnYzLk1ldGFkYXRhS2V5EkUKD2ZhbGxiYWNrX3BvbGljeRgDIAEoCzIsLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkxvYWRCYWxhbmNpbmdQb2xpY3kaWwoST3ZlcnJpZGVIb3N0U291cmNlEg4KBmhlYWRlchgBIAEoCRI1CghtZXRhZGF0YRgCIAEoCzIjLmVudm95LnR5cGUubWV0YWRhdGEudjMuTWV0YWRhdGFLZXliBnByb3RvMw", [file_envoy_config_cluster_v3_cluster, file_envoy_type_metadata_v3_metadata]);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost
- */
+/** message envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost */
 export type OverrideHost = Message<"envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost.OverrideHostSource override_host_sources = 1;
-   */
+  /** repeated envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost.OverrideHostSource override_host_sources = 1 */
   overrideHostSources: OverrideHost_OverrideHostSource[];
-
-  /**
-   * @generated from field: envoy.type.metadata.v3.MetadataKey selected_host_key = 2;
-   */
+  /** envoy.type.metadata.v3.MetadataKey selected_host_key = 2 */
   selectedHostKey?: MetadataKey | undefined;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.LoadBalancingPolicy fallback_policy = 3;
-   */
+  /** envoy.config.cluster.v3.LoadBalancingPolicy fallback_policy = 3 */
   fallbackPolicy?: LoadBalancingPolicy | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost.
- * Use `create(OverrideHostSchema)` to create a new message.
- */
 export const OverrideHostSchema: GenMessage<OverrideHost> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_override_host_v3_override_host, 0);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost.OverrideHostSource
- */
+/** message envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost.OverrideHostSource */
 export type OverrideHost_OverrideHostSource = Message<"envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost.OverrideHostSource"> & {
-  /**
-   * @generated from field: string header = 1;
-   */
+  /** string header = 1 */
   header: string;
-
-  /**
-   * @generated from field: envoy.type.metadata.v3.MetadataKey metadata = 2;
-   */
+  /** envoy.type.metadata.v3.MetadataKey metadata = 2 */
   metadata?: MetadataKey | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.override_host.v3.OverrideHost.OverrideHostSource.
- * Use `create(OverrideHost_OverrideHostSourceSchema)` to create a new message.
- */
 export const OverrideHost_OverrideHostSourceSchema: GenMessage<OverrideHost_OverrideHostSource> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_override_host_v3_override_host, 0, 0);
 

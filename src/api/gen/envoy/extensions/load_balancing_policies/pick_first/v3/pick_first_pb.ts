@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/pick_first/v3/pick_first.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_pick_first_v3_pick_first: GenFile = /*@__PURE__*/
   fileDesc("CkdlbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL3BpY2tfZmlyc3QvdjMvcGlja19maXJzdC5wcm90bxI2ZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5waWNrX2ZpcnN0LnYzIikKCVBpY2tGaXJzdBIcChRzaHVmZmxlX2FkZHJlc3NfbGlzdBgBIAEoCGIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst
- */
+/** message envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst */
 export type PickFirst = Message<"envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst"> & {
-  /**
-   * @generated from field: bool shuffle_address_list = 1;
-   */
+  /** bool shuffle_address_list = 1 */
   shuffleAddressList: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.pick_first.v3.PickFirst.
- * Use `create(PickFirstSchema)` to create a new message.
- */
 export const PickFirstSchema: GenMessage<PickFirst> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_pick_first_v3_pick_first, 0);
 

@@ -6,26 +6,15 @@ import type { LocalityLbConfig } from "../../common/v3/common_pb.ts";
 import { file_envoy_extensions_load_balancing_policies_common_v3_common } from "../../common/v3/common_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/random/v3/random.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_random_v3_random: GenFile = /*@__PURE__*/
   fileDesc("Cj9lbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL3JhbmRvbS92My9yYW5kb20ucHJvdG8SMmVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMucmFuZG9tLnYzImoKBlJhbmRvbRJgChJsb2NhbGl0eV9sYl9jb25maWcYASABKAsyRC5lbnZveS5leHRlbnNpb25zLmxvYWRfYmFsYW5jaW5nX3BvbGljaWVzLmNvbW1vbi52My5Mb2NhbGl0eUxiQ29uZmlnYgZwcm90bzM", [file_envoy_extensions_load_balancing_policies_common_v3_common]);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.random.v3.Random
- */
+/** message envoy.extensions.load_balancing_policies.random.v3.Random */
 export type Random = Message<"envoy.extensions.load_balancing_policies.random.v3.Random"> & {
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig locality_lb_config = 1;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig locality_lb_config = 1 */
   localityLbConfig?: LocalityLbConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.random.v3.Random.
- * Use `create(RandomSchema)` to create a new message.
- */
 export const RandomSchema: GenMessage<Random> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_random_v3_random, 0);
 

@@ -7,87 +7,40 @@ import { file_envoy_extensions_load_balancing_policies_common_v3_common } from "
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_ring_hash_v3_ring_hash: GenFile = /*@__PURE__*/
   fileDesc("CkVlbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL3JpbmdfaGFzaC92My9yaW5nX2hhc2gucHJvdG8SNWVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMucmluZ19oYXNoLnYzIvoECghSaW5nSGFzaBJjCg1oYXNoX2Z1bmN0aW9uGAEgASgOMkwuZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5yaW5nX2hhc2gudjMuUmluZ0hhc2guSGFzaEZ1bmN0aW9uEjcKEW1pbmltdW1fcmluZ19zaXplGAIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQ2NFZhbHVlEjcKEW1heGltdW1fcmluZ19zaXplGAMgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQ2NFZhbHVlEiAKGHVzZV9ob3N0bmFtZV9mb3JfaGFzaGluZxgEIAEoCBI5ChNoYXNoX2JhbGFuY2VfZmFjdG9yGAUgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEnMKHGNvbnNpc3RlbnRfaGFzaGluZ19sYl9jb25maWcYBiABKAsyTS5lbnZveS5leHRlbnNpb25zLmxvYWRfYmFsYW5jaW5nX3BvbGljaWVzLmNvbW1vbi52My5Db25zaXN0ZW50SGFzaGluZ0xiQ29uZmlnEoIBChtsb2NhbGl0eV93ZWlnaHRlZF9sYl9jb25maWcYByABKAsyXS5lbnZveS5leHRlbnNpb25zLmxvYWRfYmFsYW5jaW5nX3BvbGljaWVzLmNvbW1vbi52My5Mb2NhbGl0eUxiQ29uZmlnLkxvY2FsaXR5V2VpZ2h0ZWRMYkNvbmZpZyJACgxIYXNoRnVuY3Rpb24SEAoMREVGQVVMVF9IQVNIEAASCwoHWFhfSEFTSBABEhEKDU1VUk1VUl9IQVNIXzIQAmIGcHJvdG8z", [file_envoy_extensions_load_balancing_policies_common_v3_common, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash
- */
+/** message envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash */
 export type RingHash = Message<"envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash"> & {
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction hash_function = 1;
-   */
+  /** envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction hash_function = 1 */
   hashFunction: RingHash_HashFunction;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value minimum_ring_size = 2;
-   */
+  /** google.protobuf.UInt64Value minimum_ring_size = 2 */
   minimumRingSize?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value maximum_ring_size = 3;
-   */
+  /** google.protobuf.UInt64Value maximum_ring_size = 3 */
   maximumRingSize?: bigint | undefined;
-
-  /**
-   * @generated from field: bool use_hostname_for_hashing = 4;
-   */
+  /** bool use_hostname_for_hashing = 4 */
   useHostnameForHashing: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value hash_balance_factor = 5;
-   */
+  /** google.protobuf.UInt32Value hash_balance_factor = 5 */
   hashBalanceFactor?: number | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig consistent_hashing_lb_config = 6;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig consistent_hashing_lb_config = 6 */
   consistentHashingLbConfig?: ConsistentHashingLbConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig locality_weighted_lb_config = 7;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig locality_weighted_lb_config = 7 */
   localityWeightedLbConfig?: LocalityLbConfig_LocalityWeightedLbConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.
- * Use `create(RingHashSchema)` to create a new message.
- */
 export const RingHashSchema: GenMessage<RingHash> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_ring_hash_v3_ring_hash, 0);
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction
- */
+/** enum envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction */
 export const RingHash_HashFunction = {
-  /**
-   * @generated from enum value: DEFAULT_HASH = 0;
-   */
   DEFAULT_HASH: 0,
-
-  /**
-   * @generated from enum value: XX_HASH = 1;
-   */
   XX_HASH: 1,
-
-  /**
-   * @generated from enum value: MURMUR_HASH_2 = 2;
-   */
   MURMUR_HASH_2: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction
- */
+/** enum envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction */
 export type RingHash_HashFunction = (typeof RingHash_HashFunction)[keyof typeof RingHash_HashFunction] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash.HashFunction.
- */
 export const RingHash_HashFunctionSchema: GenEnum<RingHash_HashFunction> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_load_balancing_policies_ring_hash_v3_ring_hash, 0, 0);
 

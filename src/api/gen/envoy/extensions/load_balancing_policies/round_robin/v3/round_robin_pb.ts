@@ -6,31 +6,17 @@ import type { LocalityLbConfig, SlowStartConfig } from "../../common/v3/common_p
 import { file_envoy_extensions_load_balancing_policies_common_v3_common } from "../../common/v3/common_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_round_robin_v3_round_robin: GenFile = /*@__PURE__*/
   fileDesc("CkllbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL3JvdW5kX3JvYmluL3YzL3JvdW5kX3JvYmluLnByb3RvEjdlbnZveS5leHRlbnNpb25zLmxvYWRfYmFsYW5jaW5nX3BvbGljaWVzLnJvdW5kX3JvYmluLnYzIs4BCgpSb3VuZFJvYmluEl4KEXNsb3dfc3RhcnRfY29uZmlnGAEgASgLMkMuZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5jb21tb24udjMuU2xvd1N0YXJ0Q29uZmlnEmAKEmxvY2FsaXR5X2xiX2NvbmZpZxgCIAEoCzJELmVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMuY29tbW9uLnYzLkxvY2FsaXR5TGJDb25maWdiBnByb3RvMw", [file_envoy_extensions_load_balancing_policies_common_v3_common]);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin
- */
+/** message envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin */
 export type RoundRobin = Message<"envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin"> & {
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig slow_start_config = 1;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig slow_start_config = 1 */
   slowStartConfig?: SlowStartConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig locality_lb_config = 2;
-   */
+  /** envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig locality_lb_config = 2 */
   localityLbConfig?: LocalityLbConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin.
- * Use `create(RoundRobinSchema)` to create a new message.
- */
 export const RoundRobinSchema: GenMessage<RoundRobin> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_round_robin_v3_round_robin, 0);
 

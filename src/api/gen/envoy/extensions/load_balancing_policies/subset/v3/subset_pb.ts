@@ -7,201 +7,88 @@ import { file_envoy_config_cluster_v3_cluster } from "../../../../config/cluster
 import { file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/subset/v3/subset.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_subset_v3_subset: GenFile = /*@__PURE__*/
   fileDesc("Cj9lbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL3N1YnNldC92My9zdWJzZXQucHJvdG8SMmVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMuc3Vic2V0LnYzItwICgZTdWJzZXQSagoPZmFsbGJhY2tfcG9saWN5GAEgASgOMlEuZW52b3kuZXh0ZW5zaW9ucy5sb2FkX2JhbGFuY2luZ19wb2xpY2llcy5zdWJzZXQudjMuU3Vic2V0LkxiU3Vic2V0RmFsbGJhY2tQb2xpY3kSLwoOZGVmYXVsdF9zdWJzZXQYAiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EmUKEHN1YnNldF9zZWxlY3RvcnMYAyADKAsySy5lbnZveS5leHRlbnNpb25zLmxvYWRfYmFsYW5jaW5nX3BvbGljaWVzLnN1YnNldC52My5TdWJzZXQuTGJTdWJzZXRTZWxlY3RvchIcChRhbGxvd19yZWR1bmRhbnRfa2V5cxgKIAEoCBIdChVsb2NhbGl0eV93ZWlnaHRfYXdhcmUYBCABKAgSHQoVc2NhbGVfbG9jYWxpdHlfd2VpZ2h0GAUgASgIEhYKDnBhbmljX21vZGVfYW55GAYgASgIEhMKC2xpc3RfYXNfYW55GAcgASgIEnsKGG1ldGFkYXRhX2ZhbGxiYWNrX3BvbGljeRgIIAEoDjJZLmVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMuc3Vic2V0LnYzLlN1YnNldC5MYlN1YnNldE1ldGFkYXRhRmFsbGJhY2tQb2xpY3kSRgoQc3Vic2V0X2xiX3BvbGljeRgJIAEoCzIsLmVudm95LmNvbmZpZy5jbHVzdGVyLnYzLkxvYWRCYWxhbmNpbmdQb2xpY3ka3wIKEExiU3Vic2V0U2VsZWN0b3ISDAoEa2V5cxgBIAMoCRIeChZzaW5nbGVfaG9zdF9wZXJfc3Vic2V0GAQgASgIEoMBCg9mYWxsYmFja19wb2xpY3kYAiABKA4yai5lbnZveS5leHRlbnNpb25zLmxvYWRfYmFsYW5jaW5nX3BvbGljaWVzLnN1YnNldC52My5TdWJzZXQuTGJTdWJzZXRTZWxlY3Rvci5MYlN1YnNldFNlbGVjdG9yRmFsbGJhY2tQb2xpY3kSHAoUZmFsbGJhY2tfa2V5c19zdWJzZXQYAyADKAkieQoeTGJTdWJzZXRTZWxlY3RvckZhbGxiYWNrUG9saWN5Eg8KC05PVF9ERUZJTkVEEAASDwoLTk9fRkFMTEJBQ0sQARIQCgxBTllfRU5EUE9JTlQQAhISCg5ERUZBVUxUX1NVQlNFVBADEg8KC0tFWVNfU1VCU0VUEAQiTwoWTGJTdWJzZXRGYWxsYmFja1BvbGljeRIPCgtOT19GQUxMQkFDSxAAEhAKDEFOWV9FTkRQT0lOVBABEhIKDkRFRkFVTFRfU1VCU0VUEAIiTQoeTGJTdWJzZXRNZXRhZGF0YUZhbGxiYWNrUG9saWN5EhgKFE1FVEFEQVRBX05PX0ZBTExCQUNLEAASEQoNRkFMTEJBQ0tfTElTVBABYgZwcm90bzM", [file_envoy_config_cluster_v3_cluster, file_google_protobuf_struct]);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.subset.v3.Subset
- */
+/** message envoy.extensions.load_balancing_policies.subset.v3.Subset */
 export type Subset = Message<"envoy.extensions.load_balancing_policies.subset.v3.Subset"> & {
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetFallbackPolicy fallback_policy = 1;
-   */
+  /** envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetFallbackPolicy fallback_policy = 1 */
   fallbackPolicy: Subset_LbSubsetFallbackPolicy;
-
-  /**
-   * @generated from field: google.protobuf.Struct default_subset = 2;
-   */
+  /** google.protobuf.Struct default_subset = 2 */
   defaultSubset?: JsonObject | undefined;
-
-  /**
-   * @generated from field: repeated envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector subset_selectors = 3;
-   */
+  /** repeated envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector subset_selectors = 3 */
   subsetSelectors: Subset_LbSubsetSelector[];
-
-  /**
-   * @generated from field: bool allow_redundant_keys = 10;
-   */
+  /** bool allow_redundant_keys = 10 */
   allowRedundantKeys: boolean;
-
-  /**
-   * @generated from field: bool locality_weight_aware = 4;
-   */
+  /** bool locality_weight_aware = 4 */
   localityWeightAware: boolean;
-
-  /**
-   * @generated from field: bool scale_locality_weight = 5;
-   */
+  /** bool scale_locality_weight = 5 */
   scaleLocalityWeight: boolean;
-
-  /**
-   * @generated from field: bool panic_mode_any = 6;
-   */
+  /** bool panic_mode_any = 6 */
   panicModeAny: boolean;
-
-  /**
-   * @generated from field: bool list_as_any = 7;
-   */
+  /** bool list_as_any = 7 */
   listAsAny: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetMetadataFallbackPolicy metadata_fallback_policy = 8;
-   */
+  /** envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetMetadataFallbackPolicy metadata_fallback_policy = 8 */
   metadataFallbackPolicy: Subset_LbSubsetMetadataFallbackPolicy;
-
-  /**
-   * @generated from field: envoy.config.cluster.v3.LoadBalancingPolicy subset_lb_policy = 9;
-   */
+  /** envoy.config.cluster.v3.LoadBalancingPolicy subset_lb_policy = 9 */
   subsetLbPolicy?: LoadBalancingPolicy | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.subset.v3.Subset.
- * Use `create(SubsetSchema)` to create a new message.
- */
 export const SubsetSchema: GenMessage<Subset> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_subset_v3_subset, 0);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector
- */
+/** message envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector */
 export type Subset_LbSubsetSelector = Message<"envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector"> & {
-  /**
-   * @generated from field: repeated string keys = 1;
-   */
+  /** repeated string keys = 1 */
   keys: string[];
-
-  /**
-   * @generated from field: bool single_host_per_subset = 4;
-   */
+  /** bool single_host_per_subset = 4 */
   singleHostPerSubset: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector.LbSubsetSelectorFallbackPolicy fallback_policy = 2;
-   */
+  /** envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector.LbSubsetSelectorFallbackPolicy fallback_policy = 2 */
   fallbackPolicy: Subset_LbSubsetSelector_LbSubsetSelectorFallbackPolicy;
-
-  /**
-   * @generated from field: repeated string fallback_keys_subset = 3;
-   */
+  /** repeated string fallback_keys_subset = 3 */
   fallbackKeysSubset: string[];
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector.
- * Use `create(Subset_LbSubsetSelectorSchema)` to create a new message.
- */
 export const Subset_LbSubsetSelectorSchema: GenMessage<Subset_LbSubsetSelector> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_subset_v3_subset, 0, 0);
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector.LbSubsetSelectorFallbackPolicy
- */
+/** enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector.LbSubsetSelectorFallbackPolicy */
 export const Subset_LbSubsetSelector_LbSubsetSelectorFallbackPolicy = {
-  /**
-   * @generated from enum value: NOT_DEFINED = 0;
-   */
   NOT_DEFINED: 0,
-
-  /**
-   * @generated from enum value: NO_FALLBACK = 1;
-   */
   NO_FALLBACK: 1,
-
-  /**
-   * @generated from enum value: ANY_ENDPOINT = 2;
-   */
   ANY_ENDPOINT: 2,
-
-  /**
-   * @generated from enum value: DEFAULT_SUBSET = 3;
-   */
   DEFAULT_SUBSET: 3,
-
-  /**
-   * @generated from enum value: KEYS_SUBSET = 4;
-   */
   KEYS_SUBSET: 4,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector.LbSubsetSelectorFallbackPolicy
- */
+/** enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector.LbSubsetSelectorFallbackPolicy */
 export type Subset_LbSubsetSelector_LbSubsetSelectorFallbackPolicy = (typeof Subset_LbSubsetSelector_LbSubsetSelectorFallbackPolicy)[keyof typeof Subset_LbSubsetSelector_LbSubsetSelectorFallbackPolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetSelector.LbSubsetSelectorFallbackPolicy.
- */
 export const Subset_LbSubsetSelector_LbSubsetSelectorFallbackPolicySchema: GenEnum<Subset_LbSubsetSelector_LbSubsetSelectorFallbackPolicy> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_load_balancing_policies_subset_v3_subset, 0, 0, 0);
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetFallbackPolicy
- */
+/** enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetFallbackPolicy */
 export const Subset_LbSubsetFallbackPolicy = {
-  /**
-   * @generated from enum value: NO_FALLBACK = 0;
-   */
   NO_FALLBACK: 0,
-
-  /**
-   * @generated from enum value: ANY_ENDPOINT = 1;
-   */
   ANY_ENDPOINT: 1,
-
-  /**
-   * @generated from enum value: DEFAULT_SUBSET = 2;
-   */
   DEFAULT_SUBSET: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetFallbackPolicy
- */
+/** enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetFallbackPolicy */
 export type Subset_LbSubsetFallbackPolicy = (typeof Subset_LbSubsetFallbackPolicy)[keyof typeof Subset_LbSubsetFallbackPolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetFallbackPolicy.
- */
 export const Subset_LbSubsetFallbackPolicySchema: GenEnum<Subset_LbSubsetFallbackPolicy> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_load_balancing_policies_subset_v3_subset, 0, 0);
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetMetadataFallbackPolicy
- */
+/** enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetMetadataFallbackPolicy */
 export const Subset_LbSubsetMetadataFallbackPolicy = {
-  /**
-   * @generated from enum value: METADATA_NO_FALLBACK = 0;
-   */
   METADATA_NO_FALLBACK: 0,
-
-  /**
-   * @generated from enum value: FALLBACK_LIST = 1;
-   */
   FALLBACK_LIST: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetMetadataFallbackPolicy
- */
+/** enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetMetadataFallbackPolicy */
 export type Subset_LbSubsetMetadataFallbackPolicy = (typeof Subset_LbSubsetMetadataFallbackPolicy)[keyof typeof Subset_LbSubsetMetadataFallbackPolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.load_balancing_policies.subset.v3.Subset.LbSubsetMetadataFallbackPolicy.
- */
 export const Subset_LbSubsetMetadataFallbackPolicySchema: GenEnum<Subset_LbSubsetMetadataFallbackPolicy> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_load_balancing_policies_subset_v3_subset, 0, 1);
 

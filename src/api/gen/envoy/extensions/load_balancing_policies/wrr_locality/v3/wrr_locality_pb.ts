@@ -6,26 +6,15 @@ import type { LoadBalancingPolicy } from "../../../../config/cluster/v3/cluster_
 import { file_envoy_config_cluster_v3_cluster } from "../../../../config/cluster/v3/cluster_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.proto.
- */
 export const file_envoy_extensions_load_balancing_policies_wrr_locality_v3_wrr_locality: GenFile = /*@__PURE__*/
   fileDesc("CktlbnZveS9leHRlbnNpb25zL2xvYWRfYmFsYW5jaW5nX3BvbGljaWVzL3dycl9sb2NhbGl0eS92My93cnJfbG9jYWxpdHkucHJvdG8SOGVudm95LmV4dGVuc2lvbnMubG9hZF9iYWxhbmNpbmdfcG9saWNpZXMud3JyX2xvY2FsaXR5LnYzIlwKC1dyckxvY2FsaXR5Ek0KF2VuZHBvaW50X3BpY2tpbmdfcG9saWN5GAEgASgLMiwuZW52b3kuY29uZmlnLmNsdXN0ZXIudjMuTG9hZEJhbGFuY2luZ1BvbGljeWIGcHJvdG8z", [file_envoy_config_cluster_v3_cluster]);
 
-/**
- * @generated from message envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality
- */
+/** message envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality */
 export type WrrLocality = Message<"envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality"> & {
-  /**
-   * @generated from field: envoy.config.cluster.v3.LoadBalancingPolicy endpoint_picking_policy = 1;
-   */
+  /** envoy.config.cluster.v3.LoadBalancingPolicy endpoint_picking_policy = 1 */
   endpointPickingPolicy?: LoadBalancingPolicy | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.load_balancing_policies.wrr_locality.v3.WrrLocality.
- * Use `create(WrrLocalitySchema)` to create a new message.
- */
 export const WrrLocalitySchema: GenMessage<WrrLocality> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_load_balancing_policies_wrr_locality_v3_wrr_locality, 0);
 

@@ -5,31 +5,17 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/request_id/uuid/v3/uuid.proto.
- */
 export const file_envoy_extensions_request_id_uuid_v3_uuid: GenFile = /*@__PURE__*/
   fileDesc("Ci5lbnZveS9leHRlbnNpb25zL3JlcXVlc3RfaWQvdXVpZC92My91dWlkLnByb3RvEiNlbnZveS5leHRlbnNpb25zLnJlcXVlc3RfaWQudXVpZC52MyKTAQoTVXVpZFJlcXVlc3RJZENvbmZpZxI1ChFwYWNrX3RyYWNlX3JlYXNvbhgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSRQohdXNlX3JlcXVlc3RfaWRfZm9yX3RyYWNlX3NhbXBsaW5nGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZWIGcHJvdG8z", [file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
- */
+/** message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig */
 export type UuidRequestIdConfig = Message<"envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue pack_trace_reason = 1;
-   */
+  /** google.protobuf.BoolValue pack_trace_reason = 1 */
   packTraceReason?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue use_request_id_for_trace_sampling = 2;
-   */
+  /** google.protobuf.BoolValue use_request_id_for_trace_sampling = 2 */
   useRequestIdForTraceSampling?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig.
- * Use `create(UuidRequestIdConfigSchema)` to create a new message.
- */
 export const UuidRequestIdConfigSchema: GenMessage<UuidRequestIdConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_request_id_uuid_v3_uuid, 0);
 

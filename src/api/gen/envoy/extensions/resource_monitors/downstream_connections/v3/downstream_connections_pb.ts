@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections.proto.
- */
 export const file_envoy_extensions_resource_monitors_downstream_connections_v3_downstream_connections: GenFile = /*@__PURE__*/
   fileDesc("ClllbnZveS9leHRlbnNpb25zL3Jlc291cmNlX21vbml0b3JzL2Rvd25zdHJlYW1fY29ubmVjdGlvbnMvdjMvZG93bnN0cmVhbV9jb25uZWN0aW9ucy5wcm90bxI8ZW52b3kuZXh0ZW5zaW9ucy5yZXNvdXJjZV9tb25pdG9ycy5kb3duc3RyZWFtX2Nvbm5lY3Rpb25zLnYzIkgKG0Rvd25zdHJlYW1Db25uZWN0aW9uc0NvbmZpZxIpCiFtYXhfYWN0aXZlX2Rvd25zdHJlYW1fY29ubmVjdGlvbnMYASABKANiBnByb3RvMw");
 
-/**
- * @generated from message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
- */
+/** message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig */
 export type DownstreamConnectionsConfig = Message<"envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"> & {
-  /**
-   * @generated from field: int64 max_active_downstream_connections = 1;
-   */
+  /** int64 max_active_downstream_connections = 1 */
   maxActiveDownstreamConnections: bigint;
 };
 
-/**
- * Describes the message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig.
- * Use `create(DownstreamConnectionsConfigSchema)` to create a new message.
- */
 export const DownstreamConnectionsConfigSchema: GenMessage<DownstreamConnectionsConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_resource_monitors_downstream_connections_v3_downstream_connections, 0);
 

@@ -6,31 +6,17 @@ import type { RuntimeUInt64 } from "../../../../config/core/v3/base_pb.ts";
 import { file_envoy_config_core_v3_base } from "../../../../config/core/v3/base_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap.proto.
- */
 export const file_envoy_extensions_resource_monitors_fixed_heap_v3_fixed_heap: GenFile = /*@__PURE__*/
   fileDesc("CkFlbnZveS9leHRlbnNpb25zL3Jlc291cmNlX21vbml0b3JzL2ZpeGVkX2hlYXAvdjMvZml4ZWRfaGVhcC5wcm90bxIwZW52b3kuZXh0ZW5zaW9ucy5yZXNvdXJjZV9tb25pdG9ycy5maXhlZF9oZWFwLnYzIngKD0ZpeGVkSGVhcENvbmZpZxIbChNtYXhfaGVhcF9zaXplX2J5dGVzGAEgASgEEkgKG21heF9oZWFwX3NpemVfYnl0ZXNfcnVudGltZRgCIAEoCzIjLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVVSW50NjRiBnByb3RvMw", [file_envoy_config_core_v3_base]);
 
-/**
- * @generated from message envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
- */
+/** message envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig */
 export type FixedHeapConfig = Message<"envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig"> & {
-  /**
-   * @generated from field: uint64 max_heap_size_bytes = 1;
-   */
+  /** uint64 max_heap_size_bytes = 1 */
   maxHeapSizeBytes: bigint;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeUInt64 max_heap_size_bytes_runtime = 2;
-   */
+  /** envoy.config.core.v3.RuntimeUInt64 max_heap_size_bytes_runtime = 2 */
   maxHeapSizeBytesRuntime?: RuntimeUInt64 | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig.
- * Use `create(FixedHeapConfigSchema)` to create a new message.
- */
 export const FixedHeapConfigSchema: GenMessage<FixedHeapConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_resource_monitors_fixed_heap_v3_fixed_heap, 0);
 

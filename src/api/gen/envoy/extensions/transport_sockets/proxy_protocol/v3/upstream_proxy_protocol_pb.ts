@@ -8,41 +8,21 @@ import type { ProxyProtocolConfig } from "../../../../config/core/v3/proxy_proto
 import { file_envoy_config_core_v3_proxy_protocol } from "../../../../config/core/v3/proxy_protocol_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol.proto.
- */
 export const file_envoy_extensions_transport_sockets_proxy_protocol_v3_upstream_proxy_protocol: GenFile = /*@__PURE__*/
   fileDesc("ClJlbnZveS9leHRlbnNpb25zL3RyYW5zcG9ydF9zb2NrZXRzL3Byb3h5X3Byb3RvY29sL3YzL3Vwc3RyZWFtX3Byb3h5X3Byb3RvY29sLnByb3RvEjRlbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnByb3h5X3Byb3RvY29sLnYzItgBCh5Qcm94eVByb3RvY29sVXBzdHJlYW1UcmFuc3BvcnQSOQoGY29uZmlnGAEgASgLMikuZW52b3kuY29uZmlnLmNvcmUudjMuUHJveHlQcm90b2NvbENvbmZpZxI/ChB0cmFuc3BvcnRfc29ja2V0GAIgASgLMiUuZW52b3kuY29uZmlnLmNvcmUudjMuVHJhbnNwb3J0U29ja2V0EiEKGWFsbG93X3Vuc3BlY2lmaWVkX2FkZHJlc3MYAyABKAgSFwoPdGx2X2FzX3Bvb2xfa2V5GAQgASgIYgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_proxy_protocol]);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
- */
+/** message envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport */
 export type ProxyProtocolUpstreamTransport = Message<"envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ProxyProtocolConfig config = 1;
-   */
+  /** envoy.config.core.v3.ProxyProtocolConfig config = 1 */
   config?: ProxyProtocolConfig | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TransportSocket transport_socket = 2;
-   */
+  /** envoy.config.core.v3.TransportSocket transport_socket = 2 */
   transportSocket?: TransportSocket | undefined;
-
-  /**
-   * @generated from field: bool allow_unspecified_address = 3;
-   */
+  /** bool allow_unspecified_address = 3 */
   allowUnspecifiedAddress: boolean;
-
-  /**
-   * @generated from field: bool tlv_as_pool_key = 4;
-   */
+  /** bool tlv_as_pool_key = 4 */
   tlvAsPoolKey: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport.
- * Use `create(ProxyProtocolUpstreamTransportSchema)` to create a new message.
- */
 export const ProxyProtocolUpstreamTransportSchema: GenMessage<ProxyProtocolUpstreamTransport> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_proxy_protocol_v3_upstream_proxy_protocol, 0);
 

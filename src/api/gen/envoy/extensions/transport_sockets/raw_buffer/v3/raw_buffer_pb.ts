@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.proto.
- */
 export const file_envoy_extensions_transport_sockets_raw_buffer_v3_raw_buffer: GenFile = /*@__PURE__*/
   fileDesc("CkFlbnZveS9leHRlbnNpb25zL3RyYW5zcG9ydF9zb2NrZXRzL3Jhd19idWZmZXIvdjMvcmF3X2J1ZmZlci5wcm90bxIwZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy5yYXdfYnVmZmVyLnYzIgsKCVJhd0J1ZmZlcmIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
- */
+/** message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer */
 export type RawBuffer = Message<"envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"> & {
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer.
- * Use `create(RawBufferSchema)` to create a new message.
- */
 export const RawBufferSchema: GenMessage<RawBuffer> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_raw_buffer_v3_raw_buffer, 0);
 

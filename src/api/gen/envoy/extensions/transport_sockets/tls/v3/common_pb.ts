@@ -12,456 +12,202 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/transport_sockets/tls/v3/common.proto.
- */
 export const file_envoy_extensions_transport_sockets_tls_v3_common: GenFile = /*@__PURE__*/
   fileDesc("CjZlbnZveS9leHRlbnNpb25zL3RyYW5zcG9ydF9zb2NrZXRzL3Rscy92My9jb21tb24ucHJvdG8SKWVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzIrMECg1UbHNQYXJhbWV0ZXJzEmoKHHRsc19taW5pbXVtX3Byb3RvY29sX3ZlcnNpb24YASABKA4yRC5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5UbHNQYXJhbWV0ZXJzLlRsc1Byb3RvY29sEmoKHHRsc19tYXhpbXVtX3Byb3RvY29sX3ZlcnNpb24YAiABKA4yRC5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5UbHNQYXJhbWV0ZXJzLlRsc1Byb3RvY29sEhUKDWNpcGhlcl9zdWl0ZXMYAyADKAkSEwoLZWNkaF9jdXJ2ZXMYBCADKAkSHAoUc2lnbmF0dXJlX2FsZ29yaXRobXMYBSADKAkSZgoTY29tcGxpYW5jZV9wb2xpY2llcxgGIAMoDjJJLmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLlRsc1BhcmFtZXRlcnMuQ29tcGxpYW5jZVBvbGljeSJPCgtUbHNQcm90b2NvbBIMCghUTFNfQVVUTxAAEgsKB1RMU3YxXzAQARILCgdUTFN2MV8xEAISCwoHVExTdjFfMhADEgsKB1RMU3YxXzMQBCJHChBDb21wbGlhbmNlUG9saWN5Eg8KC0ZJUFNfMjAyMjA1EAASEAoMQ05TQTJfMjAyNjAzEAESEAoMQ05TQTFfMjAyNjAzEAIiegoSUHJpdmF0ZUtleVByb3ZpZGVyEhUKDXByb3ZpZGVyX25hbWUYASABKAkSLAoMdHlwZWRfY29uZmlnGAMgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueUgAEhAKCGZhbGxiYWNrGAQgASgIQg0KC2NvbmZpZ190eXBlItcECg5UbHNDZXJ0aWZpY2F0ZRI7ChFjZXJ0aWZpY2F0ZV9jaGFpbhgBIAEoCzIgLmVudm95LmNvbmZpZy5jb3JlLnYzLkRhdGFTb3VyY2USNQoLcHJpdmF0ZV9rZXkYAiABKAsyIC5lbnZveS5jb25maWcuY29yZS52My5EYXRhU291cmNlEjAKBnBrY3MxMhgIIAEoCzIgLmVudm95LmNvbmZpZy5jb3JlLnYzLkRhdGFTb3VyY2USQQoRd2F0Y2hlZF9kaXJlY3RvcnkYByABKAsyJi5lbnZveS5jb25maWcuY29yZS52My5XYXRjaGVkRGlyZWN0b3J5ElsKFHByaXZhdGVfa2V5X3Byb3ZpZGVyGAYgASgLMj0uZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuUHJpdmF0ZUtleVByb3ZpZGVyEjIKCHBhc3N3b3JkGAMgASgLMiAuZW52b3kuY29uZmlnLmNvcmUudjMuRGF0YVNvdXJjZRI1CgtvY3NwX3N0YXBsZRgEIAEoCzIgLmVudm95LmNvbmZpZy5jb3JlLnYzLkRhdGFTb3VyY2USRgocc2lnbmVkX2NlcnRpZmljYXRlX3RpbWVzdGFtcBgFIAMoCzIgLmVudm95LmNvbmZpZy5jb3JlLnYzLkRhdGFTb3VyY2USTAoKdGxzX3BhcmFtcxgJIAEoCzI4LmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLlRsc1BhcmFtZXRlcnMiRgoUVGxzU2Vzc2lvblRpY2tldEtleXMSLgoEa2V5cxgBIAMoCzIgLmVudm95LmNvbmZpZy5jb3JlLnYzLkRhdGFTb3VyY2UiVAohQ2VydGlmaWNhdGVQcm92aWRlclBsdWdpbkluc3RhbmNlEhUKDWluc3RhbmNlX25hbWUYASABKAkSGAoQY2VydGlmaWNhdGVfbmFtZRgCIAEoCSKZAgoVU3ViamVjdEFsdE5hbWVNYXRjaGVyEloKCHNhbl90eXBlGAEgASgOMkguZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuU3ViamVjdEFsdE5hbWVNYXRjaGVyLlNhblR5cGUSNQoHbWF0Y2hlchgCIAEoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJpbmdNYXRjaGVyEgsKA29pZBgDIAEoCSJgCgdTYW5UeXBlEhgKFFNBTl9UWVBFX1VOU1BFQ0lGSUVEEAASCQoFRU1BSUwQARIHCgNETlMQAhIHCgNVUkkQAxIOCgpJUF9BRERSRVNTEAQSDgoKT1RIRVJfTkFNRRAFIrgJChxDZXJ0aWZpY2F0ZVZhbGlkYXRpb25Db250ZXh0EjQKCnRydXN0ZWRfY2EYASABKAsyIC5lbnZveS5jb25maWcuY29yZS52My5EYXRhU291cmNlEnYKIGNhX2NlcnRpZmljYXRlX3Byb3ZpZGVyX2luc3RhbmNlGA0gASgLMkwuZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuQ2VydGlmaWNhdGVQcm92aWRlclBsdWdpbkluc3RhbmNlEnIKEXN5c3RlbV9yb290X2NlcnRzGBEgASgLMlcuZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuQ2VydGlmaWNhdGVWYWxpZGF0aW9uQ29udGV4dC5TeXN0ZW1Sb290Q2VydHMSQQoRd2F0Y2hlZF9kaXJlY3RvcnkYCyABKAsyJi5lbnZveS5jb25maWcuY29yZS52My5XYXRjaGVkRGlyZWN0b3J5Eh8KF3ZlcmlmeV9jZXJ0aWZpY2F0ZV9zcGtpGAMgAygJEh8KF3ZlcmlmeV9jZXJ0aWZpY2F0ZV9oYXNoGAIgAygJEmcKHW1hdGNoX3R5cGVkX3N1YmplY3RfYWx0X25hbWVzGA8gAygLMkAuZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuU3ViamVjdEFsdE5hbWVNYXRjaGVyEkUKF21hdGNoX3N1YmplY3RfYWx0X25hbWVzGAkgAygLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXISSAokcmVxdWlyZV9zaWduZWRfY2VydGlmaWNhdGVfdGltZXN0YW1wGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRItCgNjcmwYByABKAsyIC5lbnZveS5jb25maWcuY29yZS52My5EYXRhU291cmNlEiEKGWFsbG93X2V4cGlyZWRfY2VydGlmaWNhdGUYCCABKAgSgAEKGHRydXN0X2NoYWluX3ZlcmlmaWNhdGlvbhgKIAEoDjJeLmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLkNlcnRpZmljYXRlVmFsaWRhdGlvbkNvbnRleHQuVHJ1c3RDaGFpblZlcmlmaWNhdGlvbhJLChdjdXN0b21fdmFsaWRhdG9yX2NvbmZpZxgMIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEiEKGW9ubHlfdmVyaWZ5X2xlYWZfY2VydF9jcmwYDiABKAgSNgoQbWF4X3ZlcmlmeV9kZXB0aBgQIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIfChdzdXBwcmVzc19jbGllbnRfY2FfbGlzdBgSIAEoCBoRCg9TeXN0ZW1Sb290Q2VydHMiRgoWVHJ1c3RDaGFpblZlcmlmaWNhdGlvbhIWChJWRVJJRllfVFJVU1RfQ0hBSU4QABIUChBBQ0NFUFRfVU5UUlVTVEVEEAFiBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension, file_envoy_type_matcher_v3_string, file_google_protobuf_any, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.TlsParameters
- */
+/** message envoy.extensions.transport_sockets.tls.v3.TlsParameters */
 export type TlsParameters = Message<"envoy.extensions.transport_sockets.tls.v3.TlsParameters"> & {
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_minimum_protocol_version = 1;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_minimum_protocol_version = 1 */
   tlsMinimumProtocolVersion: TlsParameters_TlsProtocol;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_maximum_protocol_version = 2;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_maximum_protocol_version = 2 */
   tlsMaximumProtocolVersion: TlsParameters_TlsProtocol;
-
-  /**
-   * @generated from field: repeated string cipher_suites = 3;
-   */
+  /** repeated string cipher_suites = 3 */
   cipherSuites: string[];
-
-  /**
-   * @generated from field: repeated string ecdh_curves = 4;
-   */
+  /** repeated string ecdh_curves = 4 */
   ecdhCurves: string[];
-
-  /**
-   * @generated from field: repeated string signature_algorithms = 5;
-   */
+  /** repeated string signature_algorithms = 5 */
   signatureAlgorithms: string[];
-
-  /**
-   * @generated from field: repeated envoy.extensions.transport_sockets.tls.v3.TlsParameters.CompliancePolicy compliance_policies = 6;
-   */
+  /** repeated envoy.extensions.transport_sockets.tls.v3.TlsParameters.CompliancePolicy compliance_policies = 6 */
   compliancePolicies: TlsParameters_CompliancePolicy[];
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.TlsParameters.
- * Use `create(TlsParametersSchema)` to create a new message.
- */
 export const TlsParametersSchema: GenMessage<TlsParameters> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 0);
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol */
 export const TlsParameters_TlsProtocol = {
-  /**
-   * @generated from enum value: TLS_AUTO = 0;
-   */
   TLS_AUTO: 0,
-
-  /**
-   * @generated from enum value: TLSv1_0 = 1;
-   */
   TLSv1_0: 1,
-
-  /**
-   * @generated from enum value: TLSv1_1 = 2;
-   */
   TLSv1_1: 2,
-
-  /**
-   * @generated from enum value: TLSv1_2 = 3;
-   */
   TLSv1_2: 3,
-
-  /**
-   * @generated from enum value: TLSv1_3 = 4;
-   */
   TLSv1_3: 4,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol */
 export type TlsParameters_TlsProtocol = (typeof TlsParameters_TlsProtocol)[keyof typeof TlsParameters_TlsProtocol] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol.
- */
 export const TlsParameters_TlsProtocolSchema: GenEnum<TlsParameters_TlsProtocol> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 0, 0);
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.CompliancePolicy
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.CompliancePolicy */
 export const TlsParameters_CompliancePolicy = {
-  /**
-   * @generated from enum value: FIPS_202205 = 0;
-   */
   FIPS_202205: 0,
-
-  /**
-   * @generated from enum value: CNSA2_202603 = 1;
-   */
   CNSA2_202603: 1,
-
-  /**
-   * @generated from enum value: CNSA1_202603 = 2;
-   */
   CNSA1_202603: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.CompliancePolicy
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.CompliancePolicy */
 export type TlsParameters_CompliancePolicy = (typeof TlsParameters_CompliancePolicy)[keyof typeof TlsParameters_CompliancePolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.CompliancePolicy.
- */
 export const TlsParameters_CompliancePolicySchema: GenEnum<TlsParameters_CompliancePolicy> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 0, 1);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider
- */
+/** message envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider */
 export type PrivateKeyProvider = Message<"envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider"> & {
-  /**
-   * @generated from field: string provider_name = 1;
-   */
+  /** string provider_name = 1 */
   providerName: string;
-
-  /**
-   * @generated from oneof envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider.config_type
-   */
+  /** oneof envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider.config_type */
   configType: {
-    /**
-     * @generated from field: google.protobuf.Any typed_config = 3;
-     */
+    /** google.protobuf.Any typed_config = 3 */
     value: Any;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool fallback = 4;
-   */
+  /** bool fallback = 4 */
   fallback: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider.
- * Use `create(PrivateKeyProviderSchema)` to create a new message.
- */
 export const PrivateKeyProviderSchema: GenMessage<PrivateKeyProvider> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 1);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.TlsCertificate
- */
+/** message envoy.extensions.transport_sockets.tls.v3.TlsCertificate */
 export type TlsCertificate = Message<"envoy.extensions.transport_sockets.tls.v3.TlsCertificate"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource certificate_chain = 1;
-   */
+  /** envoy.config.core.v3.DataSource certificate_chain = 1 */
   certificateChain?: DataSource | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource private_key = 2;
-   */
+  /** envoy.config.core.v3.DataSource private_key = 2 */
   privateKey?: DataSource | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource pkcs12 = 8;
-   */
+  /** envoy.config.core.v3.DataSource pkcs12 = 8 */
   pkcs12?: DataSource | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.WatchedDirectory watched_directory = 7;
-   */
+  /** envoy.config.core.v3.WatchedDirectory watched_directory = 7 */
   watchedDirectory?: WatchedDirectory | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider private_key_provider = 6;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider private_key_provider = 6 */
   privateKeyProvider?: PrivateKeyProvider | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource password = 3;
-   */
+  /** envoy.config.core.v3.DataSource password = 3 */
   password?: DataSource | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource ocsp_staple = 4;
-   */
+  /** envoy.config.core.v3.DataSource ocsp_staple = 4 */
   ocspStaple?: DataSource | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.DataSource signed_certificate_timestamp = 5;
-   */
+  /** repeated envoy.config.core.v3.DataSource signed_certificate_timestamp = 5 */
   signedCertificateTimestamp: DataSource[];
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.TlsParameters tls_params = 9;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.TlsParameters tls_params = 9 */
   tlsParams?: TlsParameters | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.TlsCertificate.
- * Use `create(TlsCertificateSchema)` to create a new message.
- */
 export const TlsCertificateSchema: GenMessage<TlsCertificate> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 2);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys
- */
+/** message envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys */
 export type TlsSessionTicketKeys = Message<"envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys"> & {
-  /**
-   * @generated from field: repeated envoy.config.core.v3.DataSource keys = 1;
-   */
+  /** repeated envoy.config.core.v3.DataSource keys = 1 */
   keys: DataSource[];
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys.
- * Use `create(TlsSessionTicketKeysSchema)` to create a new message.
- */
 export const TlsSessionTicketKeysSchema: GenMessage<TlsSessionTicketKeys> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 3);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance
- */
+/** message envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance */
 export type CertificateProviderPluginInstance = Message<"envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance"> & {
-  /**
-   * @generated from field: string instance_name = 1;
-   */
+  /** string instance_name = 1 */
   instanceName: string;
-
-  /**
-   * @generated from field: string certificate_name = 2;
-   */
+  /** string certificate_name = 2 */
   certificateName: string;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance.
- * Use `create(CertificateProviderPluginInstanceSchema)` to create a new message.
- */
 export const CertificateProviderPluginInstanceSchema: GenMessage<CertificateProviderPluginInstance> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 4);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher
- */
+/** message envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher */
 export type SubjectAltNameMatcher = Message<"envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher"> & {
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType san_type = 1;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType san_type = 1 */
   sanType: SubjectAltNameMatcher_SanType;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.StringMatcher matcher = 2;
-   */
+  /** envoy.type.matcher.v3.StringMatcher matcher = 2 */
   matcher?: StringMatcher | undefined;
-
-  /**
-   * @generated from field: string oid = 3;
-   */
+  /** string oid = 3 */
   oid: string;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.
- * Use `create(SubjectAltNameMatcherSchema)` to create a new message.
- */
 export const SubjectAltNameMatcherSchema: GenMessage<SubjectAltNameMatcher> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 5);
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType */
 export const SubjectAltNameMatcher_SanType = {
-  /**
-   * @generated from enum value: SAN_TYPE_UNSPECIFIED = 0;
-   */
   SAN_TYPE_UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: EMAIL = 1;
-   */
   EMAIL: 1,
-
-  /**
-   * @generated from enum value: DNS = 2;
-   */
   DNS: 2,
-
-  /**
-   * @generated from enum value: URI = 3;
-   */
   URI: 3,
-
-  /**
-   * @generated from enum value: IP_ADDRESS = 4;
-   */
   IP_ADDRESS: 4,
-
-  /**
-   * @generated from enum value: OTHER_NAME = 5;
-   */
   OTHER_NAME: 5,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType */
 export type SubjectAltNameMatcher_SanType = (typeof SubjectAltNameMatcher_SanType)[keyof typeof SubjectAltNameMatcher_SanType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType.
- */
 export const SubjectAltNameMatcher_SanTypeSchema: GenEnum<SubjectAltNameMatcher_SanType> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 5, 0);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext
- */
+/** message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext */
 export type CertificateValidationContext = Message<"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource trusted_ca = 1;
-   */
+  /** envoy.config.core.v3.DataSource trusted_ca = 1 */
   trustedCa?: DataSource | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance ca_certificate_provider_instance = 13;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance ca_certificate_provider_instance = 13 */
   caCertificateProviderInstance?: CertificateProviderPluginInstance | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts system_root_certs = 17;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts system_root_certs = 17 */
   systemRootCerts?: CertificateValidationContext_SystemRootCerts | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.WatchedDirectory watched_directory = 11;
-   */
+  /** envoy.config.core.v3.WatchedDirectory watched_directory = 11 */
   watchedDirectory?: WatchedDirectory | undefined;
-
-  /**
-   * @generated from field: repeated string verify_certificate_spki = 3;
-   */
+  /** repeated string verify_certificate_spki = 3 */
   verifyCertificateSpki: string[];
-
-  /**
-   * @generated from field: repeated string verify_certificate_hash = 2;
-   */
+  /** repeated string verify_certificate_hash = 2 */
   verifyCertificateHash: string[];
-
-  /**
-   * @generated from field: repeated envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher match_typed_subject_alt_names = 15;
-   */
+  /** repeated envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher match_typed_subject_alt_names = 15 */
   matchTypedSubjectAltNames: SubjectAltNameMatcher[];
-
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StringMatcher match_subject_alt_names = 9;
-   */
+  /** repeated envoy.type.matcher.v3.StringMatcher match_subject_alt_names = 9 */
   matchSubjectAltNames: StringMatcher[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue require_signed_certificate_timestamp = 6;
-   */
+  /** google.protobuf.BoolValue require_signed_certificate_timestamp = 6 */
   requireSignedCertificateTimestamp?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource crl = 7;
-   */
+  /** envoy.config.core.v3.DataSource crl = 7 */
   crl?: DataSource | undefined;
-
-  /**
-   * @generated from field: bool allow_expired_certificate = 8;
-   */
+  /** bool allow_expired_certificate = 8 */
   allowExpiredCertificate: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification trust_chain_verification = 10;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification trust_chain_verification = 10 */
   trustChainVerification: CertificateValidationContext_TrustChainVerification;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig custom_validator_config = 12;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig custom_validator_config = 12 */
   customValidatorConfig?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: bool only_verify_leaf_cert_crl = 14;
-   */
+  /** bool only_verify_leaf_cert_crl = 14 */
   onlyVerifyLeafCertCrl: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_verify_depth = 16;
-   */
+  /** google.protobuf.UInt32Value max_verify_depth = 16 */
   maxVerifyDepth?: number | undefined;
-
-  /**
-   * @generated from field: bool suppress_client_ca_list = 18;
-   */
+  /** bool suppress_client_ca_list = 18 */
   suppressClientCaList: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.
- * Use `create(CertificateValidationContextSchema)` to create a new message.
- */
 export const CertificateValidationContextSchema: GenMessage<CertificateValidationContext> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 6);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts
- */
+/** message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts */
 export type CertificateValidationContext_SystemRootCerts = Message<"envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts"> & {
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts.
- * Use `create(CertificateValidationContext_SystemRootCertsSchema)` to create a new message.
- */
 export const CertificateValidationContext_SystemRootCertsSchema: GenMessage<CertificateValidationContext_SystemRootCerts> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 6, 0);
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification */
 export const CertificateValidationContext_TrustChainVerification = {
-  /**
-   * @generated from enum value: VERIFY_TRUST_CHAIN = 0;
-   */
   VERIFY_TRUST_CHAIN: 0,
-
-  /**
-   * @generated from enum value: ACCEPT_UNTRUSTED = 1;
-   */
   ACCEPT_UNTRUSTED: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification */
 export type CertificateValidationContext_TrustChainVerification = (typeof CertificateValidationContext_TrustChainVerification)[keyof typeof CertificateValidationContext_TrustChainVerification] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification.
- */
 export const CertificateValidationContext_TrustChainVerificationSchema: GenEnum<CertificateValidationContext_TrustChainVerification> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_transport_sockets_tls_v3_common, 6, 0);
 

@@ -10,99 +10,55 @@ import type { CertificateValidationContext, TlsCertificate, TlsSessionTicketKeys
 import { file_envoy_extensions_transport_sockets_tls_v3_common } from "./common_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/transport_sockets/tls/v3/secret.proto.
- */
 export const file_envoy_extensions_transport_sockets_tls_v3_secret: GenFile = /*@__PURE__*/
   fileDesc("CjZlbnZveS9leHRlbnNpb25zL3RyYW5zcG9ydF9zb2NrZXRzL3Rscy92My9zZWNyZXQucHJvdG8SKWVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzIusBCg1HZW5lcmljU2VjcmV0EjAKBnNlY3JldBgBIAEoCzIgLmVudm95LmNvbmZpZy5jb3JlLnYzLkRhdGFTb3VyY2USVgoHc2VjcmV0cxgCIAMoCzJFLmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLkdlbmVyaWNTZWNyZXQuU2VjcmV0c0VudHJ5GlAKDFNlY3JldHNFbnRyeRILCgNrZXkYASABKAkSLwoFdmFsdWUYAiABKAsyIC5lbnZveS5jb25maWcuY29yZS52My5EYXRhU291cmNlOgI4ASJXCg9TZHNTZWNyZXRDb25maWcSDAoEbmFtZRgBIAEoCRI2CgpzZHNfY29uZmlnGAIgASgLMiIuZW52b3kuY29uZmlnLmNvcmUudjMuQ29uZmlnU291cmNlIo8DCgZTZWNyZXQSDAoEbmFtZRgBIAEoCRJUCg90bHNfY2VydGlmaWNhdGUYAiABKAsyOS5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5UbHNDZXJ0aWZpY2F0ZUgAEl4KE3Nlc3Npb25fdGlja2V0X2tleXMYAyABKAsyPy5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5UbHNTZXNzaW9uVGlja2V0S2V5c0gAEmUKEnZhbGlkYXRpb25fY29udGV4dBgEIAEoCzJHLmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLkNlcnRpZmljYXRlVmFsaWRhdGlvbkNvbnRleHRIABJSCg5nZW5lcmljX3NlY3JldBgFIAEoCzI4LmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLkdlbmVyaWNTZWNyZXRIAEIGCgR0eXBlYgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_extensions_transport_sockets_tls_v3_common]);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.GenericSecret
- */
+/** message envoy.extensions.transport_sockets.tls.v3.GenericSecret */
 export type GenericSecret = Message<"envoy.extensions.transport_sockets.tls.v3.GenericSecret"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource secret = 1;
-   */
+  /** envoy.config.core.v3.DataSource secret = 1 */
   secret?: DataSource | undefined;
-
-  /**
-   * @generated from field: map<string, envoy.config.core.v3.DataSource> secrets = 2;
-   */
+  /** map<string, envoy.config.core.v3.DataSource> secrets = 2 */
   secrets: { [key: string]: DataSource };
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.GenericSecret.
- * Use `create(GenericSecretSchema)` to create a new message.
- */
 export const GenericSecretSchema: GenMessage<GenericSecret> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_secret, 0);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig
- */
+/** message envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig */
 export type SdsSecretConfig = Message<"envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource sds_config = 2;
-   */
+  /** envoy.config.core.v3.ConfigSource sds_config = 2 */
   sdsConfig?: ConfigSource | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig.
- * Use `create(SdsSecretConfigSchema)` to create a new message.
- */
 export const SdsSecretConfigSchema: GenMessage<SdsSecretConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_secret, 1);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.Secret
- */
+/** message envoy.extensions.transport_sockets.tls.v3.Secret */
 export type Secret = Message<"envoy.extensions.transport_sockets.tls.v3.Secret"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.extensions.transport_sockets.tls.v3.Secret.type
-   */
+  /** oneof envoy.extensions.transport_sockets.tls.v3.Secret.type */
   type: {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.TlsCertificate tls_certificate = 2;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.TlsCertificate tls_certificate = 2 */
     value: TlsCertificate;
     case: "tlsCertificate";
   } | {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys session_ticket_keys = 3;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys session_ticket_keys = 3 */
     value: TlsSessionTicketKeys;
     case: "sessionTicketKeys";
   } | {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext validation_context = 4;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext validation_context = 4 */
     value: CertificateValidationContext;
     case: "validationContext";
   } | {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.GenericSecret generic_secret = 5;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.GenericSecret generic_secret = 5 */
     value: GenericSecret;
     case: "genericSecret";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.Secret.
- * Use `create(SecretSchema)` to create a new message.
- */
 export const SecretSchema: GenMessage<Secret> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_secret, 2);
 

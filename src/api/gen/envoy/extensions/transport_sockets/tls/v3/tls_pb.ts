@@ -14,368 +14,180 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/transport_sockets/tls/v3/tls.proto.
- */
 export const file_envoy_extensions_transport_sockets_tls_v3_tls: GenFile = /*@__PURE__*/
   fileDesc("CjNlbnZveS9leHRlbnNpb25zL3RyYW5zcG9ydF9zb2NrZXRzL3Rscy92My90bHMucHJvdG8SKWVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzIsICChJVcHN0cmVhbVRsc0NvbnRleHQSVwoSY29tbW9uX3Rsc19jb250ZXh0GAEgASgLMjsuZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuQ29tbW9uVGxzQ29udGV4dBILCgNzbmkYAiABKAkSFQoNYXV0b19ob3N0X3NuaRgGIAEoCBIfChdhdXRvX3NuaV9zYW5fdmFsaWRhdGlvbhgHIAEoCBIbChNhbGxvd19yZW5lZ290aWF0aW9uGAMgASgIEjYKEG1heF9zZXNzaW9uX2tleXMYBCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSOQoVZW5mb3JjZV9yc2Ffa2V5X3VzYWdlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZSL8BgoURG93bnN0cmVhbVRsc0NvbnRleHQSVwoSY29tbW9uX3Rsc19jb250ZXh0GAEgASgLMjsuZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuQ29tbW9uVGxzQ29udGV4dBI+ChpyZXF1aXJlX2NsaWVudF9jZXJ0aWZpY2F0ZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUSLwoLcmVxdWlyZV9zbmkYAyABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEl4KE3Nlc3Npb25fdGlja2V0X2tleXMYBCABKAsyPy5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5UbHNTZXNzaW9uVGlja2V0S2V5c0gAEmsKJXNlc3Npb25fdGlja2V0X2tleXNfc2RzX3NlY3JldF9jb25maWcYBSABKAsyOi5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5TZHNTZWNyZXRDb25maWdIABIuCiRkaXNhYmxlX3N0YXRlbGVzc19zZXNzaW9uX3Jlc3VtcHRpb24YByABKAhIABIrCiNkaXNhYmxlX3N0YXRlZnVsX3Nlc3Npb25fcmVzdW1wdGlvbhgKIAEoCBIyCg9zZXNzaW9uX3RpbWVvdXQYBiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SbAoSb2NzcF9zdGFwbGVfcG9saWN5GAggASgOMlAuZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuRG93bnN0cmVhbVRsc0NvbnRleHQuT2NzcFN0YXBsZVBvbGljeRJDCh9mdWxsX3NjYW5fY2VydHNfb25fc25pX21pc21hdGNoGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIdChVwcmVmZXJfY2xpZW50X2NpcGhlcnMYCyABKAgiTgoQT2NzcFN0YXBsZVBvbGljeRIUChBMRU5JRU5UX1NUQVBMSU5HEAASEwoPU1RSSUNUX1NUQVBMSU5HEAESDwoLTVVTVF9TVEFQTEUQAkIaChhzZXNzaW9uX3RpY2tldF9rZXlzX3R5cGUilgEKCVRsc0tleUxvZxIMCgRwYXRoGAEgASgJEjwKE2xvY2FsX2FkZHJlc3NfcmFuZ2UYAiADKAsyHy5lbnZveS5jb25maWcuY29yZS52My5DaWRyUmFuZ2USPQoUcmVtb3RlX2FkZHJlc3NfcmFuZ2UYAyADKAsyHy5lbnZveS5jb25maWcuY29yZS52My5DaWRyUmFuZ2UijhIKEENvbW1vblRsc0NvbnRleHQSTAoKdGxzX3BhcmFtcxgBIAEoCzI4LmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLlRsc1BhcmFtZXRlcnMSUwoQdGxzX2NlcnRpZmljYXRlcxgCIAMoCzI5LmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLlRsc0NlcnRpZmljYXRlEmYKInRsc19jZXJ0aWZpY2F0ZV9zZHNfc2VjcmV0X2NvbmZpZ3MYBiADKAsyOi5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5TZHNTZWNyZXRDb25maWcSdwohdGxzX2NlcnRpZmljYXRlX3Byb3ZpZGVyX2luc3RhbmNlGA4gASgLMkwuZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuQ2VydGlmaWNhdGVQcm92aWRlclBsdWdpbkluc3RhbmNlElMKH2N1c3RvbV90bHNfY2VydGlmaWNhdGVfc2VsZWN0b3IYECABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxJ9CiR0bHNfY2VydGlmaWNhdGVfY2VydGlmaWNhdGVfcHJvdmlkZXIYCSABKAsyTy5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5Db21tb25UbHNDb250ZXh0LkNlcnRpZmljYXRlUHJvdmlkZXISjgEKLXRsc19jZXJ0aWZpY2F0ZV9jZXJ0aWZpY2F0ZV9wcm92aWRlcl9pbnN0YW5jZRgLIAEoCzJXLmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLkNvbW1vblRsc0NvbnRleHQuQ2VydGlmaWNhdGVQcm92aWRlckluc3RhbmNlEmUKEnZhbGlkYXRpb25fY29udGV4dBgDIAEoCzJHLmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLkNlcnRpZmljYXRlVmFsaWRhdGlvbkNvbnRleHRIABJqCiR2YWxpZGF0aW9uX2NvbnRleHRfc2RzX3NlY3JldF9jb25maWcYByABKAsyOi5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5TZHNTZWNyZXRDb25maWdIABKHAQobY29tYmluZWRfdmFsaWRhdGlvbl9jb250ZXh0GAggASgLMmAuZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuQ29tbW9uVGxzQ29udGV4dC5Db21iaW5lZENlcnRpZmljYXRlVmFsaWRhdGlvbkNvbnRleHRIABKCAQondmFsaWRhdGlvbl9jb250ZXh0X2NlcnRpZmljYXRlX3Byb3ZpZGVyGAogASgLMk8uZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuQ29tbW9uVGxzQ29udGV4dC5DZXJ0aWZpY2F0ZVByb3ZpZGVySAASkwEKMHZhbGlkYXRpb25fY29udGV4dF9jZXJ0aWZpY2F0ZV9wcm92aWRlcl9pbnN0YW5jZRgMIAEoCzJXLmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLkNvbW1vblRsc0NvbnRleHQuQ2VydGlmaWNhdGVQcm92aWRlckluc3RhbmNlSAASFgoOYWxwbl9wcm90b2NvbHMYBCADKAkSRQoRY3VzdG9tX2hhbmRzaGFrZXIYDSABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZxJFCgdrZXlfbG9nGA8gASgLMjQuZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuVGxzS2V5TG9nGnEKE0NlcnRpZmljYXRlUHJvdmlkZXISDAoEbmFtZRgBIAEoCRJCCgx0eXBlZF9jb25maWcYAiABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5UeXBlZEV4dGVuc2lvbkNvbmZpZ0gAQggKBmNvbmZpZxpOChtDZXJ0aWZpY2F0ZVByb3ZpZGVySW5zdGFuY2USFQoNaW5zdGFuY2VfbmFtZRgBIAEoCRIYChBjZXJ0aWZpY2F0ZV9uYW1lGAIgASgJGpQECiRDb21iaW5lZENlcnRpZmljYXRlVmFsaWRhdGlvbkNvbnRleHQSawoaZGVmYXVsdF92YWxpZGF0aW9uX2NvbnRleHQYASABKAsyRy5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5DZXJ0aWZpY2F0ZVZhbGlkYXRpb25Db250ZXh0EmgKJHZhbGlkYXRpb25fY29udGV4dF9zZHNfc2VjcmV0X2NvbmZpZxgCIAEoCzI6LmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLlNkc1NlY3JldENvbmZpZxKAAQondmFsaWRhdGlvbl9jb250ZXh0X2NlcnRpZmljYXRlX3Byb3ZpZGVyGAMgASgLMk8uZW52b3kuZXh0ZW5zaW9ucy50cmFuc3BvcnRfc29ja2V0cy50bHMudjMuQ29tbW9uVGxzQ29udGV4dC5DZXJ0aWZpY2F0ZVByb3ZpZGVyEpEBCjB2YWxpZGF0aW9uX2NvbnRleHRfY2VydGlmaWNhdGVfcHJvdmlkZXJfaW5zdGFuY2UYBCABKAsyVy5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5Db21tb25UbHNDb250ZXh0LkNlcnRpZmljYXRlUHJvdmlkZXJJbnN0YW5jZUIZChd2YWxpZGF0aW9uX2NvbnRleHRfdHlwZWIGcHJvdG8z", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_extension, file_envoy_extensions_transport_sockets_tls_v3_common, file_envoy_extensions_transport_sockets_tls_v3_secret, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
- */
+/** message envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext */
 export type UpstreamTlsContext = Message<"envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"> & {
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CommonTlsContext common_tls_context = 1;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext common_tls_context = 1 */
   commonTlsContext?: CommonTlsContext | undefined;
-
-  /**
-   * @generated from field: string sni = 2;
-   */
+  /** string sni = 2 */
   sni: string;
-
-  /**
-   * @generated from field: bool auto_host_sni = 6;
-   */
+  /** bool auto_host_sni = 6 */
   autoHostSni: boolean;
-
-  /**
-   * @generated from field: bool auto_sni_san_validation = 7;
-   */
+  /** bool auto_sni_san_validation = 7 */
   autoSniSanValidation: boolean;
-
-  /**
-   * @generated from field: bool allow_renegotiation = 3;
-   */
+  /** bool allow_renegotiation = 3 */
   allowRenegotiation: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_session_keys = 4;
-   */
+  /** google.protobuf.UInt32Value max_session_keys = 4 */
   maxSessionKeys?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enforce_rsa_key_usage = 5;
-   */
+  /** google.protobuf.BoolValue enforce_rsa_key_usage = 5 */
   enforceRsaKeyUsage?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext.
- * Use `create(UpstreamTlsContextSchema)` to create a new message.
- */
 export const UpstreamTlsContextSchema: GenMessage<UpstreamTlsContext> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_tls, 0);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
- */
+/** message envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext */
 export type DownstreamTlsContext = Message<"envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"> & {
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CommonTlsContext common_tls_context = 1;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext common_tls_context = 1 */
   commonTlsContext?: CommonTlsContext | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue require_client_certificate = 2;
-   */
+  /** google.protobuf.BoolValue require_client_certificate = 2 */
   requireClientCertificate?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue require_sni = 3;
-   */
+  /** google.protobuf.BoolValue require_sni = 3 */
   requireSni?: boolean | undefined;
-
-  /**
-   * @generated from oneof envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.session_ticket_keys_type
-   */
+  /** oneof envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.session_ticket_keys_type */
   sessionTicketKeysType: {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys session_ticket_keys = 4;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys session_ticket_keys = 4 */
     value: TlsSessionTicketKeys;
     case: "sessionTicketKeys";
   } | {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig session_ticket_keys_sds_secret_config = 5;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig session_ticket_keys_sds_secret_config = 5 */
     value: SdsSecretConfig;
     case: "sessionTicketKeysSdsSecretConfig";
   } | {
-    /**
-     * @generated from field: bool disable_stateless_session_resumption = 7;
-     */
+    /** bool disable_stateless_session_resumption = 7 */
     value: boolean;
     case: "disableStatelessSessionResumption";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool disable_stateful_session_resumption = 10;
-   */
+  /** bool disable_stateful_session_resumption = 10 */
   disableStatefulSessionResumption: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Duration session_timeout = 6;
-   */
+  /** google.protobuf.Duration session_timeout = 6 */
   sessionTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy ocsp_staple_policy = 8;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy ocsp_staple_policy = 8 */
   ocspStaplePolicy: DownstreamTlsContext_OcspStaplePolicy;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue full_scan_certs_on_sni_mismatch = 9;
-   */
+  /** google.protobuf.BoolValue full_scan_certs_on_sni_mismatch = 9 */
   fullScanCertsOnSniMismatch?: boolean | undefined;
-
-  /**
-   * @generated from field: bool prefer_client_ciphers = 11;
-   */
+  /** bool prefer_client_ciphers = 11 */
   preferClientCiphers: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.
- * Use `create(DownstreamTlsContextSchema)` to create a new message.
- */
 export const DownstreamTlsContextSchema: GenMessage<DownstreamTlsContext> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_tls, 1);
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy */
 export const DownstreamTlsContext_OcspStaplePolicy = {
-  /**
-   * @generated from enum value: LENIENT_STAPLING = 0;
-   */
   LENIENT_STAPLING: 0,
-
-  /**
-   * @generated from enum value: STRICT_STAPLING = 1;
-   */
   STRICT_STAPLING: 1,
-
-  /**
-   * @generated from enum value: MUST_STAPLE = 2;
-   */
   MUST_STAPLE: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy
- */
+/** enum envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy */
 export type DownstreamTlsContext_OcspStaplePolicy = (typeof DownstreamTlsContext_OcspStaplePolicy)[keyof typeof DownstreamTlsContext_OcspStaplePolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext.OcspStaplePolicy.
- */
 export const DownstreamTlsContext_OcspStaplePolicySchema: GenEnum<DownstreamTlsContext_OcspStaplePolicy> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_transport_sockets_tls_v3_tls, 1, 0);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.TlsKeyLog
- */
+/** message envoy.extensions.transport_sockets.tls.v3.TlsKeyLog */
 export type TlsKeyLog = Message<"envoy.extensions.transport_sockets.tls.v3.TlsKeyLog"> & {
-  /**
-   * @generated from field: string path = 1;
-   */
+  /** string path = 1 */
   path: string;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.CidrRange local_address_range = 2;
-   */
+  /** repeated envoy.config.core.v3.CidrRange local_address_range = 2 */
   localAddressRange: CidrRange[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.CidrRange remote_address_range = 3;
-   */
+  /** repeated envoy.config.core.v3.CidrRange remote_address_range = 3 */
   remoteAddressRange: CidrRange[];
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.TlsKeyLog.
- * Use `create(TlsKeyLogSchema)` to create a new message.
- */
 export const TlsKeyLogSchema: GenMessage<TlsKeyLog> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_tls, 2);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext
- */
+/** message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext */
 export type CommonTlsContext = Message<"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext"> & {
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.TlsParameters tls_params = 1;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.TlsParameters tls_params = 1 */
   tlsParams?: TlsParameters | undefined;
-
-  /**
-   * @generated from field: repeated envoy.extensions.transport_sockets.tls.v3.TlsCertificate tls_certificates = 2;
-   */
+  /** repeated envoy.extensions.transport_sockets.tls.v3.TlsCertificate tls_certificates = 2 */
   tlsCertificates: TlsCertificate[];
-
-  /**
-   * @generated from field: repeated envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig tls_certificate_sds_secret_configs = 6;
-   */
+  /** repeated envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig tls_certificate_sds_secret_configs = 6 */
   tlsCertificateSdsSecretConfigs: SdsSecretConfig[];
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance tls_certificate_provider_instance = 14;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance tls_certificate_provider_instance = 14 */
   tlsCertificateProviderInstance?: CertificateProviderPluginInstance | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig custom_tls_certificate_selector = 16;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig custom_tls_certificate_selector = 16 */
   customTlsCertificateSelector?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider tls_certificate_certificate_provider = 9;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider tls_certificate_certificate_provider = 9 */
   tlsCertificateCertificateProvider?: CommonTlsContext_CertificateProvider | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance tls_certificate_certificate_provider_instance = 11;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance tls_certificate_certificate_provider_instance = 11 */
   tlsCertificateCertificateProviderInstance?: CommonTlsContext_CertificateProviderInstance | undefined;
-
-  /**
-   * @generated from oneof envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.validation_context_type
-   */
+  /** oneof envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.validation_context_type */
   validationContextType: {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext validation_context = 3;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext validation_context = 3 */
     value: CertificateValidationContext;
     case: "validationContext";
   } | {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig validation_context_sds_secret_config = 7;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig validation_context_sds_secret_config = 7 */
     value: SdsSecretConfig;
     case: "validationContextSdsSecretConfig";
   } | {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext combined_validation_context = 8;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext combined_validation_context = 8 */
     value: CommonTlsContext_CombinedCertificateValidationContext;
     case: "combinedValidationContext";
   } | {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider validation_context_certificate_provider = 10;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider validation_context_certificate_provider = 10 */
     value: CommonTlsContext_CertificateProvider;
     case: "validationContextCertificateProvider";
   } | {
-    /**
-     * @generated from field: envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance validation_context_certificate_provider_instance = 12;
-     */
+    /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance validation_context_certificate_provider_instance = 12 */
     value: CommonTlsContext_CertificateProviderInstance;
     case: "validationContextCertificateProviderInstance";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: repeated string alpn_protocols = 4;
-   */
+  /** repeated string alpn_protocols = 4 */
   alpnProtocols: string[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig custom_handshaker = 13;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig custom_handshaker = 13 */
   customHandshaker?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.TlsKeyLog key_log = 15;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.TlsKeyLog key_log = 15 */
   keyLog?: TlsKeyLog | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.
- * Use `create(CommonTlsContextSchema)` to create a new message.
- */
 export const CommonTlsContextSchema: GenMessage<CommonTlsContext> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_tls, 3);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider
- */
+/** message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider */
 export type CommonTlsContext_CertificateProvider = Message<"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from oneof envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider.config
-   */
+  /** oneof envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider.config */
   config: {
-    /**
-     * @generated from field: envoy.config.core.v3.TypedExtensionConfig typed_config = 2;
-     */
+    /** envoy.config.core.v3.TypedExtensionConfig typed_config = 2 */
     value: TypedExtensionConfig;
     case: "typedConfig";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider.
- * Use `create(CommonTlsContext_CertificateProviderSchema)` to create a new message.
- */
 export const CommonTlsContext_CertificateProviderSchema: GenMessage<CommonTlsContext_CertificateProvider> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_tls, 3, 0);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance
- */
+/** message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance */
 export type CommonTlsContext_CertificateProviderInstance = Message<"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance"> & {
-  /**
-   * @generated from field: string instance_name = 1;
-   */
+  /** string instance_name = 1 */
   instanceName: string;
-
-  /**
-   * @generated from field: string certificate_name = 2;
-   */
+  /** string certificate_name = 2 */
   certificateName: string;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance.
- * Use `create(CommonTlsContext_CertificateProviderInstanceSchema)` to create a new message.
- */
 export const CommonTlsContext_CertificateProviderInstanceSchema: GenMessage<CommonTlsContext_CertificateProviderInstance> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_tls, 3, 1);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext
- */
+/** message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext */
 export type CommonTlsContext_CombinedCertificateValidationContext = Message<"envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext"> & {
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext default_validation_context = 1;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext default_validation_context = 1 */
   defaultValidationContext?: CertificateValidationContext | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig validation_context_sds_secret_config = 2;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig validation_context_sds_secret_config = 2 */
   validationContextSdsSecretConfig?: SdsSecretConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider validation_context_certificate_provider = 3;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProvider validation_context_certificate_provider = 3 */
   validationContextCertificateProvider?: CommonTlsContext_CertificateProvider | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance validation_context_certificate_provider_instance = 4;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CertificateProviderInstance validation_context_certificate_provider_instance = 4 */
   validationContextCertificateProviderInstance?: CommonTlsContext_CertificateProviderInstance | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext.
- * Use `create(CommonTlsContext_CombinedCertificateValidationContextSchema)` to create a new message.
- */
 export const CommonTlsContext_CombinedCertificateValidationContextSchema: GenMessage<CommonTlsContext_CombinedCertificateValidationContext> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_tls, 3, 2);
 

@@ -6,58 +6,30 @@ import type { DataSource } from "../../../../config/core/v3/base_pb.ts";
 import { file_envoy_config_core_v3_base } from "../../../../config/core/v3/base_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto.
- */
 export const file_envoy_extensions_transport_sockets_tls_v3_tls_spiffe_validator_config: GenFile = /*@__PURE__*/
   fileDesc("CktlbnZveS9leHRlbnNpb25zL3RyYW5zcG9ydF9zb2NrZXRzL3Rscy92My90bHNfc3BpZmZlX3ZhbGlkYXRvcl9jb25maWcucHJvdG8SKWVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzIrECChlTUElGRkVDZXJ0VmFsaWRhdG9yQ29uZmlnEmcKDXRydXN0X2RvbWFpbnMYASADKAsyUC5lbnZveS5leHRlbnNpb25zLnRyYW5zcG9ydF9zb2NrZXRzLnRscy52My5TUElGRkVDZXJ0VmFsaWRhdG9yQ29uZmlnLlRydXN0RG9tYWluEjcKDXRydXN0X2J1bmRsZXMYAiABKAsyIC5lbnZveS5jb25maWcuY29yZS52My5EYXRhU291cmNlGnIKC1RydXN0RG9tYWluEgwKBG5hbWUYASABKAkSNgoMdHJ1c3RfYnVuZGxlGAIgASgLMiAuZW52b3kuY29uZmlnLmNvcmUudjMuRGF0YVNvdXJjZRIdChV3b3JrbG9hZF90cnVzdF9kb21haW4YAyABKAliBnByb3RvMw", [file_envoy_config_core_v3_base]);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig
- */
+/** message envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig */
 export type SPIFFECertValidatorConfig = Message<"envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain trust_domains = 1;
-   */
+  /** repeated envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain trust_domains = 1 */
   trustDomains: SPIFFECertValidatorConfig_TrustDomain[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource trust_bundles = 2;
-   */
+  /** envoy.config.core.v3.DataSource trust_bundles = 2 */
   trustBundles?: DataSource | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.
- * Use `create(SPIFFECertValidatorConfigSchema)` to create a new message.
- */
 export const SPIFFECertValidatorConfigSchema: GenMessage<SPIFFECertValidatorConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_tls_spiffe_validator_config, 0);
 
-/**
- * @generated from message envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain
- */
+/** message envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain */
 export type SPIFFECertValidatorConfig_TrustDomain = Message<"envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource trust_bundle = 2;
-   */
+  /** envoy.config.core.v3.DataSource trust_bundle = 2 */
   trustBundle?: DataSource | undefined;
-
-  /**
-   * @generated from field: string workload_trust_domain = 3;
-   */
+  /** string workload_trust_domain = 3 */
   workloadTrustDomain: string;
 };
 
-/**
- * Describes the message envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig.TrustDomain.
- * Use `create(SPIFFECertValidatorConfig_TrustDomainSchema)` to create a new message.
- */
 export const SPIFFECertValidatorConfig_TrustDomainSchema: GenMessage<SPIFFECertValidatorConfig_TrustDomain> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_transport_sockets_tls_v3_tls_spiffe_validator_config, 0, 0);
 

@@ -12,170 +12,89 @@ import type { HttpFilter } from "../../../filters/network/http_connection_manage
 import { file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager } from "../../../filters/network/http_connection_manager/v3/http_connection_manager_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/upstreams/http/v3/http_protocol_options.proto.
- */
 export const file_envoy_extensions_upstreams_http_v3_http_protocol_options: GenFile = /*@__PURE__*/
   fileDesc("Cj5lbnZveS9leHRlbnNpb25zL3Vwc3RyZWFtcy9odHRwL3YzL2h0dHBfcHJvdG9jb2xfb3B0aW9ucy5wcm90bxIiZW52b3kuZXh0ZW5zaW9ucy51cHN0cmVhbXMuaHR0cC52MyLDDAoTSHR0cFByb3RvY29sT3B0aW9ucxJPChxjb21tb25faHR0cF9wcm90b2NvbF9vcHRpb25zGAEgASgLMikuZW52b3kuY29uZmlnLmNvcmUudjMuSHR0cFByb3RvY29sT3B0aW9ucxJZCh51cHN0cmVhbV9odHRwX3Byb3RvY29sX29wdGlvbnMYAiABKAsyMS5lbnZveS5jb25maWcuY29yZS52My5VcHN0cmVhbUh0dHBQcm90b2NvbE9wdGlvbnMSagoUZXhwbGljaXRfaHR0cF9jb25maWcYAyABKAsySi5lbnZveS5leHRlbnNpb25zLnVwc3RyZWFtcy5odHRwLnYzLkh0dHBQcm90b2NvbE9wdGlvbnMuRXhwbGljaXRIdHRwQ29uZmlnSAASeQoedXNlX2Rvd25zdHJlYW1fcHJvdG9jb2xfY29uZmlnGAQgASgLMk8uZW52b3kuZXh0ZW5zaW9ucy51cHN0cmVhbXMuaHR0cC52My5IdHRwUHJvdG9jb2xPcHRpb25zLlVzZURvd25zdHJlYW1IdHRwQ29uZmlnSAASXQoLYXV0b19jb25maWcYBSABKAsyRi5lbnZveS5leHRlbnNpb25zLnVwc3RyZWFtcy5odHRwLnYzLkh0dHBQcm90b2NvbE9wdGlvbnMuQXV0b0h0dHBDb25maWdIABJdCgxodHRwX2ZpbHRlcnMYBiADKAsyRy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMubmV0d29yay5odHRwX2Nvbm5lY3Rpb25fbWFuYWdlci52My5IdHRwRmlsdGVyEkwKGGhlYWRlcl92YWxpZGF0aW9uX2NvbmZpZxgHIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEmMKEW91dGxpZXJfZGV0ZWN0aW9uGAggASgLMkguZW52b3kuZXh0ZW5zaW9ucy51cHN0cmVhbXMuaHR0cC52My5IdHRwUHJvdG9jb2xPcHRpb25zLk91dGxpZXJEZXRlY3Rpb24SVwoXcmVxdWVzdF9taXJyb3JfcG9saWNpZXMYCSADKAsyNi5lbnZveS5jb25maWcucm91dGUudjMuUm91dGVBY3Rpb24uUmVxdWVzdE1pcnJvclBvbGljeRJCCgtoYXNoX3BvbGljeRgKIAMoCzItLmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZUFjdGlvbi5IYXNoUG9saWN5EjgKDHJldHJ5X3BvbGljeRgLIAEoCzIiLmVudm95LmNvbmZpZy5yb3V0ZS52My5SZXRyeVBvbGljeRrCAQoSRXhwbGljaXRIdHRwQ29uZmlnEksKFWh0dHBfcHJvdG9jb2xfb3B0aW9ucxgBIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLkh0dHAxUHJvdG9jb2xPcHRpb25zSAASTAoWaHR0cDJfcHJvdG9jb2xfb3B0aW9ucxgCIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLkh0dHAyUHJvdG9jb2xPcHRpb25zSABCEQoPcHJvdG9jb2xfY29uZmlnGrABChdVc2VEb3duc3RyZWFtSHR0cENvbmZpZxJJChVodHRwX3Byb3RvY29sX29wdGlvbnMYASABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5IdHRwMVByb3RvY29sT3B0aW9ucxJKChZodHRwMl9wcm90b2NvbF9vcHRpb25zGAIgASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuSHR0cDJQcm90b2NvbE9wdGlvbnMapwEKDkF1dG9IdHRwQ29uZmlnEkkKFWh0dHBfcHJvdG9jb2xfb3B0aW9ucxgBIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLkh0dHAxUHJvdG9jb2xPcHRpb25zEkoKFmh0dHAyX3Byb3RvY29sX29wdGlvbnMYAiABKAsyKi5lbnZveS5jb25maWcuY29yZS52My5IdHRwMlByb3RvY29sT3B0aW9ucxoSChBPdXRsaWVyRGV0ZWN0aW9uQhsKGXVwc3RyZWFtX3Byb3RvY29sX29wdGlvbnNiBnByb3RvMw", [file_envoy_config_core_v3_extension, file_envoy_config_core_v3_protocol, file_envoy_config_route_v3_route_components, file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager]);
 
-/**
- * @generated from message envoy.extensions.upstreams.http.v3.HttpProtocolOptions
- */
+/** message envoy.extensions.upstreams.http.v3.HttpProtocolOptions */
 export type HttpProtocolOptions = Message<"envoy.extensions.upstreams.http.v3.HttpProtocolOptions"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options = 1;
-   */
+  /** envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options = 1 */
   commonHttpProtocolOptions?: HttpProtocolOptions$1 | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.UpstreamHttpProtocolOptions upstream_http_protocol_options = 2;
-   */
+  /** envoy.config.core.v3.UpstreamHttpProtocolOptions upstream_http_protocol_options = 2 */
   upstreamHttpProtocolOptions?: UpstreamHttpProtocolOptions | undefined;
-
-  /**
-   * @generated from oneof envoy.extensions.upstreams.http.v3.HttpProtocolOptions.upstream_protocol_options
-   */
+  /** oneof envoy.extensions.upstreams.http.v3.HttpProtocolOptions.upstream_protocol_options */
   upstreamProtocolOptions: {
-    /**
-     * @generated from field: envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig explicit_http_config = 3;
-     */
+    /** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig explicit_http_config = 3 */
     value: HttpProtocolOptions_ExplicitHttpConfig;
     case: "explicitHttpConfig";
   } | {
-    /**
-     * @generated from field: envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig use_downstream_protocol_config = 4;
-     */
+    /** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig use_downstream_protocol_config = 4 */
     value: HttpProtocolOptions_UseDownstreamHttpConfig;
     case: "useDownstreamProtocolConfig";
   } | {
-    /**
-     * @generated from field: envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig auto_config = 5;
-     */
+    /** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig auto_config = 5 */
     value: HttpProtocolOptions_AutoHttpConfig;
     case: "autoConfig";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter http_filters = 6;
-   */
+  /** repeated envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter http_filters = 6 */
   httpFilters: HttpFilter[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig header_validation_config = 7;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig header_validation_config = 7 */
   headerValidationConfig?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection outlier_detection = 8;
-   */
+  /** envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection outlier_detection = 8 */
   outlierDetection?: HttpProtocolOptions_OutlierDetection | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RouteAction.RequestMirrorPolicy request_mirror_policies = 9;
-   */
+  /** repeated envoy.config.route.v3.RouteAction.RequestMirrorPolicy request_mirror_policies = 9 */
   requestMirrorPolicies: RouteAction_RequestMirrorPolicy[];
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RouteAction.HashPolicy hash_policy = 10;
-   */
+  /** repeated envoy.config.route.v3.RouteAction.HashPolicy hash_policy = 10 */
   hashPolicy: RouteAction_HashPolicy[];
-
-  /**
-   * @generated from field: envoy.config.route.v3.RetryPolicy retry_policy = 11;
-   */
+  /** envoy.config.route.v3.RetryPolicy retry_policy = 11 */
   retryPolicy?: RetryPolicy | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.
- * Use `create(HttpProtocolOptionsSchema)` to create a new message.
- */
 export const HttpProtocolOptionsSchema: GenMessage<HttpProtocolOptions> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_upstreams_http_v3_http_protocol_options, 0);
 
-/**
- * @generated from message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
- */
+/** message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig */
 export type HttpProtocolOptions_ExplicitHttpConfig = Message<"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig"> & {
-  /**
-   * @generated from oneof envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig.protocol_config
-   */
+  /** oneof envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig.protocol_config */
   protocolConfig: {
-    /**
-     * @generated from field: envoy.config.core.v3.Http1ProtocolOptions http_protocol_options = 1;
-     */
+    /** envoy.config.core.v3.Http1ProtocolOptions http_protocol_options = 1 */
     value: Http1ProtocolOptions;
     case: "httpProtocolOptions";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options = 2;
-     */
+    /** envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options = 2 */
     value: Http2ProtocolOptions;
     case: "http2ProtocolOptions";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig.
- * Use `create(HttpProtocolOptions_ExplicitHttpConfigSchema)` to create a new message.
- */
 export const HttpProtocolOptions_ExplicitHttpConfigSchema: GenMessage<HttpProtocolOptions_ExplicitHttpConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_upstreams_http_v3_http_protocol_options, 0, 0);
 
-/**
- * @generated from message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
- */
+/** message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig */
 export type HttpProtocolOptions_UseDownstreamHttpConfig = Message<"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Http1ProtocolOptions http_protocol_options = 1;
-   */
+  /** envoy.config.core.v3.Http1ProtocolOptions http_protocol_options = 1 */
   httpProtocolOptions?: Http1ProtocolOptions | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options = 2;
-   */
+  /** envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options = 2 */
   http2ProtocolOptions?: Http2ProtocolOptions | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig.
- * Use `create(HttpProtocolOptions_UseDownstreamHttpConfigSchema)` to create a new message.
- */
 export const HttpProtocolOptions_UseDownstreamHttpConfigSchema: GenMessage<HttpProtocolOptions_UseDownstreamHttpConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_upstreams_http_v3_http_protocol_options, 0, 1);
 
-/**
- * @generated from message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig
- */
+/** message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig */
 export type HttpProtocolOptions_AutoHttpConfig = Message<"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Http1ProtocolOptions http_protocol_options = 1;
-   */
+  /** envoy.config.core.v3.Http1ProtocolOptions http_protocol_options = 1 */
   httpProtocolOptions?: Http1ProtocolOptions | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options = 2;
-   */
+  /** envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options = 2 */
   http2ProtocolOptions?: Http2ProtocolOptions | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig.
- * Use `create(HttpProtocolOptions_AutoHttpConfigSchema)` to create a new message.
- */
 export const HttpProtocolOptions_AutoHttpConfigSchema: GenMessage<HttpProtocolOptions_AutoHttpConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_upstreams_http_v3_http_protocol_options, 0, 2);
 
-/**
- * @generated from message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection
- */
+/** message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection */
 export type HttpProtocolOptions_OutlierDetection = Message<"envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection"> & {
 };
 
-/**
- * Describes the message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.OutlierDetection.
- * Use `create(HttpProtocolOptions_OutlierDetectionSchema)` to create a new message.
- */
 export const HttpProtocolOptions_OutlierDetectionSchema: GenMessage<HttpProtocolOptions_OutlierDetection> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_upstreams_http_v3_http_protocol_options, 0, 3);
 

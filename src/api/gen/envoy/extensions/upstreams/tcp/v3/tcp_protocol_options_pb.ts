@@ -6,26 +6,15 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/upstreams/tcp/v3/tcp_protocol_options.proto.
- */
 export const file_envoy_extensions_upstreams_tcp_v3_tcp_protocol_options: GenFile = /*@__PURE__*/
   fileDesc("CjxlbnZveS9leHRlbnNpb25zL3Vwc3RyZWFtcy90Y3AvdjMvdGNwX3Byb3RvY29sX29wdGlvbnMucHJvdG8SIWVudm95LmV4dGVuc2lvbnMudXBzdHJlYW1zLnRjcC52MyJFChJUY3BQcm90b2NvbE9wdGlvbnMSLwoMaWRsZV90aW1lb3V0GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uYgZwcm90bzM", [file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions
- */
+/** message envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions */
 export type TcpProtocolOptions = Message<"envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions"> & {
-  /**
-   * @generated from field: google.protobuf.Duration idle_timeout = 1;
-   */
+  /** google.protobuf.Duration idle_timeout = 1 */
   idleTimeout?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.upstreams.tcp.v3.TcpProtocolOptions.
- * Use `create(TcpProtocolOptionsSchema)` to create a new message.
- */
 export const TcpProtocolOptionsSchema: GenMessage<TcpProtocolOptions> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_upstreams_tcp_v3_tcp_protocol_options, 0);
 

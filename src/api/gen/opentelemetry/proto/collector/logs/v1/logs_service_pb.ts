@@ -6,75 +6,41 @@ import type { ResourceLogs } from "../../../logs/v1/logs_pb.ts";
 import { file_opentelemetry_proto_logs_v1_logs } from "../../../logs/v1/logs_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file opentelemetry/proto/collector/logs/v1/logs_service.proto.
- */
 export const file_opentelemetry_proto_collector_logs_v1_logs_service: GenFile = /*@__PURE__*/
   fileDesc("CjhvcGVudGVsZW1ldHJ5L3Byb3RvL2NvbGxlY3Rvci9sb2dzL3YxL2xvZ3Nfc2VydmljZS5wcm90bxIlb3BlbnRlbGVtZXRyeS5wcm90by5jb2xsZWN0b3IubG9ncy52MSJcChhFeHBvcnRMb2dzU2VydmljZVJlcXVlc3QSQAoNcmVzb3VyY2VfbG9ncxgBIAMoCzIpLm9wZW50ZWxlbWV0cnkucHJvdG8ubG9ncy52MS5SZXNvdXJjZUxvZ3MidQoZRXhwb3J0TG9nc1NlcnZpY2VSZXNwb25zZRJYCg9wYXJ0aWFsX3N1Y2Nlc3MYASABKAsyPy5vcGVudGVsZW1ldHJ5LnByb3RvLmNvbGxlY3Rvci5sb2dzLnYxLkV4cG9ydExvZ3NQYXJ0aWFsU3VjY2VzcyJPChhFeHBvcnRMb2dzUGFydGlhbFN1Y2Nlc3MSHAoUcmVqZWN0ZWRfbG9nX3JlY29yZHMYASABKAMSFQoNZXJyb3JfbWVzc2FnZRgCIAEoCTKbAQoLTG9nc1NlcnZpY2USiwEKBkV4cG9ydBI/Lm9wZW50ZWxlbWV0cnkucHJvdG8uY29sbGVjdG9yLmxvZ3MudjEuRXhwb3J0TG9nc1NlcnZpY2VSZXF1ZXN0GkAub3BlbnRlbGVtZXRyeS5wcm90by5jb2xsZWN0b3IubG9ncy52MS5FeHBvcnRMb2dzU2VydmljZVJlc3BvbnNlYgZwcm90bzM", [file_opentelemetry_proto_logs_v1_logs]);
 
-/**
- * @generated from message opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest
- */
+/** message opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest */
 export type ExportLogsServiceRequest = Message<"opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest"> & {
-  /**
-   * @generated from field: repeated opentelemetry.proto.logs.v1.ResourceLogs resource_logs = 1;
-   */
+  /** repeated opentelemetry.proto.logs.v1.ResourceLogs resource_logs = 1 */
   resourceLogs: ResourceLogs[];
 };
 
-/**
- * Describes the message opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest.
- * Use `create(ExportLogsServiceRequestSchema)` to create a new message.
- */
 export const ExportLogsServiceRequestSchema: GenMessage<ExportLogsServiceRequest> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_collector_logs_v1_logs_service, 0);
 
-/**
- * @generated from message opentelemetry.proto.collector.logs.v1.ExportLogsServiceResponse
- */
+/** message opentelemetry.proto.collector.logs.v1.ExportLogsServiceResponse */
 export type ExportLogsServiceResponse = Message<"opentelemetry.proto.collector.logs.v1.ExportLogsServiceResponse"> & {
-  /**
-   * @generated from field: opentelemetry.proto.collector.logs.v1.ExportLogsPartialSuccess partial_success = 1;
-   */
+  /** opentelemetry.proto.collector.logs.v1.ExportLogsPartialSuccess partial_success = 1 */
   partialSuccess?: ExportLogsPartialSuccess | undefined;
 };
 
-/**
- * Describes the message opentelemetry.proto.collector.logs.v1.ExportLogsServiceResponse.
- * Use `create(ExportLogsServiceResponseSchema)` to create a new message.
- */
 export const ExportLogsServiceResponseSchema: GenMessage<ExportLogsServiceResponse> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_collector_logs_v1_logs_service, 1);
 
-/**
- * @generated from message opentelemetry.proto.collector.logs.v1.ExportLogsPartialSuccess
- */
+/** message opentelemetry.proto.collector.logs.v1.ExportLogsPartialSuccess */
 export type ExportLogsPartialSuccess = Message<"opentelemetry.proto.collector.logs.v1.ExportLogsPartialSuccess"> & {
-  /**
-   * @generated from field: int64 rejected_log_records = 1;
-   */
+  /** int64 rejected_log_records = 1 */
   rejectedLogRecords: bigint;
-
-  /**
-   * @generated from field: string error_message = 2;
-   */
+  /** string error_message = 2 */
   errorMessage: string;
 };
 
-/**
- * Describes the message opentelemetry.proto.collector.logs.v1.ExportLogsPartialSuccess.
- * Use `create(ExportLogsPartialSuccessSchema)` to create a new message.
- */
 export const ExportLogsPartialSuccessSchema: GenMessage<ExportLogsPartialSuccess> = /*@__PURE__*/
   messageDesc(file_opentelemetry_proto_collector_logs_v1_logs_service, 2);
 
-/**
- * @generated from service opentelemetry.proto.collector.logs.v1.LogsService
- */
+/** service opentelemetry.proto.collector.logs.v1.LogsService */
 export const LogsService: GenService<{
-  /**
-   * @generated from rpc opentelemetry.proto.collector.logs.v1.LogsService.Export
-   */
+  /** rpc opentelemetry.proto.collector.logs.v1.LogsService.Export */
   export: {
     methodKind: "unary";
     input: typeof ExportLogsServiceRequestSchema;

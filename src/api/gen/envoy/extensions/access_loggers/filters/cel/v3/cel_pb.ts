@@ -6,31 +6,17 @@ import type { CelExpressionConfig } from "../../../../../config/core/v3/cel_pb.t
 import { file_envoy_config_core_v3_cel } from "../../../../../config/core/v3/cel_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/access_loggers/filters/cel/v3/cel.proto.
- */
 export const file_envoy_extensions_access_loggers_filters_cel_v3_cel: GenFile = /*@__PURE__*/
   fileDesc("CjhlbnZveS9leHRlbnNpb25zL2FjY2Vzc19sb2dnZXJzL2ZpbHRlcnMvY2VsL3YzL2NlbC5wcm90bxIuZW52b3kuZXh0ZW5zaW9ucy5hY2Nlc3NfbG9nZ2Vycy5maWx0ZXJzLmNlbC52MyJlChBFeHByZXNzaW9uRmlsdGVyEhIKCmV4cHJlc3Npb24YASABKAkSPQoKY2VsX2NvbmZpZxgCIAEoCzIpLmVudm95LmNvbmZpZy5jb3JlLnYzLkNlbEV4cHJlc3Npb25Db25maWdiBnByb3RvMw", [file_envoy_config_core_v3_cel]);
 
-/**
- * @generated from message envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter
- */
+/** message envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter */
 export type ExpressionFilter = Message<"envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"> & {
-  /**
-   * @generated from field: string expression = 1;
-   */
+  /** string expression = 1 */
   expression: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.CelExpressionConfig cel_config = 2;
-   */
+  /** envoy.config.core.v3.CelExpressionConfig cel_config = 2 */
   celConfig?: CelExpressionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter.
- * Use `create(ExpressionFilterSchema)` to create a new message.
- */
 export const ExpressionFilterSchema: GenMessage<ExpressionFilter> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_access_loggers_filters_cel_v3_cel, 0);
 

@@ -4,55 +4,22 @@ import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
 import type { UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/clusters/common/dns/v3/dns.proto.
- */
 export const file_envoy_extensions_clusters_common_dns_v3_dns: GenFile = /*@__PURE__*/
   fileDesc("CjFlbnZveS9leHRlbnNpb25zL2NsdXN0ZXJzL2NvbW1vbi9kbnMvdjMvZG5zLnByb3RvEidlbnZveS5leHRlbnNpb25zLmNsdXN0ZXJzLmNvbW1vbi5kbnMudjMqYQoPRG5zTG9va3VwRmFtaWx5Eg8KC1VOU1BFQ0lGSUVEEAASCAoEQVVUTxABEgsKB1Y0X09OTFkQAhILCgdWNl9PTkxZEAMSEAoMVjRfUFJFRkVSUkVEEAQSBwoDQUxMEAViBnByb3RvMw");
 
-/**
- * @generated from enum envoy.extensions.clusters.common.dns.v3.DnsLookupFamily
- */
+/** enum envoy.extensions.clusters.common.dns.v3.DnsLookupFamily */
 export const DnsLookupFamily = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: AUTO = 1;
-   */
   AUTO: 1,
-
-  /**
-   * @generated from enum value: V4_ONLY = 2;
-   */
   V4_ONLY: 2,
-
-  /**
-   * @generated from enum value: V6_ONLY = 3;
-   */
   V6_ONLY: 3,
-
-  /**
-   * @generated from enum value: V4_PREFERRED = 4;
-   */
   V4_PREFERRED: 4,
-
-  /**
-   * @generated from enum value: ALL = 5;
-   */
   ALL: 5,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.clusters.common.dns.v3.DnsLookupFamily
- */
+/** enum envoy.extensions.clusters.common.dns.v3.DnsLookupFamily */
 export type DnsLookupFamily = (typeof DnsLookupFamily)[keyof typeof DnsLookupFamily] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.clusters.common.dns.v3.DnsLookupFamily.
- */
 export const DnsLookupFamilySchema: GenEnum<DnsLookupFamily> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_clusters_common_dns_v3_dns, 0);
 

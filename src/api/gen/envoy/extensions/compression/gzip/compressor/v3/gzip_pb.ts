@@ -5,163 +5,60 @@ import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/compression/gzip/compressor/v3/gzip.proto.
- */
 export const file_envoy_extensions_compression_gzip_compressor_v3_gzip: GenFile = /*@__PURE__*/
   fileDesc("CjplbnZveS9leHRlbnNpb25zL2NvbXByZXNzaW9uL2d6aXAvY29tcHJlc3Nvci92My9nemlwLnByb3RvEi9lbnZveS5leHRlbnNpb25zLmNvbXByZXNzaW9uLmd6aXAuY29tcHJlc3Nvci52MyKFBgoER3ppcBIyCgxtZW1vcnlfbGV2ZWwYASABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSYQoRY29tcHJlc3Npb25fbGV2ZWwYAiABKA4yRi5lbnZveS5leHRlbnNpb25zLmNvbXByZXNzaW9uLmd6aXAuY29tcHJlc3Nvci52My5HemlwLkNvbXByZXNzaW9uTGV2ZWwSZwoUY29tcHJlc3Npb25fc3RyYXRlZ3kYAyABKA4ySS5lbnZveS5leHRlbnNpb25zLmNvbXByZXNzaW9uLmd6aXAuY29tcHJlc3Nvci52My5HemlwLkNvbXByZXNzaW9uU3RyYXRlZ3kSMQoLd2luZG93X2JpdHMYBCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSMAoKY2h1bmtfc2l6ZRgFIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZSJfChNDb21wcmVzc2lvblN0cmF0ZWd5EhQKEERFRkFVTFRfU1RSQVRFR1kQABIMCghGSUxURVJFRBABEhAKDEhVRkZNQU5fT05MWRACEgcKA1JMRRADEgkKBUZJWEVEEAQitgIKEENvbXByZXNzaW9uTGV2ZWwSFwoTREVGQVVMVF9DT01QUkVTU0lPThAAEg4KCkJFU1RfU1BFRUQQARIXChNDT01QUkVTU0lPTl9MRVZFTF8xEAESFwoTQ09NUFJFU1NJT05fTEVWRUxfMhACEhcKE0NPTVBSRVNTSU9OX0xFVkVMXzMQAxIXChNDT01QUkVTU0lPTl9MRVZFTF80EAQSFwoTQ09NUFJFU1NJT05fTEVWRUxfNRAFEhcKE0NPTVBSRVNTSU9OX0xFVkVMXzYQBhIXChNDT01QUkVTU0lPTl9MRVZFTF83EAcSFwoTQ09NUFJFU1NJT05fTEVWRUxfOBAIEhcKE0NPTVBSRVNTSU9OX0xFVkVMXzkQCRIUChBCRVNUX0NPTVBSRVNTSU9OEAkaAhABYgZwcm90bzM", [file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.compression.gzip.compressor.v3.Gzip
- */
+/** message envoy.extensions.compression.gzip.compressor.v3.Gzip */
 export type Gzip = Message<"envoy.extensions.compression.gzip.compressor.v3.Gzip"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value memory_level = 1;
-   */
+  /** google.protobuf.UInt32Value memory_level = 1 */
   memoryLevel?: number | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionLevel compression_level = 2;
-   */
+  /** envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionLevel compression_level = 2 */
   compressionLevel: Gzip_CompressionLevel;
-
-  /**
-   * @generated from field: envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionStrategy compression_strategy = 3;
-   */
+  /** envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionStrategy compression_strategy = 3 */
   compressionStrategy: Gzip_CompressionStrategy;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value window_bits = 4;
-   */
+  /** google.protobuf.UInt32Value window_bits = 4 */
   windowBits?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value chunk_size = 5;
-   */
+  /** google.protobuf.UInt32Value chunk_size = 5 */
   chunkSize?: number | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.compression.gzip.compressor.v3.Gzip.
- * Use `create(GzipSchema)` to create a new message.
- */
 export const GzipSchema: GenMessage<Gzip> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_compression_gzip_compressor_v3_gzip, 0);
 
-/**
- * @generated from enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionStrategy
- */
+/** enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionStrategy */
 export const Gzip_CompressionStrategy = {
-  /**
-   * @generated from enum value: DEFAULT_STRATEGY = 0;
-   */
   DEFAULT_STRATEGY: 0,
-
-  /**
-   * @generated from enum value: FILTERED = 1;
-   */
   FILTERED: 1,
-
-  /**
-   * @generated from enum value: HUFFMAN_ONLY = 2;
-   */
   HUFFMAN_ONLY: 2,
-
-  /**
-   * @generated from enum value: RLE = 3;
-   */
   RLE: 3,
-
-  /**
-   * @generated from enum value: FIXED = 4;
-   */
   FIXED: 4,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionStrategy
- */
+/** enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionStrategy */
 export type Gzip_CompressionStrategy = (typeof Gzip_CompressionStrategy)[keyof typeof Gzip_CompressionStrategy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionStrategy.
- */
 export const Gzip_CompressionStrategySchema: GenEnum<Gzip_CompressionStrategy> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_compression_gzip_compressor_v3_gzip, 0, 0);
 
-/**
- * @generated from enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionLevel
- */
+/** enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionLevel */
 export const Gzip_CompressionLevel = {
-  /**
-   * @generated from enum value: DEFAULT_COMPRESSION = 0;
-   */
   DEFAULT_COMPRESSION: 0,
-
-  /**
-   * @generated from enum value: BEST_SPEED = 1;
-   */
   BEST_SPEED: 1,
-
-  /**
-   * @generated from enum value: COMPRESSION_LEVEL_1 = 1;
-   */
   COMPRESSION_LEVEL_1: 1,
-
-  /**
-   * @generated from enum value: COMPRESSION_LEVEL_2 = 2;
-   */
   COMPRESSION_LEVEL_2: 2,
-
-  /**
-   * @generated from enum value: COMPRESSION_LEVEL_3 = 3;
-   */
   COMPRESSION_LEVEL_3: 3,
-
-  /**
-   * @generated from enum value: COMPRESSION_LEVEL_4 = 4;
-   */
   COMPRESSION_LEVEL_4: 4,
-
-  /**
-   * @generated from enum value: COMPRESSION_LEVEL_5 = 5;
-   */
   COMPRESSION_LEVEL_5: 5,
-
-  /**
-   * @generated from enum value: COMPRESSION_LEVEL_6 = 6;
-   */
   COMPRESSION_LEVEL_6: 6,
-
-  /**
-   * @generated from enum value: COMPRESSION_LEVEL_7 = 7;
-   */
   COMPRESSION_LEVEL_7: 7,
-
-  /**
-   * @generated from enum value: COMPRESSION_LEVEL_8 = 8;
-   */
   COMPRESSION_LEVEL_8: 8,
-
-  /**
-   * @generated from enum value: COMPRESSION_LEVEL_9 = 9;
-   */
   COMPRESSION_LEVEL_9: 9,
-
-  /**
-   * @generated from enum value: BEST_COMPRESSION = 9;
-   */
   BEST_COMPRESSION: 9,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionLevel
- */
+/** enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionLevel */
 export type Gzip_CompressionLevel = (typeof Gzip_CompressionLevel)[keyof typeof Gzip_CompressionLevel] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.compression.gzip.compressor.v3.Gzip.CompressionLevel.
- */
 export const Gzip_CompressionLevelSchema: GenEnum<Gzip_CompressionLevel> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_compression_gzip_compressor_v3_gzip, 0, 1);
 

@@ -8,120 +8,67 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/common/fault/v3/fault.proto.
- */
 export const file_envoy_extensions_filters_common_fault_v3_fault: GenFile = /*@__PURE__*/
   fileDesc("CjRlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvY29tbW9uL2ZhdWx0L3YzL2ZhdWx0LnByb3RvEihlbnZveS5leHRlbnNpb25zLmZpbHRlcnMuY29tbW9uLmZhdWx0LnYzIvUBCgpGYXVsdERlbGF5EjAKC2ZpeGVkX2RlbGF5GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uSAASWAoMaGVhZGVyX2RlbGF5GAUgASgLMkAuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmNvbW1vbi5mYXVsdC52My5GYXVsdERlbGF5LkhlYWRlckRlbGF5SAASNAoKcGVyY2VudGFnZRgEIAEoCzIgLmVudm95LnR5cGUudjMuRnJhY3Rpb25hbFBlcmNlbnQaDQoLSGVhZGVyRGVsYXlCFgoUZmF1bHRfZGVsYXlfc2VjaWZpZXIivwIKDkZhdWx0UmF0ZUxpbWl0EloKC2ZpeGVkX2xpbWl0GAEgASgLMkMuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmNvbW1vbi5mYXVsdC52My5GYXVsdFJhdGVMaW1pdC5GaXhlZExpbWl0SAASXAoMaGVhZGVyX2xpbWl0GAMgASgLMkQuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmNvbW1vbi5mYXVsdC52My5GYXVsdFJhdGVMaW1pdC5IZWFkZXJMaW1pdEgAEjQKCnBlcmNlbnRhZ2UYAiABKAsyIC5lbnZveS50eXBlLnYzLkZyYWN0aW9uYWxQZXJjZW50GiAKCkZpeGVkTGltaXQSEgoKbGltaXRfa2JwcxgBIAEoBBoNCgtIZWFkZXJMaW1pdEIMCgpsaW1pdF90eXBlYgZwcm90bzM", [file_envoy_type_v3_percent, file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.extensions.filters.common.fault.v3.FaultDelay
- */
+/** message envoy.extensions.filters.common.fault.v3.FaultDelay */
 export type FaultDelay = Message<"envoy.extensions.filters.common.fault.v3.FaultDelay"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.common.fault.v3.FaultDelay.fault_delay_secifier
-   */
+  /** oneof envoy.extensions.filters.common.fault.v3.FaultDelay.fault_delay_secifier */
   faultDelaySecifier: {
-    /**
-     * @generated from field: google.protobuf.Duration fixed_delay = 3;
-     */
+    /** google.protobuf.Duration fixed_delay = 3 */
     value: Duration;
     case: "fixedDelay";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay header_delay = 5;
-     */
+    /** envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay header_delay = 5 */
     value: FaultDelay_HeaderDelay;
     case: "headerDelay";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent percentage = 4;
-   */
+  /** envoy.type.v3.FractionalPercent percentage = 4 */
   percentage?: FractionalPercent | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.common.fault.v3.FaultDelay.
- * Use `create(FaultDelaySchema)` to create a new message.
- */
 export const FaultDelaySchema: GenMessage<FaultDelay> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_common_fault_v3_fault, 0);
 
-/**
- * @generated from message envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay
- */
+/** message envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay */
 export type FaultDelay_HeaderDelay = Message<"envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay.
- * Use `create(FaultDelay_HeaderDelaySchema)` to create a new message.
- */
 export const FaultDelay_HeaderDelaySchema: GenMessage<FaultDelay_HeaderDelay> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_common_fault_v3_fault, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.common.fault.v3.FaultRateLimit
- */
+/** message envoy.extensions.filters.common.fault.v3.FaultRateLimit */
 export type FaultRateLimit = Message<"envoy.extensions.filters.common.fault.v3.FaultRateLimit"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.common.fault.v3.FaultRateLimit.limit_type
-   */
+  /** oneof envoy.extensions.filters.common.fault.v3.FaultRateLimit.limit_type */
   limitType: {
-    /**
-     * @generated from field: envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit fixed_limit = 1;
-     */
+    /** envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit fixed_limit = 1 */
     value: FaultRateLimit_FixedLimit;
     case: "fixedLimit";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit header_limit = 3;
-     */
+    /** envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit header_limit = 3 */
     value: FaultRateLimit_HeaderLimit;
     case: "headerLimit";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent percentage = 2;
-   */
+  /** envoy.type.v3.FractionalPercent percentage = 2 */
   percentage?: FractionalPercent | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.common.fault.v3.FaultRateLimit.
- * Use `create(FaultRateLimitSchema)` to create a new message.
- */
 export const FaultRateLimitSchema: GenMessage<FaultRateLimit> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_common_fault_v3_fault, 1);
 
-/**
- * @generated from message envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit
- */
+/** message envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit */
 export type FaultRateLimit_FixedLimit = Message<"envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit"> & {
-  /**
-   * @generated from field: uint64 limit_kbps = 1;
-   */
+  /** uint64 limit_kbps = 1 */
   limitKbps: bigint;
 };
 
-/**
- * Describes the message envoy.extensions.filters.common.fault.v3.FaultRateLimit.FixedLimit.
- * Use `create(FaultRateLimit_FixedLimitSchema)` to create a new message.
- */
 export const FaultRateLimit_FixedLimitSchema: GenMessage<FaultRateLimit_FixedLimit> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_common_fault_v3_fault, 1, 0);
 
-/**
- * @generated from message envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit
- */
+/** message envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit */
 export type FaultRateLimit_HeaderLimit = Message<"envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.common.fault.v3.FaultRateLimit.HeaderLimit.
- * Use `create(FaultRateLimit_HeaderLimitSchema)` to create a new message.
- */
 export const FaultRateLimit_HeaderLimitSchema: GenMessage<FaultRateLimit_HeaderLimit> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_common_fault_v3_fault, 1, 1);
 

@@ -6,94 +6,46 @@ import type { SubstitutionFormatString } from "../../../../../config/core/v3/sub
 import { file_envoy_config_core_v3_substitution_format_string } from "../../../../../config/core/v3/substitution_format_string_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/common/set_filter_state/v3/value.proto.
- */
 export const file_envoy_extensions_filters_common_set_filter_state_v3_value: GenFile = /*@__PURE__*/
   fileDesc("Cj9lbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvY29tbW9uL3NldF9maWx0ZXJfc3RhdGUvdjMvdmFsdWUucHJvdG8SM2Vudm95LmV4dGVuc2lvbnMuZmlsdGVycy5jb21tb24uc2V0X2ZpbHRlcl9zdGF0ZS52MyLyAgoQRmlsdGVyU3RhdGVWYWx1ZRIUCgpvYmplY3Rfa2V5GAEgASgJSAASEwoLZmFjdG9yeV9rZXkYBiABKAkSRwoNZm9ybWF0X3N0cmluZxgCIAEoCzIuLmVudm95LmNvbmZpZy5jb3JlLnYzLlN1YnN0aXR1dGlvbkZvcm1hdFN0cmluZ0gBEhEKCXJlYWRfb25seRgDIAEoCBJ2ChRzaGFyZWRfd2l0aF91cHN0cmVhbRgEIAEoDjJYLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5jb21tb24uc2V0X2ZpbHRlcl9zdGF0ZS52My5GaWx0ZXJTdGF0ZVZhbHVlLlNoYXJlZFdpdGhVcHN0cmVhbRIVCg1za2lwX2lmX2VtcHR5GAUgASgIIjgKElNoYXJlZFdpdGhVcHN0cmVhbRIICgROT05FEAASCAoET05DRRABEg4KClRSQU5TSVRJVkUQAkIFCgNrZXlCBwoFdmFsdWViBnByb3RvMw", [file_envoy_config_core_v3_substitution_format_string]);
 
-/**
- * @generated from message envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue
- */
+/** message envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue */
 export type FilterStateValue = Message<"envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.key
-   */
+  /** oneof envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.key */
   key: {
-    /**
-     * @generated from field: string object_key = 1;
-     */
+    /** string object_key = 1 */
     value: string;
     case: "objectKey";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: string factory_key = 6;
-   */
+  /** string factory_key = 6 */
   factoryKey: string;
-
-  /**
-   * @generated from oneof envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.value
-   */
+  /** oneof envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.value */
   value: {
-    /**
-     * @generated from field: envoy.config.core.v3.SubstitutionFormatString format_string = 2;
-     */
+    /** envoy.config.core.v3.SubstitutionFormatString format_string = 2 */
     value: SubstitutionFormatString;
     case: "formatString";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool read_only = 3;
-   */
+  /** bool read_only = 3 */
   readOnly: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.SharedWithUpstream shared_with_upstream = 4;
-   */
+  /** envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.SharedWithUpstream shared_with_upstream = 4 */
   sharedWithUpstream: FilterStateValue_SharedWithUpstream;
-
-  /**
-   * @generated from field: bool skip_if_empty = 5;
-   */
+  /** bool skip_if_empty = 5 */
   skipIfEmpty: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.
- * Use `create(FilterStateValueSchema)` to create a new message.
- */
 export const FilterStateValueSchema: GenMessage<FilterStateValue> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_common_set_filter_state_v3_value, 0);
 
-/**
- * @generated from enum envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.SharedWithUpstream
- */
+/** enum envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.SharedWithUpstream */
 export const FilterStateValue_SharedWithUpstream = {
-  /**
-   * @generated from enum value: NONE = 0;
-   */
   NONE: 0,
-
-  /**
-   * @generated from enum value: ONCE = 1;
-   */
   ONCE: 1,
-
-  /**
-   * @generated from enum value: TRANSITIVE = 2;
-   */
   TRANSITIVE: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.SharedWithUpstream
- */
+/** enum envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.SharedWithUpstream */
 export type FilterStateValue_SharedWithUpstream = (typeof FilterStateValue_SharedWithUpstream)[keyof typeof FilterStateValue_SharedWithUpstream] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue.SharedWithUpstream.
- */
 export const FilterStateValue_SharedWithUpstreamSchema: GenEnum<FilterStateValue_SharedWithUpstream> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_common_set_filter_state_v3_value, 0, 0);
 

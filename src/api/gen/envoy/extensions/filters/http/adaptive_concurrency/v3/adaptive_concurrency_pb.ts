@@ -12,138 +12,68 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/adaptive_concurrency/v3/adaptive_concurrency.proto.
- */
 export const file_envoy_extensions_filters_http_adaptive_concurrency_v3_adaptive_concurrency: GenFile = /*@__PURE__*/
   fileDesc("ClBlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9hZGFwdGl2ZV9jb25jdXJyZW5jeS92My9hZGFwdGl2ZV9jb25jdXJyZW5jeS5wcm90bxI1ZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuYWRhcHRpdmVfY29uY3VycmVuY3kudjMikQcKGEdyYWRpZW50Q29udHJvbGxlckNvbmZpZxI7ChtzYW1wbGVfYWdncmVnYXRlX3BlcmNlbnRpbGUYASABKAsyFi5lbnZveS50eXBlLnYzLlBlcmNlbnQSkwEKGGNvbmN1cnJlbmN5X2xpbWl0X3BhcmFtcxgCIAEoCzJxLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmFkYXB0aXZlX2NvbmN1cnJlbmN5LnYzLkdyYWRpZW50Q29udHJvbGxlckNvbmZpZy5Db25jdXJyZW5jeUxpbWl0Q2FsY3VsYXRpb25QYXJhbXMSiAEKE21pbl9ydHRfY2FsY19wYXJhbXMYAyABKAsyay5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5hZGFwdGl2ZV9jb25jdXJyZW5jeS52My5HcmFkaWVudENvbnRyb2xsZXJDb25maWcuTWluaW11bVJUVENhbGN1bGF0aW9uUGFyYW1zGt0BCiFDb25jdXJyZW5jeUxpbWl0Q2FsY3VsYXRpb25QYXJhbXMSOwoVbWF4X2NvbmN1cnJlbmN5X2xpbWl0GAIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEj4KG2NvbmN1cnJlbmN5X3VwZGF0ZV9pbnRlcnZhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhI7ChVtaW5fY29uY3VycmVuY3lfbGltaXQYBCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUatgIKG01pbmltdW1SVFRDYWxjdWxhdGlvblBhcmFtcxIrCghpbnRlcnZhbBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgtmaXhlZF92YWx1ZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCg1yZXF1ZXN0X2NvdW50GAIgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEiYKBmppdHRlchgDIAEoCzIWLmVudm95LnR5cGUudjMuUGVyY2VudBI1Cg9taW5fY29uY3VycmVuY3kYBCABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSJgoGYnVmZmVyGAUgASgLMhYuZW52b3kudHlwZS52My5QZXJjZW50Iq4CChNBZGFwdGl2ZUNvbmN1cnJlbmN5EnUKGmdyYWRpZW50X2NvbnRyb2xsZXJfY29uZmlnGAEgASgLMk8uZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuYWRhcHRpdmVfY29uY3VycmVuY3kudjMuR3JhZGllbnRDb250cm9sbGVyQ29uZmlnSAASOQoHZW5hYmxlZBgCIAEoCzIoLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVGZWF0dXJlRmxhZxJECiFjb25jdXJyZW5jeV9saW1pdF9leGNlZWRlZF9zdGF0dXMYAyABKAsyGS5lbnZveS50eXBlLnYzLkh0dHBTdGF0dXNCHwodY29uY3VycmVuY3lfY29udHJvbGxlcl9jb25maWdiBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_type_v3_http_status, file_envoy_type_v3_percent, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig
- */
+/** message envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig */
 export type GradientControllerConfig = Message<"envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig"> & {
-  /**
-   * @generated from field: envoy.type.v3.Percent sample_aggregate_percentile = 1;
-   */
+  /** envoy.type.v3.Percent sample_aggregate_percentile = 1 */
   sampleAggregatePercentile?: Percent | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculationParams concurrency_limit_params = 2;
-   */
+  /** envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculationParams concurrency_limit_params = 2 */
   concurrencyLimitParams?: GradientControllerConfig_ConcurrencyLimitCalculationParams | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams min_rtt_calc_params = 3;
-   */
+  /** envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams min_rtt_calc_params = 3 */
   minRttCalcParams?: GradientControllerConfig_MinimumRTTCalculationParams | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.
- * Use `create(GradientControllerConfigSchema)` to create a new message.
- */
 export const GradientControllerConfigSchema: GenMessage<GradientControllerConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_adaptive_concurrency_v3_adaptive_concurrency, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculationParams
- */
+/** message envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculationParams */
 export type GradientControllerConfig_ConcurrencyLimitCalculationParams = Message<"envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculationParams"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_concurrency_limit = 2;
-   */
+  /** google.protobuf.UInt32Value max_concurrency_limit = 2 */
   maxConcurrencyLimit?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration concurrency_update_interval = 3;
-   */
+  /** google.protobuf.Duration concurrency_update_interval = 3 */
   concurrencyUpdateInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value min_concurrency_limit = 4;
-   */
+  /** google.protobuf.UInt32Value min_concurrency_limit = 4 */
   minConcurrencyLimit?: number | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.ConcurrencyLimitCalculationParams.
- * Use `create(GradientControllerConfig_ConcurrencyLimitCalculationParamsSchema)` to create a new message.
- */
 export const GradientControllerConfig_ConcurrencyLimitCalculationParamsSchema: GenMessage<GradientControllerConfig_ConcurrencyLimitCalculationParams> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_adaptive_concurrency_v3_adaptive_concurrency, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams
- */
+/** message envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams */
 export type GradientControllerConfig_MinimumRTTCalculationParams = Message<"envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams"> & {
-  /**
-   * @generated from field: google.protobuf.Duration interval = 1;
-   */
+  /** google.protobuf.Duration interval = 1 */
   interval?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration fixed_value = 6;
-   */
+  /** google.protobuf.Duration fixed_value = 6 */
   fixedValue?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value request_count = 2;
-   */
+  /** google.protobuf.UInt32Value request_count = 2 */
   requestCount?: number | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent jitter = 3;
-   */
+  /** envoy.type.v3.Percent jitter = 3 */
   jitter?: Percent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value min_concurrency = 4;
-   */
+  /** google.protobuf.UInt32Value min_concurrency = 4 */
   minConcurrency?: number | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent buffer = 5;
-   */
+  /** envoy.type.v3.Percent buffer = 5 */
   buffer?: Percent | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig.MinimumRTTCalculationParams.
- * Use `create(GradientControllerConfig_MinimumRTTCalculationParamsSchema)` to create a new message.
- */
 export const GradientControllerConfig_MinimumRTTCalculationParamsSchema: GenMessage<GradientControllerConfig_MinimumRTTCalculationParams> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_adaptive_concurrency_v3_adaptive_concurrency, 0, 1);
 
-/**
- * @generated from message envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency
- */
+/** message envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency */
 export type AdaptiveConcurrency = Message<"envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency.concurrency_controller_config
-   */
+  /** oneof envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency.concurrency_controller_config */
   concurrencyControllerConfig: {
-    /**
-     * @generated from field: envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig gradient_controller_config = 1;
-     */
+    /** envoy.extensions.filters.http.adaptive_concurrency.v3.GradientControllerConfig gradient_controller_config = 1 */
     value: GradientControllerConfig;
     case: "gradientControllerConfig";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFeatureFlag enabled = 2;
-   */
+  /** envoy.config.core.v3.RuntimeFeatureFlag enabled = 2 */
   enabled?: RuntimeFeatureFlag | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.HttpStatus concurrency_limit_exceeded_status = 3;
-   */
+  /** envoy.type.v3.HttpStatus concurrency_limit_exceeded_status = 3 */
   concurrencyLimitExceededStatus?: HttpStatus | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency.
- * Use `create(AdaptiveConcurrencySchema)` to create a new message.
- */
 export const AdaptiveConcurrencySchema: GenMessage<AdaptiveConcurrency> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_adaptive_concurrency_v3_adaptive_concurrency, 1);
 

@@ -10,118 +10,60 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/admission_control/v3/admission_control.proto.
- */
 export const file_envoy_extensions_filters_http_admission_control_v3_admission_control: GenFile = /*@__PURE__*/
   fileDesc("CkplbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9hZG1pc3Npb25fY29udHJvbC92My9hZG1pc3Npb25fY29udHJvbC5wcm90bxIyZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuYWRtaXNzaW9uX2NvbnRyb2wudjMigQcKEEFkbWlzc2lvbkNvbnRyb2wSOQoHZW5hYmxlZBgBIAEoCzIoLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVGZWF0dXJlRmxhZxJwChBzdWNjZXNzX2NyaXRlcmlhGAIgASgLMlQuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuYWRtaXNzaW9uX2NvbnRyb2wudjMuQWRtaXNzaW9uQ29udHJvbC5TdWNjZXNzQ3JpdGVyaWFIABIyCg9zYW1wbGluZ193aW5kb3cYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SNwoKYWdncmVzc2lvbhgEIAEoCzIjLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVEb3VibGUSOgoMc3JfdGhyZXNob2xkGAUgASgLMiQuZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZVBlcmNlbnQSOgoNcnBzX3RocmVzaG9sZBgGIAEoCzIjLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVVSW50MzISRwoZbWF4X3JlamVjdGlvbl9wcm9iYWJpbGl0eRgHIAEoCzIkLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVQZXJjZW50GvoCCg9TdWNjZXNzQ3JpdGVyaWESeAoNaHR0cF9jcml0ZXJpYRgBIAEoCzJhLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmFkbWlzc2lvbl9jb250cm9sLnYzLkFkbWlzc2lvbkNvbnRyb2wuU3VjY2Vzc0NyaXRlcmlhLkh0dHBDcml0ZXJpYRJ4Cg1ncnBjX2NyaXRlcmlhGAIgASgLMmEuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuYWRtaXNzaW9uX2NvbnRyb2wudjMuQWRtaXNzaW9uQ29udHJvbC5TdWNjZXNzQ3JpdGVyaWEuR3JwY0NyaXRlcmlhGkYKDEh0dHBDcml0ZXJpYRI2ChNodHRwX3N1Y2Nlc3Nfc3RhdHVzGAEgAygLMhkuZW52b3kudHlwZS52My5JbnQzMlJhbmdlGisKDEdycGNDcml0ZXJpYRIbChNncnBjX3N1Y2Nlc3Nfc3RhdHVzGAEgAygNQhUKE2V2YWx1YXRpb25fY3JpdGVyaWFiBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_type_v3_range, file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.extensions.filters.http.admission_control.v3.AdmissionControl
- */
+/** message envoy.extensions.filters.http.admission_control.v3.AdmissionControl */
 export type AdmissionControl = Message<"envoy.extensions.filters.http.admission_control.v3.AdmissionControl"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFeatureFlag enabled = 1;
-   */
+  /** envoy.config.core.v3.RuntimeFeatureFlag enabled = 1 */
   enabled?: RuntimeFeatureFlag | undefined;
-
-  /**
-   * @generated from oneof envoy.extensions.filters.http.admission_control.v3.AdmissionControl.evaluation_criteria
-   */
+  /** oneof envoy.extensions.filters.http.admission_control.v3.AdmissionControl.evaluation_criteria */
   evaluationCriteria: {
-    /**
-     * @generated from field: envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria success_criteria = 2;
-     */
+    /** envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria success_criteria = 2 */
     value: AdmissionControl_SuccessCriteria;
     case: "successCriteria";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.Duration sampling_window = 3;
-   */
+  /** google.protobuf.Duration sampling_window = 3 */
   samplingWindow?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeDouble aggression = 4;
-   */
+  /** envoy.config.core.v3.RuntimeDouble aggression = 4 */
   aggression?: RuntimeDouble | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimePercent sr_threshold = 5;
-   */
+  /** envoy.config.core.v3.RuntimePercent sr_threshold = 5 */
   srThreshold?: RuntimePercent | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeUInt32 rps_threshold = 6;
-   */
+  /** envoy.config.core.v3.RuntimeUInt32 rps_threshold = 6 */
   rpsThreshold?: RuntimeUInt32 | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimePercent max_rejection_probability = 7;
-   */
+  /** envoy.config.core.v3.RuntimePercent max_rejection_probability = 7 */
   maxRejectionProbability?: RuntimePercent | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.
- * Use `create(AdmissionControlSchema)` to create a new message.
- */
 export const AdmissionControlSchema: GenMessage<AdmissionControl> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_admission_control_v3_admission_control, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria
- */
+/** message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria */
 export type AdmissionControl_SuccessCriteria = Message<"envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria"> & {
-  /**
-   * @generated from field: envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.HttpCriteria http_criteria = 1;
-   */
+  /** envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.HttpCriteria http_criteria = 1 */
   httpCriteria?: AdmissionControl_SuccessCriteria_HttpCriteria | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.GrpcCriteria grpc_criteria = 2;
-   */
+  /** envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.GrpcCriteria grpc_criteria = 2 */
   grpcCriteria?: AdmissionControl_SuccessCriteria_GrpcCriteria | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.
- * Use `create(AdmissionControl_SuccessCriteriaSchema)` to create a new message.
- */
 export const AdmissionControl_SuccessCriteriaSchema: GenMessage<AdmissionControl_SuccessCriteria> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_admission_control_v3_admission_control, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.HttpCriteria
- */
+/** message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.HttpCriteria */
 export type AdmissionControl_SuccessCriteria_HttpCriteria = Message<"envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.HttpCriteria"> & {
-  /**
-   * @generated from field: repeated envoy.type.v3.Int32Range http_success_status = 1;
-   */
+  /** repeated envoy.type.v3.Int32Range http_success_status = 1 */
   httpSuccessStatus: Int32Range[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.HttpCriteria.
- * Use `create(AdmissionControl_SuccessCriteria_HttpCriteriaSchema)` to create a new message.
- */
 export const AdmissionControl_SuccessCriteria_HttpCriteriaSchema: GenMessage<AdmissionControl_SuccessCriteria_HttpCriteria> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_admission_control_v3_admission_control, 0, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.GrpcCriteria
- */
+/** message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.GrpcCriteria */
 export type AdmissionControl_SuccessCriteria_GrpcCriteria = Message<"envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.GrpcCriteria"> & {
-  /**
-   * @generated from field: repeated uint32 grpc_success_status = 1;
-   */
+  /** repeated uint32 grpc_success_status = 1 */
   grpcSuccessStatus: number[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.admission_control.v3.AdmissionControl.SuccessCriteria.GrpcCriteria.
- * Use `create(AdmissionControl_SuccessCriteria_GrpcCriteriaSchema)` to create a new message.
- */
 export const AdmissionControl_SuccessCriteria_GrpcCriteriaSchema: GenMessage<AdmissionControl_SuccessCriteria_GrpcCriteria> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_admission_control_v3_admission_control, 0, 0, 1);
 

@@ -5,55 +5,32 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/buffer/v3/buffer.proto.
- */
 export const file_envoy_extensions_filters_http_buffer_v3_buffer: GenFile = /*@__PURE__*/
   fileDesc("CjRlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9idWZmZXIvdjMvYnVmZmVyLnByb3RvEidlbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5idWZmZXIudjMiQQoGQnVmZmVyEjcKEW1heF9yZXF1ZXN0X2J5dGVzGAEgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlInMKDkJ1ZmZlclBlclJvdXRlEhIKCGRpc2FibGVkGAEgASgISAASQQoGYnVmZmVyGAIgASgLMi8uZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuYnVmZmVyLnYzLkJ1ZmZlckgAQgoKCG92ZXJyaWRlYgZwcm90bzM", [file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.buffer.v3.Buffer
- */
+/** message envoy.extensions.filters.http.buffer.v3.Buffer */
 export type Buffer = Message<"envoy.extensions.filters.http.buffer.v3.Buffer"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_request_bytes = 1;
-   */
+  /** google.protobuf.UInt32Value max_request_bytes = 1 */
   maxRequestBytes?: number | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.buffer.v3.Buffer.
- * Use `create(BufferSchema)` to create a new message.
- */
 export const BufferSchema: GenMessage<Buffer> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_buffer_v3_buffer, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.buffer.v3.BufferPerRoute
- */
+/** message envoy.extensions.filters.http.buffer.v3.BufferPerRoute */
 export type BufferPerRoute = Message<"envoy.extensions.filters.http.buffer.v3.BufferPerRoute"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.buffer.v3.BufferPerRoute.override
-   */
+  /** oneof envoy.extensions.filters.http.buffer.v3.BufferPerRoute.override */
   override: {
-    /**
-     * @generated from field: bool disabled = 1;
-     */
+    /** bool disabled = 1 */
     value: boolean;
     case: "disabled";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.buffer.v3.Buffer buffer = 2;
-     */
+    /** envoy.extensions.filters.http.buffer.v3.Buffer buffer = 2 */
     value: Buffer;
     case: "buffer";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.buffer.v3.BufferPerRoute.
- * Use `create(BufferPerRouteSchema)` to create a new message.
- */
 export const BufferPerRouteSchema: GenMessage<BufferPerRoute> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_buffer_v3_buffer, 1);
 

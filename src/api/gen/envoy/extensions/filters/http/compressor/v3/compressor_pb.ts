@@ -11,225 +11,111 @@ import { file_envoy_type_matcher_v3_string } from "../../../../../type/matcher/v
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/compressor/v3/compressor.proto.
- */
 export const file_envoy_extensions_filters_http_compressor_v3_compressor: GenFile = /*@__PURE__*/
   fileDesc("CjxlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9jb21wcmVzc29yL3YzL2NvbXByZXNzb3IucHJvdG8SK2Vudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmNvbXByZXNzb3IudjMivwkKCkNvbXByZXNzb3ISNAoOY29udGVudF9sZW5ndGgYASABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSFAoMY29udGVudF90eXBlGAIgAygJEh4KFmRpc2FibGVfb25fZXRhZ19oZWFkZXIYAyABKAgSJQodcmVtb3ZlX2FjY2VwdF9lbmNvZGluZ19oZWFkZXIYBCABKAgSQQoPcnVudGltZV9lbmFibGVkGAUgASgLMiguZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZlYXR1cmVGbGFnEkYKEmNvbXByZXNzb3JfbGlicmFyeRgGIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnEnAKGHJlcXVlc3RfZGlyZWN0aW9uX2NvbmZpZxgHIAEoCzJOLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmNvbXByZXNzb3IudjMuQ29tcHJlc3Nvci5SZXF1ZXN0RGlyZWN0aW9uQ29uZmlnEnIKGXJlc3BvbnNlX2RpcmVjdGlvbl9jb25maWcYCCABKAsyTy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5jb21wcmVzc29yLnYzLkNvbXByZXNzb3IuUmVzcG9uc2VEaXJlY3Rpb25Db25maWcSFAoMY2hvb3NlX2ZpcnN0GAkgASgIGuYBChVDb21tb25EaXJlY3Rpb25Db25maWcSOQoHZW5hYmxlZBgBIAEoCzIoLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVGZWF0dXJlRmxhZxI4ChJtaW5fY29udGVudF9sZW5ndGgYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWUSFAoMY29udGVudF90eXBlGAMgAygJEkIKFGNvbnRlbnRfdHlwZV9tYXRjaGVyGAQgAygLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXIafgoWUmVxdWVzdERpcmVjdGlvbkNvbmZpZxJkCg1jb21tb25fY29uZmlnGAEgASgLMk0uZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuY29tcHJlc3Nvci52My5Db21wcmVzc29yLkNvbW1vbkRpcmVjdGlvbkNvbmZpZxqtAgoXUmVzcG9uc2VEaXJlY3Rpb25Db25maWcSZAoNY29tbW9uX2NvbmZpZxgBIAEoCzJNLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmNvbXByZXNzb3IudjMuQ29tcHJlc3Nvci5Db21tb25EaXJlY3Rpb25Db25maWcSHgoWZGlzYWJsZV9vbl9ldGFnX2hlYWRlchgCIAEoCBIfChd3ZWFrZW5fZXRhZ19vbl9jb21wcmVzcxgGIAEoCBIlCh1yZW1vdmVfYWNjZXB0X2VuY29kaW5nX2hlYWRlchgDIAEoCBIlCh11bmNvbXByZXNzaWJsZV9yZXNwb25zZV9jb2RlcxgEIAMoDRIdChVzdGF0dXNfaGVhZGVyX2VuYWJsZWQYBSABKAgiXwoaUmVzcG9uc2VEaXJlY3Rpb25PdmVycmlkZXMSQQodcmVtb3ZlX2FjY2VwdF9lbmNvZGluZ19oZWFkZXIYASABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlIskBChNDb21wcmVzc29yT3ZlcnJpZGVzEmoKGXJlc3BvbnNlX2RpcmVjdGlvbl9jb25maWcYASABKAsyRy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5jb21wcmVzc29yLnYzLlJlc3BvbnNlRGlyZWN0aW9uT3ZlcnJpZGVzEkYKEmNvbXByZXNzb3JfbGlicmFyeRgCIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnIosBChJDb21wcmVzc29yUGVyUm91dGUSEgoIZGlzYWJsZWQYASABKAhIABJVCglvdmVycmlkZXMYAiABKAsyQC5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5jb21wcmVzc29yLnYzLkNvbXByZXNzb3JPdmVycmlkZXNIAEIKCghvdmVycmlkZWIGcHJvdG8z", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension, file_envoy_type_matcher_v3_string, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.compressor.v3.Compressor
- */
+/** message envoy.extensions.filters.http.compressor.v3.Compressor */
 export type Compressor = Message<"envoy.extensions.filters.http.compressor.v3.Compressor"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value content_length = 1;
-   */
+  /** google.protobuf.UInt32Value content_length = 1 */
   contentLength?: number | undefined;
-
-  /**
-   * @generated from field: repeated string content_type = 2;
-   */
+  /** repeated string content_type = 2 */
   contentType: string[];
-
-  /**
-   * @generated from field: bool disable_on_etag_header = 3;
-   */
+  /** bool disable_on_etag_header = 3 */
   disableOnEtagHeader: boolean;
-
-  /**
-   * @generated from field: bool remove_accept_encoding_header = 4;
-   */
+  /** bool remove_accept_encoding_header = 4 */
   removeAcceptEncodingHeader: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFeatureFlag runtime_enabled = 5;
-   */
+  /** envoy.config.core.v3.RuntimeFeatureFlag runtime_enabled = 5 */
   runtimeEnabled?: RuntimeFeatureFlag | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig compressor_library = 6;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig compressor_library = 6 */
   compressorLibrary?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.compressor.v3.Compressor.RequestDirectionConfig request_direction_config = 7;
-   */
+  /** envoy.extensions.filters.http.compressor.v3.Compressor.RequestDirectionConfig request_direction_config = 7 */
   requestDirectionConfig?: Compressor_RequestDirectionConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig response_direction_config = 8;
-   */
+  /** envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig response_direction_config = 8 */
   responseDirectionConfig?: Compressor_ResponseDirectionConfig | undefined;
-
-  /**
-   * @generated from field: bool choose_first = 9;
-   */
+  /** bool choose_first = 9 */
   chooseFirst: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.compressor.v3.Compressor.
- * Use `create(CompressorSchema)` to create a new message.
- */
 export const CompressorSchema: GenMessage<Compressor> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_compressor_v3_compressor, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig
- */
+/** message envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig */
 export type Compressor_CommonDirectionConfig = Message<"envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFeatureFlag enabled = 1;
-   */
+  /** envoy.config.core.v3.RuntimeFeatureFlag enabled = 1 */
   enabled?: RuntimeFeatureFlag | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value min_content_length = 2;
-   */
+  /** google.protobuf.UInt32Value min_content_length = 2 */
   minContentLength?: number | undefined;
-
-  /**
-   * @generated from field: repeated string content_type = 3;
-   */
+  /** repeated string content_type = 3 */
   contentType: string[];
-
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StringMatcher content_type_matcher = 4;
-   */
+  /** repeated envoy.type.matcher.v3.StringMatcher content_type_matcher = 4 */
   contentTypeMatcher: StringMatcher[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig.
- * Use `create(Compressor_CommonDirectionConfigSchema)` to create a new message.
- */
 export const Compressor_CommonDirectionConfigSchema: GenMessage<Compressor_CommonDirectionConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_compressor_v3_compressor, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.compressor.v3.Compressor.RequestDirectionConfig
- */
+/** message envoy.extensions.filters.http.compressor.v3.Compressor.RequestDirectionConfig */
 export type Compressor_RequestDirectionConfig = Message<"envoy.extensions.filters.http.compressor.v3.Compressor.RequestDirectionConfig"> & {
-  /**
-   * @generated from field: envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig common_config = 1;
-   */
+  /** envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig common_config = 1 */
   commonConfig?: Compressor_CommonDirectionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.compressor.v3.Compressor.RequestDirectionConfig.
- * Use `create(Compressor_RequestDirectionConfigSchema)` to create a new message.
- */
 export const Compressor_RequestDirectionConfigSchema: GenMessage<Compressor_RequestDirectionConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_compressor_v3_compressor, 0, 1);
 
-/**
- * @generated from message envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig
- */
+/** message envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig */
 export type Compressor_ResponseDirectionConfig = Message<"envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig"> & {
-  /**
-   * @generated from field: envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig common_config = 1;
-   */
+  /** envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig common_config = 1 */
   commonConfig?: Compressor_CommonDirectionConfig | undefined;
-
-  /**
-   * @generated from field: bool disable_on_etag_header = 2;
-   */
+  /** bool disable_on_etag_header = 2 */
   disableOnEtagHeader: boolean;
-
-  /**
-   * @generated from field: bool weaken_etag_on_compress = 6;
-   */
+  /** bool weaken_etag_on_compress = 6 */
   weakenEtagOnCompress: boolean;
-
-  /**
-   * @generated from field: bool remove_accept_encoding_header = 3;
-   */
+  /** bool remove_accept_encoding_header = 3 */
   removeAcceptEncodingHeader: boolean;
-
-  /**
-   * @generated from field: repeated uint32 uncompressible_response_codes = 4;
-   */
+  /** repeated uint32 uncompressible_response_codes = 4 */
   uncompressibleResponseCodes: number[];
-
-  /**
-   * @generated from field: bool status_header_enabled = 5;
-   */
+  /** bool status_header_enabled = 5 */
   statusHeaderEnabled: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.compressor.v3.Compressor.ResponseDirectionConfig.
- * Use `create(Compressor_ResponseDirectionConfigSchema)` to create a new message.
- */
 export const Compressor_ResponseDirectionConfigSchema: GenMessage<Compressor_ResponseDirectionConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_compressor_v3_compressor, 0, 2);
 
-/**
- * @generated from message envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides
- */
+/** message envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides */
 export type ResponseDirectionOverrides = Message<"envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue remove_accept_encoding_header = 1;
-   */
+  /** google.protobuf.BoolValue remove_accept_encoding_header = 1 */
   removeAcceptEncodingHeader?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides.
- * Use `create(ResponseDirectionOverridesSchema)` to create a new message.
- */
 export const ResponseDirectionOverridesSchema: GenMessage<ResponseDirectionOverrides> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_compressor_v3_compressor, 1);
 
-/**
- * @generated from message envoy.extensions.filters.http.compressor.v3.CompressorOverrides
- */
+/** message envoy.extensions.filters.http.compressor.v3.CompressorOverrides */
 export type CompressorOverrides = Message<"envoy.extensions.filters.http.compressor.v3.CompressorOverrides"> & {
-  /**
-   * @generated from field: envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides response_direction_config = 1;
-   */
+  /** envoy.extensions.filters.http.compressor.v3.ResponseDirectionOverrides response_direction_config = 1 */
   responseDirectionConfig?: ResponseDirectionOverrides | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig compressor_library = 2;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig compressor_library = 2 */
   compressorLibrary?: TypedExtensionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.compressor.v3.CompressorOverrides.
- * Use `create(CompressorOverridesSchema)` to create a new message.
- */
 export const CompressorOverridesSchema: GenMessage<CompressorOverrides> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_compressor_v3_compressor, 2);
 
-/**
- * @generated from message envoy.extensions.filters.http.compressor.v3.CompressorPerRoute
- */
+/** message envoy.extensions.filters.http.compressor.v3.CompressorPerRoute */
 export type CompressorPerRoute = Message<"envoy.extensions.filters.http.compressor.v3.CompressorPerRoute"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.compressor.v3.CompressorPerRoute.override
-   */
+  /** oneof envoy.extensions.filters.http.compressor.v3.CompressorPerRoute.override */
   override: {
-    /**
-     * @generated from field: bool disabled = 1;
-     */
+    /** bool disabled = 1 */
     value: boolean;
     case: "disabled";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.compressor.v3.CompressorOverrides overrides = 2;
-     */
+    /** envoy.extensions.filters.http.compressor.v3.CompressorOverrides overrides = 2 */
     value: CompressorOverrides;
     case: "overrides";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.compressor.v3.CompressorPerRoute.
- * Use `create(CompressorPerRouteSchema)` to create a new message.
- */
 export const CompressorPerRouteSchema: GenMessage<CompressorPerRoute> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_compressor_v3_compressor, 3);
 

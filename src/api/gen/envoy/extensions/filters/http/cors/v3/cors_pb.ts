@@ -9,84 +9,40 @@ import { file_envoy_type_matcher_v3_string } from "../../../../../type/matcher/v
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/cors/v3/cors.proto.
- */
 export const file_envoy_extensions_filters_http_cors_v3_cors: GenFile = /*@__PURE__*/
   fileDesc("CjBlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9jb3JzL3YzL2NvcnMucHJvdG8SJWVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmNvcnMudjMiBgoEQ29ycyL6AwoKQ29yc1BvbGljeRJHChlhbGxvd19vcmlnaW5fc3RyaW5nX21hdGNoGAEgAygLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXISFQoNYWxsb3dfbWV0aG9kcxgCIAEoCRIVCg1hbGxvd19oZWFkZXJzGAMgASgJEhYKDmV4cG9zZV9oZWFkZXJzGAQgASgJEg8KB21heF9hZ2UYBSABKAkSNQoRYWxsb3dfY3JlZGVudGlhbHMYBiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEkYKDmZpbHRlcl9lbmFibGVkGAcgASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZyYWN0aW9uYWxQZXJjZW50EkYKDnNoYWRvd19lbmFibGVkGAggASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZyYWN0aW9uYWxQZXJjZW50EkAKHGFsbG93X3ByaXZhdGVfbmV0d29ya19hY2Nlc3MYCSABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEkMKH2ZvcndhcmRfbm90X21hdGNoaW5nX3ByZWZsaWdodHMYCiABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlYgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_type_matcher_v3_string, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.cors.v3.Cors
- */
+/** message envoy.extensions.filters.http.cors.v3.Cors */
 export type Cors = Message<"envoy.extensions.filters.http.cors.v3.Cors"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.cors.v3.Cors.
- * Use `create(CorsSchema)` to create a new message.
- */
 export const CorsSchema: GenMessage<Cors> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_cors_v3_cors, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.cors.v3.CorsPolicy
- */
+/** message envoy.extensions.filters.http.cors.v3.CorsPolicy */
 export type CorsPolicy = Message<"envoy.extensions.filters.http.cors.v3.CorsPolicy"> & {
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StringMatcher allow_origin_string_match = 1;
-   */
+  /** repeated envoy.type.matcher.v3.StringMatcher allow_origin_string_match = 1 */
   allowOriginStringMatch: StringMatcher[];
-
-  /**
-   * @generated from field: string allow_methods = 2;
-   */
+  /** string allow_methods = 2 */
   allowMethods: string;
-
-  /**
-   * @generated from field: string allow_headers = 3;
-   */
+  /** string allow_headers = 3 */
   allowHeaders: string;
-
-  /**
-   * @generated from field: string expose_headers = 4;
-   */
+  /** string expose_headers = 4 */
   exposeHeaders: string;
-
-  /**
-   * @generated from field: string max_age = 5;
-   */
+  /** string max_age = 5 */
   maxAge: string;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue allow_credentials = 6;
-   */
+  /** google.protobuf.BoolValue allow_credentials = 6 */
   allowCredentials?: boolean | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 7;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 7 */
   filterEnabled?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent shadow_enabled = 8;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent shadow_enabled = 8 */
   shadowEnabled?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue allow_private_network_access = 9;
-   */
+  /** google.protobuf.BoolValue allow_private_network_access = 9 */
   allowPrivateNetworkAccess?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue forward_not_matching_preflights = 10;
-   */
+  /** google.protobuf.BoolValue forward_not_matching_preflights = 10 */
   forwardNotMatchingPreflights?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.cors.v3.CorsPolicy.
- * Use `create(CorsPolicySchema)` to create a new message.
- */
 export const CorsPolicySchema: GenMessage<CorsPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_cors_v3_cors, 1);
 

@@ -8,36 +8,19 @@ import type { StringMatcher } from "../../../../../type/matcher/v3/string_pb.ts"
 import { file_envoy_type_matcher_v3_string } from "../../../../../type/matcher/v3/string_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/csrf/v3/csrf.proto.
- */
 export const file_envoy_extensions_filters_http_csrf_v3_csrf: GenFile = /*@__PURE__*/
   fileDesc("CjBlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9jc3JmL3YzL2NzcmYucHJvdG8SJWVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmNzcmYudjMi3gEKCkNzcmZQb2xpY3kSRgoOZmlsdGVyX2VuYWJsZWQYASABKAsyLi5lbnZveS5jb25maWcuY29yZS52My5SdW50aW1lRnJhY3Rpb25hbFBlcmNlbnQSRgoOc2hhZG93X2VuYWJsZWQYAiABKAsyLi5lbnZveS5jb25maWcuY29yZS52My5SdW50aW1lRnJhY3Rpb25hbFBlcmNlbnQSQAoSYWRkaXRpb25hbF9vcmlnaW5zGAMgAygLMiQuZW52b3kudHlwZS5tYXRjaGVyLnYzLlN0cmluZ01hdGNoZXJiBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_type_matcher_v3_string]);
 
-/**
- * @generated from message envoy.extensions.filters.http.csrf.v3.CsrfPolicy
- */
+/** message envoy.extensions.filters.http.csrf.v3.CsrfPolicy */
 export type CsrfPolicy = Message<"envoy.extensions.filters.http.csrf.v3.CsrfPolicy"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 1;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 1 */
   filterEnabled?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent shadow_enabled = 2;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent shadow_enabled = 2 */
   shadowEnabled?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: repeated envoy.type.matcher.v3.StringMatcher additional_origins = 3;
-   */
+  /** repeated envoy.type.matcher.v3.StringMatcher additional_origins = 3 */
   additionalOrigins: StringMatcher[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.csrf.v3.CsrfPolicy.
- * Use `create(CsrfPolicySchema)` to create a new message.
- */
 export const CsrfPolicySchema: GenMessage<CsrfPolicy> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_csrf_v3_csrf, 0);
 

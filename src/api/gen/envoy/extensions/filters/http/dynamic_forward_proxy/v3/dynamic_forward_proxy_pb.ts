@@ -8,94 +8,53 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/dynamic_forward_proxy/v3/dynamic_forward_proxy.proto.
- */
 export const file_envoy_extensions_filters_http_dynamic_forward_proxy_v3_dynamic_forward_proxy: GenFile = /*@__PURE__*/
   fileDesc("ClJlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9keW5hbWljX2ZvcndhcmRfcHJveHkvdjMvZHluYW1pY19mb3J3YXJkX3Byb3h5LnByb3RvEjZlbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5keW5hbWljX2ZvcndhcmRfcHJveHkudjMivQIKDEZpbHRlckNvbmZpZxJcChBkbnNfY2FjaGVfY29uZmlnGAEgASgLMkAuZW52b3kuZXh0ZW5zaW9ucy5jb21tb24uZHluYW1pY19mb3J3YXJkX3Byb3h5LnYzLkRuc0NhY2hlQ29uZmlnSAASZgoSc3ViX2NsdXN0ZXJfY29uZmlnGAMgASgLMkguZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuZHluYW1pY19mb3J3YXJkX3Byb3h5LnYzLlN1YkNsdXN0ZXJDb25maWdIABIdChVzYXZlX3Vwc3RyZWFtX2FkZHJlc3MYAiABKAgSLAokYWxsb3dfZHluYW1pY19ob3N0X2Zyb21fZmlsdGVyX3N0YXRlGAQgASgIQhoKGGltcGxlbWVudGF0aW9uX3NwZWNpZmllciJpCg5QZXJSb3V0ZUNvbmZpZxIeChRob3N0X3Jld3JpdGVfbGl0ZXJhbBgBIAEoCUgAEh0KE2hvc3RfcmV3cml0ZV9oZWFkZXIYAiABKAlIAEIYChZob3N0X3Jld3JpdGVfc3BlY2lmaWVyIksKEFN1YkNsdXN0ZXJDb25maWcSNwoUY2x1c3Rlcl9pbml0X3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25iBnByb3RvMw", [file_envoy_extensions_common_dynamic_forward_proxy_v3_dns_cache, file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig
- */
+/** message envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig */
 export type FilterConfig = Message<"envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig.implementation_specifier
-   */
+  /** oneof envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig.implementation_specifier */
   implementationSpecifier: {
-    /**
-     * @generated from field: envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig dns_cache_config = 1;
-     */
+    /** envoy.extensions.common.dynamic_forward_proxy.v3.DnsCacheConfig dns_cache_config = 1 */
     value: DnsCacheConfig;
     case: "dnsCacheConfig";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.dynamic_forward_proxy.v3.SubClusterConfig sub_cluster_config = 3;
-     */
+    /** envoy.extensions.filters.http.dynamic_forward_proxy.v3.SubClusterConfig sub_cluster_config = 3 */
     value: SubClusterConfig;
     case: "subClusterConfig";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool save_upstream_address = 2;
-   */
+  /** bool save_upstream_address = 2 */
   saveUpstreamAddress: boolean;
-
-  /**
-   * @generated from field: bool allow_dynamic_host_from_filter_state = 4;
-   */
+  /** bool allow_dynamic_host_from_filter_state = 4 */
   allowDynamicHostFromFilterState: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig.
- * Use `create(FilterConfigSchema)` to create a new message.
- */
 export const FilterConfigSchema: GenMessage<FilterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_dynamic_forward_proxy_v3_dynamic_forward_proxy, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig
- */
+/** message envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig */
 export type PerRouteConfig = Message<"envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig.host_rewrite_specifier
-   */
+  /** oneof envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig.host_rewrite_specifier */
   hostRewriteSpecifier: {
-    /**
-     * @generated from field: string host_rewrite_literal = 1;
-     */
+    /** string host_rewrite_literal = 1 */
     value: string;
     case: "hostRewriteLiteral";
   } | {
-    /**
-     * @generated from field: string host_rewrite_header = 2;
-     */
+    /** string host_rewrite_header = 2 */
     value: string;
     case: "hostRewriteHeader";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.dynamic_forward_proxy.v3.PerRouteConfig.
- * Use `create(PerRouteConfigSchema)` to create a new message.
- */
 export const PerRouteConfigSchema: GenMessage<PerRouteConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_dynamic_forward_proxy_v3_dynamic_forward_proxy, 1);
 
-/**
- * @generated from message envoy.extensions.filters.http.dynamic_forward_proxy.v3.SubClusterConfig
- */
+/** message envoy.extensions.filters.http.dynamic_forward_proxy.v3.SubClusterConfig */
 export type SubClusterConfig = Message<"envoy.extensions.filters.http.dynamic_forward_proxy.v3.SubClusterConfig"> & {
-  /**
-   * @generated from field: google.protobuf.Duration cluster_init_timeout = 3;
-   */
+  /** google.protobuf.Duration cluster_init_timeout = 3 */
   clusterInitTimeout?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.dynamic_forward_proxy.v3.SubClusterConfig.
- * Use `create(SubClusterConfigSchema)` to create a new message.
- */
 export const SubClusterConfigSchema: GenMessage<SubClusterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_dynamic_forward_proxy_v3_dynamic_forward_proxy, 2);
 

@@ -21,399 +21,187 @@ import { file_envoy_type_v3_http_status } from "../../../../../type/v3/http_stat
 import { file_google_protobuf_struct, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/ext_authz/v3/ext_authz.proto.
- */
 export const file_envoy_extensions_filters_http_ext_authz_v3_ext_authz: GenFile = /*@__PURE__*/
   fileDesc("CjplbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9leHRfYXV0aHovdjMvZXh0X2F1dGh6LnByb3RvEiplbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5leHRfYXV0aHoudjMihg0KCEV4dEF1dGh6EjkKDGdycGNfc2VydmljZRgBIAEoCzIhLmVudm95LmNvbmZpZy5jb3JlLnYzLkdycGNTZXJ2aWNlSAASTwoMaHR0cF9zZXJ2aWNlGAMgASgLMjcuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuZXh0X2F1dGh6LnYzLkh0dHBTZXJ2aWNlSAASPwoVdHJhbnNwb3J0X2FwaV92ZXJzaW9uGAwgASgOMiAuZW52b3kuY29uZmlnLmNvcmUudjMuQXBpVmVyc2lvbhIaChJmYWlsdXJlX21vZGVfYWxsb3cYAiABKAgSJQodZmFpbHVyZV9tb2RlX2FsbG93X2hlYWRlcl9hZGQYEyABKAgSVQoRd2l0aF9yZXF1ZXN0X2JvZHkYBSABKAsyOi5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5leHRfYXV0aHoudjMuQnVmZmVyU2V0dGluZ3MSGQoRY2xlYXJfcm91dGVfY2FjaGUYBiABKAgSIQoZY2xlYXJfcm91dGVfY2FjaGVfaGVhZGVycxgiIAMoCRIyCg9zdGF0dXNfb25fZXJyb3IYByABKAsyGS5lbnZveS50eXBlLnYzLkh0dHBTdGF0dXMSGgoSdmFsaWRhdGVfbXV0YXRpb25zGBggASgIEiMKG21ldGFkYXRhX2NvbnRleHRfbmFtZXNwYWNlcxgIIAMoCRIpCiF0eXBlZF9tZXRhZGF0YV9jb250ZXh0X25hbWVzcGFjZXMYECADKAkSKQohcm91dGVfbWV0YWRhdGFfY29udGV4dF9uYW1lc3BhY2VzGBUgAygJEi8KJ3JvdXRlX3R5cGVkX21ldGFkYXRhX2NvbnRleHRfbmFtZXNwYWNlcxgWIAMoCRJGCg5maWx0ZXJfZW5hYmxlZBgJIAEoCzIuLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVGcmFjdGlvbmFsUGVyY2VudBJHChdmaWx0ZXJfZW5hYmxlZF9tZXRhZGF0YRgOIAEoCzImLmVudm95LnR5cGUubWF0Y2hlci52My5NZXRhZGF0YU1hdGNoZXISQQoPZGVueV9hdF9kaXNhYmxlGAsgASgLMiguZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZlYXR1cmVGbGFnEiAKGGluY2x1ZGVfcGVlcl9jZXJ0aWZpY2F0ZRgKIAEoCBITCgtzdGF0X3ByZWZpeBgNIAEoCRIlCh1ib290c3RyYXBfbWV0YWRhdGFfbGFiZWxzX2tleRgPIAEoCRJBCg9hbGxvd2VkX2hlYWRlcnMYESABKAsyKC5lbnZveS50eXBlLm1hdGNoZXIudjMuTGlzdFN0cmluZ01hdGNoZXISRAoSZGlzYWxsb3dlZF9oZWFkZXJzGBkgASgLMiguZW52b3kudHlwZS5tYXRjaGVyLnYzLkxpc3RTdHJpbmdNYXRjaGVyEhsKE2luY2x1ZGVfdGxzX3Nlc3Npb24YEiABKAgSQQodY2hhcmdlX2NsdXN0ZXJfcmVzcG9uc2Vfc3RhdHMYFCABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEhoKEmVuY29kZV9yYXdfaGVhZGVycxgXIAEoCBJhCh1kZWNvZGVyX2hlYWRlcl9tdXRhdGlvbl9ydWxlcxgaIAEoCzI6LmVudm95LmNvbmZpZy5jb21tb24ubXV0YXRpb25fcnVsZXMudjMuSGVhZGVyTXV0YXRpb25SdWxlcxJFCiFlbmFibGVfZHluYW1pY19tZXRhZGF0YV9pbmdlc3Rpb24YGyABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEjAKD2ZpbHRlcl9tZXRhZGF0YRgcIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSHwoXZW1pdF9maWx0ZXJfc3RhdGVfc3RhdHMYHSABKAgSJgoebWF4X2RlbmllZF9yZXNwb25zZV9ib2R5X2J5dGVzGB4gASgNEiYKHmVuZm9yY2VfcmVzcG9uc2VfaGVhZGVyX2xpbWl0cxgfIAEoCBITCgtzaGFkb3dfbW9kZRggIAEoCBI0ChBlbWl0X2NsaWVudF9zcGFuGCEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZUIKCghzZXJ2aWNlcyJhCg5CdWZmZXJTZXR0aW5ncxIZChFtYXhfcmVxdWVzdF9ieXRlcxgBIAEoDRIdChVhbGxvd19wYXJ0aWFsX21lc3NhZ2UYAiABKAgSFQoNcGFja19hc19ieXRlcxgDIAEoCCLpAgoLSHR0cFNlcnZpY2USMQoKc2VydmVyX3VyaRgBIAEoCzIdLmVudm95LmNvbmZpZy5jb3JlLnYzLkh0dHBVcmkSEwoLcGF0aF9wcmVmaXgYAiABKAkSFQoNcGF0aF9vdmVycmlkZRgKIAEoCRJfChVhdXRob3JpemF0aW9uX3JlcXVlc3QYByABKAsyQC5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5leHRfYXV0aHoudjMuQXV0aG9yaXphdGlvblJlcXVlc3QSYQoWYXV0aG9yaXphdGlvbl9yZXNwb25zZRgIIAEoCzJBLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmV4dF9hdXRoei52My5BdXRob3JpemF0aW9uUmVzcG9uc2USNwoMcmV0cnlfcG9saWN5GAkgASgLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuUmV0cnlQb2xpY3kilAEKFEF1dGhvcml6YXRpb25SZXF1ZXN0EkEKD2FsbG93ZWRfaGVhZGVycxgBIAEoCzIoLmVudm95LnR5cGUubWF0Y2hlci52My5MaXN0U3RyaW5nTWF0Y2hlchI5Cg5oZWFkZXJzX3RvX2FkZBgCIAMoCzIhLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlIqkDChVBdXRob3JpemF0aW9uUmVzcG9uc2USSgoYYWxsb3dlZF91cHN0cmVhbV9oZWFkZXJzGAEgASgLMiguZW52b3kudHlwZS5tYXRjaGVyLnYzLkxpc3RTdHJpbmdNYXRjaGVyElQKImFsbG93ZWRfdXBzdHJlYW1faGVhZGVyc190b19hcHBlbmQYAyABKAsyKC5lbnZveS50eXBlLm1hdGNoZXIudjMuTGlzdFN0cmluZ01hdGNoZXISSAoWYWxsb3dlZF9jbGllbnRfaGVhZGVycxgCIAEoCzIoLmVudm95LnR5cGUubWF0Y2hlci52My5MaXN0U3RyaW5nTWF0Y2hlchJTCiFhbGxvd2VkX2NsaWVudF9oZWFkZXJzX29uX3N1Y2Nlc3MYBCABKAsyKC5lbnZveS50eXBlLm1hdGNoZXIudjMuTGlzdFN0cmluZ01hdGNoZXISTwodZHluYW1pY19tZXRhZGF0YV9mcm9tX2hlYWRlcnMYBSABKAsyKC5lbnZveS50eXBlLm1hdGNoZXIudjMuTGlzdFN0cmluZ01hdGNoZXIihwEKEEV4dEF1dGh6UGVyUm91dGUSEgoIZGlzYWJsZWQYASABKAhIABJTCg5jaGVja19zZXR0aW5ncxgCIAEoCzI5LmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmV4dF9hdXRoei52My5DaGVja1NldHRpbmdzSABCCgoIb3ZlcnJpZGUijAQKDUNoZWNrU2V0dGluZ3MSbAoSY29udGV4dF9leHRlbnNpb25zGAEgAygLMlAuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuZXh0X2F1dGh6LnYzLkNoZWNrU2V0dGluZ3MuQ29udGV4dEV4dGVuc2lvbnNFbnRyeRImCh5kaXNhYmxlX3JlcXVlc3RfYm9keV9idWZmZXJpbmcYAiABKAgSVQoRd2l0aF9yZXF1ZXN0X2JvZHkYAyABKAsyOi5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5leHRfYXV0aHoudjMuQnVmZmVyU2V0dGluZ3MSOQoMZ3JwY19zZXJ2aWNlGAQgASgLMiEuZW52b3kuY29uZmlnLmNvcmUudjMuR3JwY1NlcnZpY2VIABJPCgxodHRwX3NlcnZpY2UYBSABKAsyNy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5leHRfYXV0aHoudjMuSHR0cFNlcnZpY2VIABI0ChBlbWl0X2NsaWVudF9zcGFuGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRo4ChZDb250ZXh0RXh0ZW5zaW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEgoQc2VydmljZV9vdmVycmlkZWIGcHJvdG8z", [file_envoy_config_common_mutation_rules_v3_mutation_rules, file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_grpc_service, file_envoy_config_core_v3_http_uri, file_envoy_type_matcher_v3_metadata, file_envoy_type_matcher_v3_string, file_envoy_type_v3_http_status, file_google_protobuf_struct, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
- */
+/** message envoy.extensions.filters.http.ext_authz.v3.ExtAuthz */
 export type ExtAuthz = Message<"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.ext_authz.v3.ExtAuthz.services
-   */
+  /** oneof envoy.extensions.filters.http.ext_authz.v3.ExtAuthz.services */
   services: {
-    /**
-     * @generated from field: envoy.config.core.v3.GrpcService grpc_service = 1;
-     */
+    /** envoy.config.core.v3.GrpcService grpc_service = 1 */
     value: GrpcService;
     case: "grpcService";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.ext_authz.v3.HttpService http_service = 3;
-     */
+    /** envoy.extensions.filters.http.ext_authz.v3.HttpService http_service = 3 */
     value: HttpService;
     case: "httpService";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.config.core.v3.ApiVersion transport_api_version = 12;
-   */
+  /** envoy.config.core.v3.ApiVersion transport_api_version = 12 */
   transportApiVersion: ApiVersion;
-
-  /**
-   * @generated from field: bool failure_mode_allow = 2;
-   */
+  /** bool failure_mode_allow = 2 */
   failureModeAllow: boolean;
-
-  /**
-   * @generated from field: bool failure_mode_allow_header_add = 19;
-   */
+  /** bool failure_mode_allow_header_add = 19 */
   failureModeAllowHeaderAdd: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.ext_authz.v3.BufferSettings with_request_body = 5;
-   */
+  /** envoy.extensions.filters.http.ext_authz.v3.BufferSettings with_request_body = 5 */
   withRequestBody?: BufferSettings | undefined;
-
-  /**
-   * @generated from field: bool clear_route_cache = 6;
-   */
+  /** bool clear_route_cache = 6 */
   clearRouteCache: boolean;
-
-  /**
-   * @generated from field: repeated string clear_route_cache_headers = 34;
-   */
+  /** repeated string clear_route_cache_headers = 34 */
   clearRouteCacheHeaders: string[];
-
-  /**
-   * @generated from field: envoy.type.v3.HttpStatus status_on_error = 7;
-   */
+  /** envoy.type.v3.HttpStatus status_on_error = 7 */
   statusOnError?: HttpStatus | undefined;
-
-  /**
-   * @generated from field: bool validate_mutations = 24;
-   */
+  /** bool validate_mutations = 24 */
   validateMutations: boolean;
-
-  /**
-   * @generated from field: repeated string metadata_context_namespaces = 8;
-   */
+  /** repeated string metadata_context_namespaces = 8 */
   metadataContextNamespaces: string[];
-
-  /**
-   * @generated from field: repeated string typed_metadata_context_namespaces = 16;
-   */
+  /** repeated string typed_metadata_context_namespaces = 16 */
   typedMetadataContextNamespaces: string[];
-
-  /**
-   * @generated from field: repeated string route_metadata_context_namespaces = 21;
-   */
+  /** repeated string route_metadata_context_namespaces = 21 */
   routeMetadataContextNamespaces: string[];
-
-  /**
-   * @generated from field: repeated string route_typed_metadata_context_namespaces = 22;
-   */
+  /** repeated string route_typed_metadata_context_namespaces = 22 */
   routeTypedMetadataContextNamespaces: string[];
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 9;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 9 */
   filterEnabled?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.MetadataMatcher filter_enabled_metadata = 14;
-   */
+  /** envoy.type.matcher.v3.MetadataMatcher filter_enabled_metadata = 14 */
   filterEnabledMetadata?: MetadataMatcher | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFeatureFlag deny_at_disable = 11;
-   */
+  /** envoy.config.core.v3.RuntimeFeatureFlag deny_at_disable = 11 */
   denyAtDisable?: RuntimeFeatureFlag | undefined;
-
-  /**
-   * @generated from field: bool include_peer_certificate = 10;
-   */
+  /** bool include_peer_certificate = 10 */
   includePeerCertificate: boolean;
-
-  /**
-   * @generated from field: string stat_prefix = 13;
-   */
+  /** string stat_prefix = 13 */
   statPrefix: string;
-
-  /**
-   * @generated from field: string bootstrap_metadata_labels_key = 15;
-   */
+  /** string bootstrap_metadata_labels_key = 15 */
   bootstrapMetadataLabelsKey: string;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.ListStringMatcher allowed_headers = 17;
-   */
+  /** envoy.type.matcher.v3.ListStringMatcher allowed_headers = 17 */
   allowedHeaders?: ListStringMatcher | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.ListStringMatcher disallowed_headers = 25;
-   */
+  /** envoy.type.matcher.v3.ListStringMatcher disallowed_headers = 25 */
   disallowedHeaders?: ListStringMatcher | undefined;
-
-  /**
-   * @generated from field: bool include_tls_session = 18;
-   */
+  /** bool include_tls_session = 18 */
   includeTlsSession: boolean;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue charge_cluster_response_stats = 20;
-   */
+  /** google.protobuf.BoolValue charge_cluster_response_stats = 20 */
   chargeClusterResponseStats?: boolean | undefined;
-
-  /**
-   * @generated from field: bool encode_raw_headers = 23;
-   */
+  /** bool encode_raw_headers = 23 */
   encodeRawHeaders: boolean;
-
-  /**
-   * @generated from field: envoy.config.common.mutation_rules.v3.HeaderMutationRules decoder_header_mutation_rules = 26;
-   */
+  /** envoy.config.common.mutation_rules.v3.HeaderMutationRules decoder_header_mutation_rules = 26 */
   decoderHeaderMutationRules?: HeaderMutationRules | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_dynamic_metadata_ingestion = 27;
-   */
+  /** google.protobuf.BoolValue enable_dynamic_metadata_ingestion = 27 */
   enableDynamicMetadataIngestion?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Struct filter_metadata = 28;
-   */
+  /** google.protobuf.Struct filter_metadata = 28 */
   filterMetadata?: JsonObject | undefined;
-
-  /**
-   * @generated from field: bool emit_filter_state_stats = 29;
-   */
+  /** bool emit_filter_state_stats = 29 */
   emitFilterStateStats: boolean;
-
-  /**
-   * @generated from field: uint32 max_denied_response_body_bytes = 30;
-   */
+  /** uint32 max_denied_response_body_bytes = 30 */
   maxDeniedResponseBodyBytes: number;
-
-  /**
-   * @generated from field: bool enforce_response_header_limits = 31;
-   */
+  /** bool enforce_response_header_limits = 31 */
   enforceResponseHeaderLimits: boolean;
-
-  /**
-   * @generated from field: bool shadow_mode = 32;
-   */
+  /** bool shadow_mode = 32 */
   shadowMode: boolean;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue emit_client_span = 33;
-   */
+  /** google.protobuf.BoolValue emit_client_span = 33 */
   emitClientSpan?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.ext_authz.v3.ExtAuthz.
- * Use `create(ExtAuthzSchema)` to create a new message.
- */
 export const ExtAuthzSchema: GenMessage<ExtAuthz> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_ext_authz_v3_ext_authz, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.ext_authz.v3.BufferSettings
- */
+/** message envoy.extensions.filters.http.ext_authz.v3.BufferSettings */
 export type BufferSettings = Message<"envoy.extensions.filters.http.ext_authz.v3.BufferSettings"> & {
-  /**
-   * @generated from field: uint32 max_request_bytes = 1;
-   */
+  /** uint32 max_request_bytes = 1 */
   maxRequestBytes: number;
-
-  /**
-   * @generated from field: bool allow_partial_message = 2;
-   */
+  /** bool allow_partial_message = 2 */
   allowPartialMessage: boolean;
-
-  /**
-   * @generated from field: bool pack_as_bytes = 3;
-   */
+  /** bool pack_as_bytes = 3 */
   packAsBytes: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.ext_authz.v3.BufferSettings.
- * Use `create(BufferSettingsSchema)` to create a new message.
- */
 export const BufferSettingsSchema: GenMessage<BufferSettings> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_ext_authz_v3_ext_authz, 1);
 
-/**
- * @generated from message envoy.extensions.filters.http.ext_authz.v3.HttpService
- */
+/** message envoy.extensions.filters.http.ext_authz.v3.HttpService */
 export type HttpService = Message<"envoy.extensions.filters.http.ext_authz.v3.HttpService"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.HttpUri server_uri = 1;
-   */
+  /** envoy.config.core.v3.HttpUri server_uri = 1 */
   serverUri?: HttpUri | undefined;
-
-  /**
-   * @generated from field: string path_prefix = 2;
-   */
+  /** string path_prefix = 2 */
   pathPrefix: string;
-
-  /**
-   * @generated from field: string path_override = 10;
-   */
+  /** string path_override = 10 */
   pathOverride: string;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest authorization_request = 7;
-   */
+  /** envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest authorization_request = 7 */
   authorizationRequest?: AuthorizationRequest | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse authorization_response = 8;
-   */
+  /** envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse authorization_response = 8 */
   authorizationResponse?: AuthorizationResponse | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RetryPolicy retry_policy = 9;
-   */
+  /** envoy.config.core.v3.RetryPolicy retry_policy = 9 */
   retryPolicy?: RetryPolicy | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.ext_authz.v3.HttpService.
- * Use `create(HttpServiceSchema)` to create a new message.
- */
 export const HttpServiceSchema: GenMessage<HttpService> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_ext_authz_v3_ext_authz, 2);
 
-/**
- * @generated from message envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest
- */
+/** message envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest */
 export type AuthorizationRequest = Message<"envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest"> & {
-  /**
-   * @generated from field: envoy.type.matcher.v3.ListStringMatcher allowed_headers = 1;
-   */
+  /** envoy.type.matcher.v3.ListStringMatcher allowed_headers = 1 */
   allowedHeaders?: ListStringMatcher | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValue headers_to_add = 2;
-   */
+  /** repeated envoy.config.core.v3.HeaderValue headers_to_add = 2 */
   headersToAdd: HeaderValue[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.ext_authz.v3.AuthorizationRequest.
- * Use `create(AuthorizationRequestSchema)` to create a new message.
- */
 export const AuthorizationRequestSchema: GenMessage<AuthorizationRequest> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_ext_authz_v3_ext_authz, 3);
 
-/**
- * @generated from message envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse
- */
+/** message envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse */
 export type AuthorizationResponse = Message<"envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse"> & {
-  /**
-   * @generated from field: envoy.type.matcher.v3.ListStringMatcher allowed_upstream_headers = 1;
-   */
+  /** envoy.type.matcher.v3.ListStringMatcher allowed_upstream_headers = 1 */
   allowedUpstreamHeaders?: ListStringMatcher | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.ListStringMatcher allowed_upstream_headers_to_append = 3;
-   */
+  /** envoy.type.matcher.v3.ListStringMatcher allowed_upstream_headers_to_append = 3 */
   allowedUpstreamHeadersToAppend?: ListStringMatcher | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.ListStringMatcher allowed_client_headers = 2;
-   */
+  /** envoy.type.matcher.v3.ListStringMatcher allowed_client_headers = 2 */
   allowedClientHeaders?: ListStringMatcher | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.ListStringMatcher allowed_client_headers_on_success = 4;
-   */
+  /** envoy.type.matcher.v3.ListStringMatcher allowed_client_headers_on_success = 4 */
   allowedClientHeadersOnSuccess?: ListStringMatcher | undefined;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.ListStringMatcher dynamic_metadata_from_headers = 5;
-   */
+  /** envoy.type.matcher.v3.ListStringMatcher dynamic_metadata_from_headers = 5 */
   dynamicMetadataFromHeaders?: ListStringMatcher | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.ext_authz.v3.AuthorizationResponse.
- * Use `create(AuthorizationResponseSchema)` to create a new message.
- */
 export const AuthorizationResponseSchema: GenMessage<AuthorizationResponse> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_ext_authz_v3_ext_authz, 4);
 
-/**
- * @generated from message envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute
- */
+/** message envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute */
 export type ExtAuthzPerRoute = Message<"envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute.override
-   */
+  /** oneof envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute.override */
   override: {
-    /**
-     * @generated from field: bool disabled = 1;
-     */
+    /** bool disabled = 1 */
     value: boolean;
     case: "disabled";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.ext_authz.v3.CheckSettings check_settings = 2;
-     */
+    /** envoy.extensions.filters.http.ext_authz.v3.CheckSettings check_settings = 2 */
     value: CheckSettings;
     case: "checkSettings";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute.
- * Use `create(ExtAuthzPerRouteSchema)` to create a new message.
- */
 export const ExtAuthzPerRouteSchema: GenMessage<ExtAuthzPerRoute> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_ext_authz_v3_ext_authz, 5);
 
-/**
- * @generated from message envoy.extensions.filters.http.ext_authz.v3.CheckSettings
- */
+/** message envoy.extensions.filters.http.ext_authz.v3.CheckSettings */
 export type CheckSettings = Message<"envoy.extensions.filters.http.ext_authz.v3.CheckSettings"> & {
-  /**
-   * @generated from field: map<string, string> context_extensions = 1;
-   */
+  /** map<string, string> context_extensions = 1 */
   contextExtensions: { [key: string]: string };
-
-  /**
-   * @generated from field: bool disable_request_body_buffering = 2;
-   */
+  /** bool disable_request_body_buffering = 2 */
   disableRequestBodyBuffering: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.ext_authz.v3.BufferSettings with_request_body = 3;
-   */
+  /** envoy.extensions.filters.http.ext_authz.v3.BufferSettings with_request_body = 3 */
   withRequestBody?: BufferSettings | undefined;
-
-  /**
-   * @generated from oneof envoy.extensions.filters.http.ext_authz.v3.CheckSettings.service_override
-   */
+  /** oneof envoy.extensions.filters.http.ext_authz.v3.CheckSettings.service_override */
   serviceOverride: {
-    /**
-     * @generated from field: envoy.config.core.v3.GrpcService grpc_service = 4;
-     */
+    /** envoy.config.core.v3.GrpcService grpc_service = 4 */
     value: GrpcService;
     case: "grpcService";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.ext_authz.v3.HttpService http_service = 5;
-     */
+    /** envoy.extensions.filters.http.ext_authz.v3.HttpService http_service = 5 */
     value: HttpService;
     case: "httpService";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: google.protobuf.BoolValue emit_client_span = 6;
-   */
+  /** google.protobuf.BoolValue emit_client_span = 6 */
   emitClientSpan?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.ext_authz.v3.CheckSettings.
- * Use `create(CheckSettingsSchema)` to create a new message.
- */
 export const CheckSettingsSchema: GenMessage<CheckSettings> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_ext_authz_v3_ext_authz, 6);
 

@@ -11,159 +11,77 @@ import { file_envoy_type_v3_percent } from "../../../../../type/v3/percent_pb.ts
 import { file_google_protobuf_struct, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/fault/v3/fault.proto.
- */
 export const file_envoy_extensions_filters_http_fault_v3_fault: GenFile = /*@__PURE__*/
   fileDesc("CjJlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9mYXVsdC92My9mYXVsdC5wcm90bxImZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuZmF1bHQudjMi/AEKCkZhdWx0QWJvcnQSFQoLaHR0cF9zdGF0dXMYAiABKA1IABIVCgtncnBjX3N0YXR1cxgFIAEoDUgAElYKDGhlYWRlcl9hYm9ydBgEIAEoCzI+LmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmZhdWx0LnYzLkZhdWx0QWJvcnQuSGVhZGVyQWJvcnRIABI0CgpwZXJjZW50YWdlGAMgASgLMiAuZW52b3kudHlwZS52My5GcmFjdGlvbmFsUGVyY2VudBIVCg1yZXNwb25zZV9ib2R5GAYgASgJGg0KC0hlYWRlckFib3J0QgwKCmVycm9yX3R5cGUi3gUKCUhUVFBGYXVsdBJDCgVkZWxheRgBIAEoCzI0LmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5jb21tb24uZmF1bHQudjMuRmF1bHREZWxheRJBCgVhYm9ydBgCIAEoCzIyLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmZhdWx0LnYzLkZhdWx0QWJvcnQSGAoQdXBzdHJlYW1fY2x1c3RlchgDIAEoCRI1CgdoZWFkZXJzGAQgAygLMiQuZW52b3kuY29uZmlnLnJvdXRlLnYzLkhlYWRlck1hdGNoZXISGAoQZG93bnN0cmVhbV9ub2RlcxgFIAMoCRI3ChFtYXhfYWN0aXZlX2ZhdWx0cxgGIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRJVChNyZXNwb25zZV9yYXRlX2xpbWl0GAcgASgLMjguZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmNvbW1vbi5mYXVsdC52My5GYXVsdFJhdGVMaW1pdBIdChVkZWxheV9wZXJjZW50X3J1bnRpbWUYCCABKAkSHQoVYWJvcnRfcGVyY2VudF9ydW50aW1lGAkgASgJEh4KFmRlbGF5X2R1cmF0aW9uX3J1bnRpbWUYCiABKAkSIQoZYWJvcnRfaHR0cF9zdGF0dXNfcnVudGltZRgLIAEoCRIhChltYXhfYWN0aXZlX2ZhdWx0c19ydW50aW1lGAwgASgJEisKI3Jlc3BvbnNlX3JhdGVfbGltaXRfcGVyY2VudF9ydW50aW1lGA0gASgJEiEKGWFib3J0X2dycGNfc3RhdHVzX3J1bnRpbWUYDiABKAkSKAogZGlzYWJsZV9kb3duc3RyZWFtX2NsdXN0ZXJfc3RhdHMYDyABKAgSMAoPZmlsdGVyX21ldGFkYXRhGBAgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdGIGcHJvdG8z", [file_envoy_config_route_v3_route_components, file_envoy_extensions_filters_common_fault_v3_fault, file_envoy_type_v3_percent, file_google_protobuf_struct, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.fault.v3.FaultAbort
- */
+/** message envoy.extensions.filters.http.fault.v3.FaultAbort */
 export type FaultAbort = Message<"envoy.extensions.filters.http.fault.v3.FaultAbort"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.fault.v3.FaultAbort.error_type
-   */
+  /** oneof envoy.extensions.filters.http.fault.v3.FaultAbort.error_type */
   errorType: {
-    /**
-     * @generated from field: uint32 http_status = 2;
-     */
+    /** uint32 http_status = 2 */
     value: number;
     case: "httpStatus";
   } | {
-    /**
-     * @generated from field: uint32 grpc_status = 5;
-     */
+    /** uint32 grpc_status = 5 */
     value: number;
     case: "grpcStatus";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort header_abort = 4;
-     */
+    /** envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort header_abort = 4 */
     value: FaultAbort_HeaderAbort;
     case: "headerAbort";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent percentage = 3;
-   */
+  /** envoy.type.v3.FractionalPercent percentage = 3 */
   percentage?: FractionalPercent | undefined;
-
-  /**
-   * @generated from field: string response_body = 6;
-   */
+  /** string response_body = 6 */
   responseBody: string;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.fault.v3.FaultAbort.
- * Use `create(FaultAbortSchema)` to create a new message.
- */
 export const FaultAbortSchema: GenMessage<FaultAbort> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_fault_v3_fault, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort
- */
+/** message envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort */
 export type FaultAbort_HeaderAbort = Message<"envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.fault.v3.FaultAbort.HeaderAbort.
- * Use `create(FaultAbort_HeaderAbortSchema)` to create a new message.
- */
 export const FaultAbort_HeaderAbortSchema: GenMessage<FaultAbort_HeaderAbort> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_fault_v3_fault, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.fault.v3.HTTPFault
- */
+/** message envoy.extensions.filters.http.fault.v3.HTTPFault */
 export type HTTPFault = Message<"envoy.extensions.filters.http.fault.v3.HTTPFault"> & {
-  /**
-   * @generated from field: envoy.extensions.filters.common.fault.v3.FaultDelay delay = 1;
-   */
+  /** envoy.extensions.filters.common.fault.v3.FaultDelay delay = 1 */
   delay?: FaultDelay | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.fault.v3.FaultAbort abort = 2;
-   */
+  /** envoy.extensions.filters.http.fault.v3.FaultAbort abort = 2 */
   abort?: FaultAbort | undefined;
-
-  /**
-   * @generated from field: string upstream_cluster = 3;
-   */
+  /** string upstream_cluster = 3 */
   upstreamCluster: string;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.HeaderMatcher headers = 4;
-   */
+  /** repeated envoy.config.route.v3.HeaderMatcher headers = 4 */
   headers: HeaderMatcher[];
-
-  /**
-   * @generated from field: repeated string downstream_nodes = 5;
-   */
+  /** repeated string downstream_nodes = 5 */
   downstreamNodes: string[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_active_faults = 6;
-   */
+  /** google.protobuf.UInt32Value max_active_faults = 6 */
   maxActiveFaults?: number | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.common.fault.v3.FaultRateLimit response_rate_limit = 7;
-   */
+  /** envoy.extensions.filters.common.fault.v3.FaultRateLimit response_rate_limit = 7 */
   responseRateLimit?: FaultRateLimit | undefined;
-
-  /**
-   * @generated from field: string delay_percent_runtime = 8;
-   */
+  /** string delay_percent_runtime = 8 */
   delayPercentRuntime: string;
-
-  /**
-   * @generated from field: string abort_percent_runtime = 9;
-   */
+  /** string abort_percent_runtime = 9 */
   abortPercentRuntime: string;
-
-  /**
-   * @generated from field: string delay_duration_runtime = 10;
-   */
+  /** string delay_duration_runtime = 10 */
   delayDurationRuntime: string;
-
-  /**
-   * @generated from field: string abort_http_status_runtime = 11;
-   */
+  /** string abort_http_status_runtime = 11 */
   abortHttpStatusRuntime: string;
-
-  /**
-   * @generated from field: string max_active_faults_runtime = 12;
-   */
+  /** string max_active_faults_runtime = 12 */
   maxActiveFaultsRuntime: string;
-
-  /**
-   * @generated from field: string response_rate_limit_percent_runtime = 13;
-   */
+  /** string response_rate_limit_percent_runtime = 13 */
   responseRateLimitPercentRuntime: string;
-
-  /**
-   * @generated from field: string abort_grpc_status_runtime = 14;
-   */
+  /** string abort_grpc_status_runtime = 14 */
   abortGrpcStatusRuntime: string;
-
-  /**
-   * @generated from field: bool disable_downstream_cluster_stats = 15;
-   */
+  /** bool disable_downstream_cluster_stats = 15 */
   disableDownstreamClusterStats: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Struct filter_metadata = 16;
-   */
+  /** google.protobuf.Struct filter_metadata = 16 */
   filterMetadata?: JsonObject | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.fault.v3.HTTPFault.
- * Use `create(HTTPFaultSchema)` to create a new message.
- */
 export const HTTPFaultSchema: GenMessage<HTTPFault> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_fault_v3_fault, 1);
 

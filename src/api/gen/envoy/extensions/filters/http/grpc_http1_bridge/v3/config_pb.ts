@@ -4,31 +4,17 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/grpc_http1_bridge/v3/config.proto.
- */
 export const file_envoy_extensions_filters_http_grpc_http1_bridge_v3_config: GenFile = /*@__PURE__*/
   fileDesc("Cj9lbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9ncnBjX2h0dHAxX2JyaWRnZS92My9jb25maWcucHJvdG8SMmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmdycGNfaHR0cDFfYnJpZGdlLnYzIksKBkNvbmZpZxIgChh1cGdyYWRlX3Byb3RvYnVmX3RvX2dycGMYASABKAgSHwoXaWdub3JlX3F1ZXJ5X3BhcmFtZXRlcnMYAiABKAhiBnByb3RvMw");
 
-/**
- * @generated from message envoy.extensions.filters.http.grpc_http1_bridge.v3.Config
- */
+/** message envoy.extensions.filters.http.grpc_http1_bridge.v3.Config */
 export type Config = Message<"envoy.extensions.filters.http.grpc_http1_bridge.v3.Config"> & {
-  /**
-   * @generated from field: bool upgrade_protobuf_to_grpc = 1;
-   */
+  /** bool upgrade_protobuf_to_grpc = 1 */
   upgradeProtobufToGrpc: boolean;
-
-  /**
-   * @generated from field: bool ignore_query_parameters = 2;
-   */
+  /** bool ignore_query_parameters = 2 */
   ignoreQueryParameters: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.grpc_http1_bridge.v3.Config.
- * Use `create(ConfigSchema)` to create a new message.
- */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_grpc_http1_bridge_v3_config, 0);
 

@@ -8,53 +8,29 @@ import type { BoolValue } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/grpc_stats/v3/config.proto.
- */
 export const file_envoy_extensions_filters_http_grpc_stats_v3_config: GenFile = /*@__PURE__*/
   fileDesc("CjhlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9ncnBjX3N0YXRzL3YzL2NvbmZpZy5wcm90bxIrZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuZ3JwY19zdGF0cy52MyKgAgoMRmlsdGVyQ29uZmlnEhkKEWVtaXRfZmlsdGVyX3N0YXRlGAEgASgIElEKIWluZGl2aWR1YWxfbWV0aG9kX3N0YXRzX2FsbG93bGlzdBgCIAEoCzIkLmVudm95LmNvbmZpZy5jb3JlLnYzLkdycGNNZXRob2RMaXN0SAASOwoVc3RhdHNfZm9yX2FsbF9tZXRob2RzGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZUgAEh0KFWVuYWJsZV91cHN0cmVhbV9zdGF0cxgEIAEoCBIpCiFyZXBsYWNlX2RvdHNfaW5fZ3JwY19zZXJ2aWNlX25hbWUYBSABKAhCGwoZcGVyX21ldGhvZF9zdGF0X3NwZWNpZmllcmIGcHJvdG8z", [file_envoy_config_core_v3_grpc_method_list, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
- */
+/** message envoy.extensions.filters.http.grpc_stats.v3.FilterConfig */
 export type FilterConfig = Message<"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig"> & {
-  /**
-   * @generated from field: bool emit_filter_state = 1;
-   */
+  /** bool emit_filter_state = 1 */
   emitFilterState: boolean;
-
-  /**
-   * @generated from oneof envoy.extensions.filters.http.grpc_stats.v3.FilterConfig.per_method_stat_specifier
-   */
+  /** oneof envoy.extensions.filters.http.grpc_stats.v3.FilterConfig.per_method_stat_specifier */
   perMethodStatSpecifier: {
-    /**
-     * @generated from field: envoy.config.core.v3.GrpcMethodList individual_method_stats_allowlist = 2;
-     */
+    /** envoy.config.core.v3.GrpcMethodList individual_method_stats_allowlist = 2 */
     value: GrpcMethodList;
     case: "individualMethodStatsAllowlist";
   } | {
-    /**
-     * @generated from field: google.protobuf.BoolValue stats_for_all_methods = 3;
-     */
+    /** google.protobuf.BoolValue stats_for_all_methods = 3 */
     value: BoolValue;
     case: "statsForAllMethods";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool enable_upstream_stats = 4;
-   */
+  /** bool enable_upstream_stats = 4 */
   enableUpstreamStats: boolean;
-
-  /**
-   * @generated from field: bool replace_dots_in_grpc_service_name = 5;
-   */
+  /** bool replace_dots_in_grpc_service_name = 5 */
   replaceDotsInGrpcServiceName: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.grpc_stats.v3.FilterConfig.
- * Use `create(FilterConfigSchema)` to create a new message.
- */
 export const FilterConfigSchema: GenMessage<FilterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_grpc_stats_v3_config, 0);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/grpc_web/v3/grpc_web.proto.
- */
 export const file_envoy_extensions_filters_http_grpc_web_v3_grpc_web: GenFile = /*@__PURE__*/
   fileDesc("CjhlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9ncnBjX3dlYi92My9ncnBjX3dlYi5wcm90bxIpZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuZ3JwY193ZWIudjMiCQoHR3JwY1dlYmIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
- */
+/** message envoy.extensions.filters.http.grpc_web.v3.GrpcWeb */
 export type GrpcWeb = Message<"envoy.extensions.filters.http.grpc_web.v3.GrpcWeb"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.grpc_web.v3.GrpcWeb.
- * Use `create(GrpcWebSchema)` to create a new message.
- */
 export const GrpcWebSchema: GenMessage<GrpcWeb> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_grpc_web_v3_grpc_web, 0);
 

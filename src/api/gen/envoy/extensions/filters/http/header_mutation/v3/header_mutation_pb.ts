@@ -10,90 +10,45 @@ import type { TypedExtensionConfig } from "../../../../../config/core/v3/extensi
 import { file_envoy_config_core_v3_extension } from "../../../../../config/core/v3/extension_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/header_mutation/v3/header_mutation.proto.
- */
 export const file_envoy_extensions_filters_http_header_mutation_v3_header_mutation: GenFile = /*@__PURE__*/
   fileDesc("CkZlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9oZWFkZXJfbXV0YXRpb24vdjMvaGVhZGVyX211dGF0aW9uLnByb3RvEjBlbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5oZWFkZXJfbXV0YXRpb24udjMi8gMKCU11dGF0aW9ucxJQChFyZXF1ZXN0X211dGF0aW9ucxgBIAMoCzI1LmVudm95LmNvbmZpZy5jb21tb24ubXV0YXRpb25fcnVsZXMudjMuSGVhZGVyTXV0YXRpb24SSQoZcXVlcnlfcGFyYW1ldGVyX211dGF0aW9ucxgDIAMoCzImLmVudm95LmNvbmZpZy5jb3JlLnYzLktleVZhbHVlTXV0YXRpb24SUQoScmVzcG9uc2VfbXV0YXRpb25zGAIgAygLMjUuZW52b3kuY29uZmlnLmNvbW1vbi5tdXRhdGlvbl9ydWxlcy52My5IZWFkZXJNdXRhdGlvbhJaChtyZXNwb25zZV90cmFpbGVyc19tdXRhdGlvbnMYBCADKAsyNS5lbnZveS5jb25maWcuY29tbW9uLm11dGF0aW9uX3J1bGVzLnYzLkhlYWRlck11dGF0aW9uElkKGnJlcXVlc3RfdHJhaWxlcnNfbXV0YXRpb25zGAUgAygLMjUuZW52b3kuY29uZmlnLmNvbW1vbi5tdXRhdGlvbl9ydWxlcy52My5IZWFkZXJNdXRhdGlvbhI+Cgpmb3JtYXR0ZXJzGAYgAygLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWciaAoWSGVhZGVyTXV0YXRpb25QZXJSb3V0ZRJOCgltdXRhdGlvbnMYASABKAsyOy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5oZWFkZXJfbXV0YXRpb24udjMuTXV0YXRpb25zIo0BCg5IZWFkZXJNdXRhdGlvbhJOCgltdXRhdGlvbnMYASABKAsyOy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5oZWFkZXJfbXV0YXRpb24udjMuTXV0YXRpb25zEisKI21vc3Rfc3BlY2lmaWNfaGVhZGVyX211dGF0aW9uc193aW5zGAIgASgIYgZwcm90bzM", [file_envoy_config_common_mutation_rules_v3_mutation_rules, file_envoy_config_core_v3_base, file_envoy_config_core_v3_extension]);
 
-/**
- * @generated from message envoy.extensions.filters.http.header_mutation.v3.Mutations
- */
+/** message envoy.extensions.filters.http.header_mutation.v3.Mutations */
 export type Mutations = Message<"envoy.extensions.filters.http.header_mutation.v3.Mutations"> & {
-  /**
-   * @generated from field: repeated envoy.config.common.mutation_rules.v3.HeaderMutation request_mutations = 1;
-   */
+  /** repeated envoy.config.common.mutation_rules.v3.HeaderMutation request_mutations = 1 */
   requestMutations: HeaderMutation$1[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.KeyValueMutation query_parameter_mutations = 3;
-   */
+  /** repeated envoy.config.core.v3.KeyValueMutation query_parameter_mutations = 3 */
   queryParameterMutations: KeyValueMutation[];
-
-  /**
-   * @generated from field: repeated envoy.config.common.mutation_rules.v3.HeaderMutation response_mutations = 2;
-   */
+  /** repeated envoy.config.common.mutation_rules.v3.HeaderMutation response_mutations = 2 */
   responseMutations: HeaderMutation$1[];
-
-  /**
-   * @generated from field: repeated envoy.config.common.mutation_rules.v3.HeaderMutation response_trailers_mutations = 4;
-   */
+  /** repeated envoy.config.common.mutation_rules.v3.HeaderMutation response_trailers_mutations = 4 */
   responseTrailersMutations: HeaderMutation$1[];
-
-  /**
-   * @generated from field: repeated envoy.config.common.mutation_rules.v3.HeaderMutation request_trailers_mutations = 5;
-   */
+  /** repeated envoy.config.common.mutation_rules.v3.HeaderMutation request_trailers_mutations = 5 */
   requestTrailersMutations: HeaderMutation$1[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig formatters = 6;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig formatters = 6 */
   formatters: TypedExtensionConfig[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.header_mutation.v3.Mutations.
- * Use `create(MutationsSchema)` to create a new message.
- */
 export const MutationsSchema: GenMessage<Mutations> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_header_mutation_v3_header_mutation, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute
- */
+/** message envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute */
 export type HeaderMutationPerRoute = Message<"envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"> & {
-  /**
-   * @generated from field: envoy.extensions.filters.http.header_mutation.v3.Mutations mutations = 1;
-   */
+  /** envoy.extensions.filters.http.header_mutation.v3.Mutations mutations = 1 */
   mutations?: Mutations | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute.
- * Use `create(HeaderMutationPerRouteSchema)` to create a new message.
- */
 export const HeaderMutationPerRouteSchema: GenMessage<HeaderMutationPerRoute> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_header_mutation_v3_header_mutation, 1);
 
-/**
- * @generated from message envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
- */
+/** message envoy.extensions.filters.http.header_mutation.v3.HeaderMutation */
 export type HeaderMutation = Message<"envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"> & {
-  /**
-   * @generated from field: envoy.extensions.filters.http.header_mutation.v3.Mutations mutations = 1;
-   */
+  /** envoy.extensions.filters.http.header_mutation.v3.Mutations mutations = 1 */
   mutations?: Mutations | undefined;
-
-  /**
-   * @generated from field: bool most_specific_header_mutations_wins = 2;
-   */
+  /** bool most_specific_header_mutations_wins = 2 */
   mostSpecificHeaderMutationsWins: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.header_mutation.v3.HeaderMutation.
- * Use `create(HeaderMutationSchema)` to create a new message.
- */
 export const HeaderMutationSchema: GenMessage<HeaderMutation> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_header_mutation_v3_header_mutation, 2);
 

@@ -6,172 +6,80 @@ import type { RegexMatchAndSubstitute } from "../../../../../type/matcher/v3/reg
 import { file_envoy_type_matcher_v3_regex } from "../../../../../type/matcher/v3/regex_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/header_to_metadata/v3/header_to_metadata.proto.
- */
 export const file_envoy_extensions_filters_http_header_to_metadata_v3_header_to_metadata: GenFile = /*@__PURE__*/
   fileDesc("CkxlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9oZWFkZXJfdG9fbWV0YWRhdGEvdjMvaGVhZGVyX3RvX21ldGFkYXRhLnByb3RvEjNlbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5oZWFkZXJfdG9fbWV0YWRhdGEudjMi9QYKBkNvbmZpZxJXCg1yZXF1ZXN0X3J1bGVzGAEgAygLMkAuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuaGVhZGVyX3RvX21ldGFkYXRhLnYzLkNvbmZpZy5SdWxlElgKDnJlc3BvbnNlX3J1bGVzGAIgAygLMkAuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuaGVhZGVyX3RvX21ldGFkYXRhLnYzLkNvbmZpZy5SdWxlEhMKC3N0YXRfcHJlZml4GAMgASgJGsECCgxLZXlWYWx1ZVBhaXISGgoSbWV0YWRhdGFfbmFtZXNwYWNlGAEgASgJEgsKA2tleRgCIAEoCRINCgV2YWx1ZRgDIAEoCRJLChNyZWdleF92YWx1ZV9yZXdyaXRlGAYgASgLMi4uZW52b3kudHlwZS5tYXRjaGVyLnYzLlJlZ2V4TWF0Y2hBbmRTdWJzdGl0dXRlElMKBHR5cGUYBCABKA4yRS5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5oZWFkZXJfdG9fbWV0YWRhdGEudjMuQ29uZmlnLlZhbHVlVHlwZRJXCgZlbmNvZGUYBSABKA4yRy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5oZWFkZXJfdG9fbWV0YWRhdGEudjMuQ29uZmlnLlZhbHVlRW5jb2RlGoACCgRSdWxlEg4KBmhlYWRlchgBIAEoCRIOCgZjb29raWUYBSABKAkSYwoRb25faGVhZGVyX3ByZXNlbnQYAiABKAsySC5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5oZWFkZXJfdG9fbWV0YWRhdGEudjMuQ29uZmlnLktleVZhbHVlUGFpchJjChFvbl9oZWFkZXJfbWlzc2luZxgDIAEoCzJILmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmhlYWRlcl90b19tZXRhZGF0YS52My5Db25maWcuS2V5VmFsdWVQYWlyEg4KBnJlbW92ZRgEIAEoCCI3CglWYWx1ZVR5cGUSCgoGU1RSSU5HEAASCgoGTlVNQkVSEAESEgoOUFJPVE9CVUZfVkFMVUUQAiIjCgtWYWx1ZUVuY29kZRIICgROT05FEAASCgoGQkFTRTY0EAFiBnByb3RvMw", [file_envoy_type_matcher_v3_regex]);
 
-/**
- * @generated from message envoy.extensions.filters.http.header_to_metadata.v3.Config
- */
+/** message envoy.extensions.filters.http.header_to_metadata.v3.Config */
 export type Config = Message<"envoy.extensions.filters.http.header_to_metadata.v3.Config"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule request_rules = 1;
-   */
+  /** repeated envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule request_rules = 1 */
   requestRules: Config_Rule[];
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule response_rules = 2;
-   */
+  /** repeated envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule response_rules = 2 */
   responseRules: Config_Rule[];
-
-  /**
-   * @generated from field: string stat_prefix = 3;
-   */
+  /** string stat_prefix = 3 */
   statPrefix: string;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.header_to_metadata.v3.Config.
- * Use `create(ConfigSchema)` to create a new message.
- */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_header_to_metadata_v3_header_to_metadata, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair
- */
+/** message envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair */
 export type Config_KeyValuePair = Message<"envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair"> & {
-  /**
-   * @generated from field: string metadata_namespace = 1;
-   */
+  /** string metadata_namespace = 1 */
   metadataNamespace: string;
-
-  /**
-   * @generated from field: string key = 2;
-   */
+  /** string key = 2 */
   key: string;
-
-  /**
-   * @generated from field: string value = 3;
-   */
+  /** string value = 3 */
   value: string;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.RegexMatchAndSubstitute regex_value_rewrite = 6;
-   */
+  /** envoy.type.matcher.v3.RegexMatchAndSubstitute regex_value_rewrite = 6 */
   regexValueRewrite?: RegexMatchAndSubstitute | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueType type = 4;
-   */
+  /** envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueType type = 4 */
   type: Config_ValueType;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueEncode encode = 5;
-   */
+  /** envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueEncode encode = 5 */
   encode: Config_ValueEncode;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair.
- * Use `create(Config_KeyValuePairSchema)` to create a new message.
- */
 export const Config_KeyValuePairSchema: GenMessage<Config_KeyValuePair> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_header_to_metadata_v3_header_to_metadata, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule
- */
+/** message envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule */
 export type Config_Rule = Message<"envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule"> & {
-  /**
-   * @generated from field: string header = 1;
-   */
+  /** string header = 1 */
   header: string;
-
-  /**
-   * @generated from field: string cookie = 5;
-   */
+  /** string cookie = 5 */
   cookie: string;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair on_header_present = 2;
-   */
+  /** envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair on_header_present = 2 */
   onHeaderPresent?: Config_KeyValuePair | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair on_header_missing = 3;
-   */
+  /** envoy.extensions.filters.http.header_to_metadata.v3.Config.KeyValuePair on_header_missing = 3 */
   onHeaderMissing?: Config_KeyValuePair | undefined;
-
-  /**
-   * @generated from field: bool remove = 4;
-   */
+  /** bool remove = 4 */
   remove: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.header_to_metadata.v3.Config.Rule.
- * Use `create(Config_RuleSchema)` to create a new message.
- */
 export const Config_RuleSchema: GenMessage<Config_Rule> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_header_to_metadata_v3_header_to_metadata, 0, 1);
 
-/**
- * @generated from enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueType
- */
+/** enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueType */
 export const Config_ValueType = {
-  /**
-   * @generated from enum value: STRING = 0;
-   */
   STRING: 0,
-
-  /**
-   * @generated from enum value: NUMBER = 1;
-   */
   NUMBER: 1,
-
-  /**
-   * @generated from enum value: PROTOBUF_VALUE = 2;
-   */
   PROTOBUF_VALUE: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueType
- */
+/** enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueType */
 export type Config_ValueType = (typeof Config_ValueType)[keyof typeof Config_ValueType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueType.
- */
 export const Config_ValueTypeSchema: GenEnum<Config_ValueType> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_http_header_to_metadata_v3_header_to_metadata, 0, 0);
 
-/**
- * @generated from enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueEncode
- */
+/** enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueEncode */
 export const Config_ValueEncode = {
-  /**
-   * @generated from enum value: NONE = 0;
-   */
   NONE: 0,
-
-  /**
-   * @generated from enum value: BASE64 = 1;
-   */
   BASE64: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueEncode
- */
+/** enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueEncode */
 export type Config_ValueEncode = (typeof Config_ValueEncode)[keyof typeof Config_ValueEncode] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.http.header_to_metadata.v3.Config.ValueEncode.
- */
 export const Config_ValueEncodeSchema: GenEnum<Config_ValueEncode> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_http_header_to_metadata_v3_header_to_metadata, 0, 1);
 

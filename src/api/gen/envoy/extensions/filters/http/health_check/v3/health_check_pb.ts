@@ -10,41 +10,21 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/health_check/v3/health_check.proto.
- */
 export const file_envoy_extensions_filters_http_health_check_v3_health_check: GenFile = /*@__PURE__*/
   fileDesc("CkBlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9oZWFsdGhfY2hlY2svdjMvaGVhbHRoX2NoZWNrLnByb3RvEi1lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5oZWFsdGhfY2hlY2sudjMijwMKC0hlYWx0aENoZWNrEjUKEXBhc3NfdGhyb3VnaF9tb2RlGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRItCgpjYWNoZV90aW1lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEoUBCh9jbHVzdGVyX21pbl9oZWFsdGh5X3BlcmNlbnRhZ2VzGAQgAygLMlwuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuaGVhbHRoX2NoZWNrLnYzLkhlYWx0aENoZWNrLkNsdXN0ZXJNaW5IZWFsdGh5UGVyY2VudGFnZXNFbnRyeRI1CgdoZWFkZXJzGAUgAygLMiQuZW52b3kuY29uZmlnLnJvdXRlLnYzLkhlYWRlck1hdGNoZXIaWwohQ2x1c3Rlck1pbkhlYWx0aHlQZXJjZW50YWdlc0VudHJ5EgsKA2tleRgBIAEoCRIlCgV2YWx1ZRgCIAEoCzIWLmVudm95LnR5cGUudjMuUGVyY2VudDoCOAFiBnByb3RvMw", [file_envoy_config_route_v3_route_components, file_envoy_type_v3_percent, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.health_check.v3.HealthCheck
- */
+/** message envoy.extensions.filters.http.health_check.v3.HealthCheck */
 export type HealthCheck = Message<"envoy.extensions.filters.http.health_check.v3.HealthCheck"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue pass_through_mode = 1;
-   */
+  /** google.protobuf.BoolValue pass_through_mode = 1 */
   passThroughMode?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration cache_time = 3;
-   */
+  /** google.protobuf.Duration cache_time = 3 */
   cacheTime?: Duration | undefined;
-
-  /**
-   * @generated from field: map<string, envoy.type.v3.Percent> cluster_min_healthy_percentages = 4;
-   */
+  /** map<string, envoy.type.v3.Percent> cluster_min_healthy_percentages = 4 */
   clusterMinHealthyPercentages: { [key: string]: Percent };
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.HeaderMatcher headers = 5;
-   */
+  /** repeated envoy.config.route.v3.HeaderMatcher headers = 5 */
   headers: HeaderMatcher[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.health_check.v3.HealthCheck.
- * Use `create(HealthCheckSchema)` to create a new message.
- */
 export const HealthCheckSchema: GenMessage<HealthCheck> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_health_check_v3_health_check, 0);
 

@@ -14,556 +14,283 @@ import type { Duration, Empty } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_empty } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/jwt_authn/v3/config.proto.
- */
 export const file_envoy_extensions_filters_http_jwt_authn_v3_config: GenFile = /*@__PURE__*/
   fileDesc("CjdlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9qd3RfYXV0aG4vdjMvY29uZmlnLnByb3RvEiplbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5qd3RfYXV0aG4udjMiiAgKC0p3dFByb3ZpZGVyEg4KBmlzc3VlchgBIAEoCRIRCglhdWRpZW5jZXMYAiADKAkSNgoIc3ViamVjdHMYEyABKAsyJC5lbnZveS50eXBlLm1hdGNoZXIudjMuU3RyaW5nTWF0Y2hlchIaChJyZXF1aXJlX2V4cGlyYXRpb24YFCABKAgSLwoMbWF4X2xpZmV0aW1lGBUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEk0KC3JlbW90ZV9qd2tzGAMgASgLMjYuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLlJlbW90ZUp3a3NIABI2Cgpsb2NhbF9qd2tzGAQgASgLMiAuZW52b3kuY29uZmlnLmNvcmUudjMuRGF0YVNvdXJjZUgAEg8KB2ZvcndhcmQYBSABKAgSSwoMZnJvbV9oZWFkZXJzGAYgAygLMjUuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLkp3dEhlYWRlchITCgtmcm9tX3BhcmFtcxgHIAMoCRIUCgxmcm9tX2Nvb2tpZXMYDSADKAkSHgoWZm9yd2FyZF9wYXlsb2FkX2hlYWRlchgIIAEoCRIiChpwYWRfZm9yd2FyZF9wYXlsb2FkX2hlYWRlchgLIAEoCBIbChNwYXlsb2FkX2luX21ldGFkYXRhGAkgASgJEm8KHW5vcm1hbGl6ZV9wYXlsb2FkX2luX21ldGFkYXRhGBIgASgLMkguZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLkp3dFByb3ZpZGVyLk5vcm1hbGl6ZVBheWxvYWQSGgoSaGVhZGVyX2luX21ldGFkYXRhGA4gASgJEiEKGWZhaWxlZF9zdGF0dXNfaW5fbWV0YWRhdGEYECABKAkSGgoSY2xvY2tfc2tld19zZWNvbmRzGAogASgNElQKEGp3dF9jYWNoZV9jb25maWcYDCABKAsyOi5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5qd3RfYXV0aG4udjMuSnd0Q2FjaGVDb25maWcSVgoQY2xhaW1fdG9faGVhZGVycxgPIAMoCzI8LmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmp3dF9hdXRobi52My5Kd3RDbGFpbVRvSGVhZGVyEhkKEWNsZWFyX3JvdXRlX2NhY2hlGBEgASgIGjIKEE5vcm1hbGl6ZVBheWxvYWQSHgoWc3BhY2VfZGVsaW1pdGVkX2NsYWltcxgBIAMoCUIXChVqd2tzX3NvdXJjZV9zcGVjaWZpZXIiRAoOSnd0Q2FjaGVDb25maWcSFgoOand0X2NhY2hlX3NpemUYASABKA0SGgoSand0X21heF90b2tlbl9zaXplGAIgASgNIvoBCgpSZW1vdGVKd2tzEi8KCGh0dHBfdXJpGAEgASgLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuSHR0cFVyaRIxCg5jYWNoZV9kdXJhdGlvbhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJPCgthc3luY19mZXRjaBgDIAEoCzI6LmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmp3dF9hdXRobi52My5Kd2tzQXN5bmNGZXRjaBI3CgxyZXRyeV9wb2xpY3kYBCABKAsyIS5lbnZveS5jb25maWcuY29yZS52My5SZXRyeVBvbGljeSJjCg5Kd2tzQXN5bmNGZXRjaBIVCg1mYXN0X2xpc3RlbmVyGAEgASgIEjoKF2ZhaWxlZF9yZWZldGNoX2R1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIi8KCUp3dEhlYWRlchIMCgRuYW1lGAEgASgJEhQKDHZhbHVlX3ByZWZpeBgCIAEoCSJBChVQcm92aWRlcldpdGhBdWRpZW5jZXMSFQoNcHJvdmlkZXJfbmFtZRgBIAEoCRIRCglhdWRpZW5jZXMYAiADKAkitQQKDkp3dFJlcXVpcmVtZW50EhcKDXByb3ZpZGVyX25hbWUYASABKAlIABJjChZwcm92aWRlcl9hbmRfYXVkaWVuY2VzGAIgASgLMkEuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLlByb3ZpZGVyV2l0aEF1ZGllbmNlc0gAElgKDHJlcXVpcmVzX2FueRgDIAEoCzJALmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmp3dF9hdXRobi52My5Kd3RSZXF1aXJlbWVudE9yTGlzdEgAElkKDHJlcXVpcmVzX2FsbBgEIAEoCzJBLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmp3dF9hdXRobi52My5Kd3RSZXF1aXJlbWVudEFuZExpc3RIABI5ChdhbGxvd19taXNzaW5nX29yX2ZhaWxlZBgFIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eUgAEi8KDWFsbG93X21pc3NpbmcYBiABKAsyFi5nb29nbGUucHJvdG9idWYuRW1wdHlIABJzCh9leHRyYWN0X29ubHlfd2l0aG91dF92YWxpZGF0aW9uGAcgASgLMkguZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLkV4dHJhY3RPbmx5V2l0aG91dFZhbGlkYXRpb25IAEIPCg1yZXF1aXJlc190eXBlIkIKHEV4dHJhY3RPbmx5V2l0aG91dFZhbGlkYXRpb24SIgoadmVyaWZpY2F0aW9uX3N0YXR1c19oZWFkZXIYASABKAkiaAoUSnd0UmVxdWlyZW1lbnRPckxpc3QSUAoMcmVxdWlyZW1lbnRzGAEgAygLMjouZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLkp3dFJlcXVpcmVtZW50ImkKFUp3dFJlcXVpcmVtZW50QW5kTGlzdBJQCgxyZXF1aXJlbWVudHMYASADKAsyOi5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5qd3RfYXV0aG4udjMuSnd0UmVxdWlyZW1lbnQiwwEKD1JlcXVpcmVtZW50UnVsZRIwCgVtYXRjaBgBIAEoCzIhLmVudm95LmNvbmZpZy5yb3V0ZS52My5Sb3V0ZU1hdGNoEk4KCHJlcXVpcmVzGAIgASgLMjouZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLkp3dFJlcXVpcmVtZW50SAASGgoQcmVxdWlyZW1lbnRfbmFtZRgDIAEoCUgAQhIKEHJlcXVpcmVtZW50X3R5cGUi6QEKD0ZpbHRlclN0YXRlUnVsZRIMCgRuYW1lGAEgASgJElsKCHJlcXVpcmVzGAMgAygLMkkuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLkZpbHRlclN0YXRlUnVsZS5SZXF1aXJlc0VudHJ5GmsKDVJlcXVpcmVzRW50cnkSCwoDa2V5GAEgASgJEkkKBXZhbHVlGAIgASgLMjouZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLkp3dFJlcXVpcmVtZW50OgI4ASK3BQoRSnd0QXV0aGVudGljYXRpb24SXwoJcHJvdmlkZXJzGAEgAygLMkwuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLkp3dEF1dGhlbnRpY2F0aW9uLlByb3ZpZGVyc0VudHJ5EkoKBXJ1bGVzGAIgAygLMjsuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAuand0X2F1dGhuLnYzLlJlcXVpcmVtZW50UnVsZRJXChJmaWx0ZXJfc3RhdGVfcnVsZXMYAyABKAsyOy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5qd3RfYXV0aG4udjMuRmlsdGVyU3RhdGVSdWxlEh0KFWJ5cGFzc19jb3JzX3ByZWZsaWdodBgEIAEoCBJqCg9yZXF1aXJlbWVudF9tYXAYBSADKAsyUS5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5qd3RfYXV0aG4udjMuSnd0QXV0aGVudGljYXRpb24uUmVxdWlyZW1lbnRNYXBFbnRyeRIeChZzdHJpcF9mYWlsdXJlX3Jlc3BvbnNlGAYgASgIEhMKC3N0YXRfcHJlZml4GAcgASgJGmkKDlByb3ZpZGVyc0VudHJ5EgsKA2tleRgBIAEoCRJGCgV2YWx1ZRgCIAEoCzI3LmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLmp3dF9hdXRobi52My5Kd3RQcm92aWRlcjoCOAEacQoTUmVxdWlyZW1lbnRNYXBFbnRyeRILCgNrZXkYASABKAkSSQoFdmFsdWUYAiABKAsyOi5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5qd3RfYXV0aG4udjMuSnd0UmVxdWlyZW1lbnQ6AjgBIlkKDlBlclJvdXRlQ29uZmlnEhIKCGRpc2FibGVkGAEgASgISAASGgoQcmVxdWlyZW1lbnRfbmFtZRgCIAEoCUgAQhcKFXJlcXVpcmVtZW50X3NwZWNpZmllciK1AQoQSnd0Q2xhaW1Ub0hlYWRlchITCgtoZWFkZXJfbmFtZRgBIAEoCRISCgpjbGFpbV9uYW1lGAIgASgJElwKCmNsYWltX3BhdGgYAyADKAsySC5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5qd3RfYXV0aG4udjMuSnd0Q2xhaW1Ub0hlYWRlci5QYXRoU2VnbWVudBoaCgtQYXRoU2VnbWVudBILCgNrZXkYASABKAliBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_config_core_v3_http_uri, file_envoy_config_route_v3_route_components, file_envoy_type_matcher_v3_string, file_google_protobuf_duration, file_google_protobuf_empty]);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtProvider
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtProvider */
 export type JwtProvider = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider"> & {
-  /**
-   * @generated from field: string issuer = 1;
-   */
+  /** string issuer = 1 */
   issuer: string;
-
-  /**
-   * @generated from field: repeated string audiences = 2;
-   */
+  /** repeated string audiences = 2 */
   audiences: string[];
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.StringMatcher subjects = 19;
-   */
+  /** envoy.type.matcher.v3.StringMatcher subjects = 19 */
   subjects?: StringMatcher | undefined;
-
-  /**
-   * @generated from field: bool require_expiration = 20;
-   */
+  /** bool require_expiration = 20 */
   requireExpiration: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_lifetime = 21;
-   */
+  /** google.protobuf.Duration max_lifetime = 21 */
   maxLifetime?: Duration | undefined;
-
-  /**
-   * @generated from oneof envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.jwks_source_specifier
-   */
+  /** oneof envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.jwks_source_specifier */
   jwksSourceSpecifier: {
-    /**
-     * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks remote_jwks = 3;
-     */
+    /** envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks remote_jwks = 3 */
     value: RemoteJwks;
     case: "remoteJwks";
   } | {
-    /**
-     * @generated from field: envoy.config.core.v3.DataSource local_jwks = 4;
-     */
+    /** envoy.config.core.v3.DataSource local_jwks = 4 */
     value: DataSource;
     case: "localJwks";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: bool forward = 5;
-   */
+  /** bool forward = 5 */
   forward: boolean;
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.http.jwt_authn.v3.JwtHeader from_headers = 6;
-   */
+  /** repeated envoy.extensions.filters.http.jwt_authn.v3.JwtHeader from_headers = 6 */
   fromHeaders: JwtHeader[];
-
-  /**
-   * @generated from field: repeated string from_params = 7;
-   */
+  /** repeated string from_params = 7 */
   fromParams: string[];
-
-  /**
-   * @generated from field: repeated string from_cookies = 13;
-   */
+  /** repeated string from_cookies = 13 */
   fromCookies: string[];
-
-  /**
-   * @generated from field: string forward_payload_header = 8;
-   */
+  /** string forward_payload_header = 8 */
   forwardPayloadHeader: string;
-
-  /**
-   * @generated from field: bool pad_forward_payload_header = 11;
-   */
+  /** bool pad_forward_payload_header = 11 */
   padForwardPayloadHeader: boolean;
-
-  /**
-   * @generated from field: string payload_in_metadata = 9;
-   */
+  /** string payload_in_metadata = 9 */
   payloadInMetadata: string;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload normalize_payload_in_metadata = 18;
-   */
+  /** envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload normalize_payload_in_metadata = 18 */
   normalizePayloadInMetadata?: JwtProvider_NormalizePayload | undefined;
-
-  /**
-   * @generated from field: string header_in_metadata = 14;
-   */
+  /** string header_in_metadata = 14 */
   headerInMetadata: string;
-
-  /**
-   * @generated from field: string failed_status_in_metadata = 16;
-   */
+  /** string failed_status_in_metadata = 16 */
   failedStatusInMetadata: string;
-
-  /**
-   * @generated from field: uint32 clock_skew_seconds = 10;
-   */
+  /** uint32 clock_skew_seconds = 10 */
   clockSkewSeconds: number;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig jwt_cache_config = 12;
-   */
+  /** envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig jwt_cache_config = 12 */
   jwtCacheConfig?: JwtCacheConfig | undefined;
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader claim_to_headers = 15;
-   */
+  /** repeated envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader claim_to_headers = 15 */
   claimToHeaders: JwtClaimToHeader[];
-
-  /**
-   * @generated from field: bool clear_route_cache = 17;
-   */
+  /** bool clear_route_cache = 17 */
   clearRouteCache: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.
- * Use `create(JwtProviderSchema)` to create a new message.
- */
 export const JwtProviderSchema: GenMessage<JwtProvider> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload */
 export type JwtProvider_NormalizePayload = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload"> & {
-  /**
-   * @generated from field: repeated string space_delimited_claims = 1;
-   */
+  /** repeated string space_delimited_claims = 1 */
   spaceDelimitedClaims: string[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.NormalizePayload.
- * Use `create(JwtProvider_NormalizePayloadSchema)` to create a new message.
- */
 export const JwtProvider_NormalizePayloadSchema: GenMessage<JwtProvider_NormalizePayload> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig */
 export type JwtCacheConfig = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig"> & {
-  /**
-   * @generated from field: uint32 jwt_cache_size = 1;
-   */
+  /** uint32 jwt_cache_size = 1 */
   jwtCacheSize: number;
-
-  /**
-   * @generated from field: uint32 jwt_max_token_size = 2;
-   */
+  /** uint32 jwt_max_token_size = 2 */
   jwtMaxTokenSize: number;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtCacheConfig.
- * Use `create(JwtCacheConfigSchema)` to create a new message.
- */
 export const JwtCacheConfigSchema: GenMessage<JwtCacheConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 1);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks */
 export type RemoteJwks = Message<"envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.HttpUri http_uri = 1;
-   */
+  /** envoy.config.core.v3.HttpUri http_uri = 1 */
   httpUri?: HttpUri | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration cache_duration = 2;
-   */
+  /** google.protobuf.Duration cache_duration = 2 */
   cacheDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch async_fetch = 3;
-   */
+  /** envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch async_fetch = 3 */
   asyncFetch?: JwksAsyncFetch | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RetryPolicy retry_policy = 4;
-   */
+  /** envoy.config.core.v3.RetryPolicy retry_policy = 4 */
   retryPolicy?: RetryPolicy | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.RemoteJwks.
- * Use `create(RemoteJwksSchema)` to create a new message.
- */
 export const RemoteJwksSchema: GenMessage<RemoteJwks> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 2);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch */
 export type JwksAsyncFetch = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch"> & {
-  /**
-   * @generated from field: bool fast_listener = 1;
-   */
+  /** bool fast_listener = 1 */
   fastListener: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Duration failed_refetch_duration = 2;
-   */
+  /** google.protobuf.Duration failed_refetch_duration = 2 */
   failedRefetchDuration?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwksAsyncFetch.
- * Use `create(JwksAsyncFetchSchema)` to create a new message.
- */
 export const JwksAsyncFetchSchema: GenMessage<JwksAsyncFetch> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 3);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtHeader
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtHeader */
 export type JwtHeader = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtHeader"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: string value_prefix = 2;
-   */
+  /** string value_prefix = 2 */
   valuePrefix: string;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtHeader.
- * Use `create(JwtHeaderSchema)` to create a new message.
- */
 export const JwtHeaderSchema: GenMessage<JwtHeader> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 4);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences */
 export type ProviderWithAudiences = Message<"envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences"> & {
-  /**
-   * @generated from field: string provider_name = 1;
-   */
+  /** string provider_name = 1 */
   providerName: string;
-
-  /**
-   * @generated from field: repeated string audiences = 2;
-   */
+  /** repeated string audiences = 2 */
   audiences: string[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences.
- * Use `create(ProviderWithAudiencesSchema)` to create a new message.
- */
 export const ProviderWithAudiencesSchema: GenMessage<ProviderWithAudiences> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 5);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement */
 export type JwtRequirement = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement.requires_type
-   */
+  /** oneof envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement.requires_type */
   requiresType: {
-    /**
-     * @generated from field: string provider_name = 1;
-     */
+    /** string provider_name = 1 */
     value: string;
     case: "providerName";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences provider_and_audiences = 2;
-     */
+    /** envoy.extensions.filters.http.jwt_authn.v3.ProviderWithAudiences provider_and_audiences = 2 */
     value: ProviderWithAudiences;
     case: "providerAndAudiences";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList requires_any = 3;
-     */
+    /** envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList requires_any = 3 */
     value: JwtRequirementOrList;
     case: "requiresAny";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList requires_all = 4;
-     */
+    /** envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList requires_all = 4 */
     value: JwtRequirementAndList;
     case: "requiresAll";
   } | {
-    /**
-     * @generated from field: google.protobuf.Empty allow_missing_or_failed = 5;
-     */
+    /** google.protobuf.Empty allow_missing_or_failed = 5 */
     value: Empty;
     case: "allowMissingOrFailed";
   } | {
-    /**
-     * @generated from field: google.protobuf.Empty allow_missing = 6;
-     */
+    /** google.protobuf.Empty allow_missing = 6 */
     value: Empty;
     case: "allowMissing";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.ExtractOnlyWithoutValidation extract_only_without_validation = 7;
-     */
+    /** envoy.extensions.filters.http.jwt_authn.v3.ExtractOnlyWithoutValidation extract_only_without_validation = 7 */
     value: ExtractOnlyWithoutValidation;
     case: "extractOnlyWithoutValidation";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement.
- * Use `create(JwtRequirementSchema)` to create a new message.
- */
 export const JwtRequirementSchema: GenMessage<JwtRequirement> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 6);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.ExtractOnlyWithoutValidation
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.ExtractOnlyWithoutValidation */
 export type ExtractOnlyWithoutValidation = Message<"envoy.extensions.filters.http.jwt_authn.v3.ExtractOnlyWithoutValidation"> & {
-  /**
-   * @generated from field: string verification_status_header = 1;
-   */
+  /** string verification_status_header = 1 */
   verificationStatusHeader: string;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.ExtractOnlyWithoutValidation.
- * Use `create(ExtractOnlyWithoutValidationSchema)` to create a new message.
- */
 export const ExtractOnlyWithoutValidationSchema: GenMessage<ExtractOnlyWithoutValidation> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 7);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList */
 export type JwtRequirementOrList = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement requirements = 1;
-   */
+  /** repeated envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement requirements = 1 */
   requirements: JwtRequirement[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementOrList.
- * Use `create(JwtRequirementOrListSchema)` to create a new message.
- */
 export const JwtRequirementOrListSchema: GenMessage<JwtRequirementOrList> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 8);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList */
 export type JwtRequirementAndList = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement requirements = 1;
-   */
+  /** repeated envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement requirements = 1 */
   requirements: JwtRequirement[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtRequirementAndList.
- * Use `create(JwtRequirementAndListSchema)` to create a new message.
- */
 export const JwtRequirementAndListSchema: GenMessage<JwtRequirementAndList> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 9);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.RequirementRule
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.RequirementRule */
 export type RequirementRule = Message<"envoy.extensions.filters.http.jwt_authn.v3.RequirementRule"> & {
-  /**
-   * @generated from field: envoy.config.route.v3.RouteMatch match = 1;
-   */
+  /** envoy.config.route.v3.RouteMatch match = 1 */
   match?: RouteMatch | undefined;
-
-  /**
-   * @generated from oneof envoy.extensions.filters.http.jwt_authn.v3.RequirementRule.requirement_type
-   */
+  /** oneof envoy.extensions.filters.http.jwt_authn.v3.RequirementRule.requirement_type */
   requirementType: {
-    /**
-     * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement requires = 2;
-     */
+    /** envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement requires = 2 */
     value: JwtRequirement;
     case: "requires";
   } | {
-    /**
-     * @generated from field: string requirement_name = 3;
-     */
+    /** string requirement_name = 3 */
     value: string;
     case: "requirementName";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.RequirementRule.
- * Use `create(RequirementRuleSchema)` to create a new message.
- */
 export const RequirementRuleSchema: GenMessage<RequirementRule> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 10);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule */
 export type FilterStateRule = Message<"envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: map<string, envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement> requires = 3;
-   */
+  /** map<string, envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement> requires = 3 */
   requires: { [key: string]: JwtRequirement };
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule.
- * Use `create(FilterStateRuleSchema)` to create a new message.
- */
 export const FilterStateRuleSchema: GenMessage<FilterStateRule> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 11);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication */
 export type JwtAuthentication = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"> & {
-  /**
-   * @generated from field: map<string, envoy.extensions.filters.http.jwt_authn.v3.JwtProvider> providers = 1;
-   */
+  /** map<string, envoy.extensions.filters.http.jwt_authn.v3.JwtProvider> providers = 1 */
   providers: { [key: string]: JwtProvider };
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.http.jwt_authn.v3.RequirementRule rules = 2;
-   */
+  /** repeated envoy.extensions.filters.http.jwt_authn.v3.RequirementRule rules = 2 */
   rules: RequirementRule[];
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule filter_state_rules = 3;
-   */
+  /** envoy.extensions.filters.http.jwt_authn.v3.FilterStateRule filter_state_rules = 3 */
   filterStateRules?: FilterStateRule | undefined;
-
-  /**
-   * @generated from field: bool bypass_cors_preflight = 4;
-   */
+  /** bool bypass_cors_preflight = 4 */
   bypassCorsPreflight: boolean;
-
-  /**
-   * @generated from field: map<string, envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement> requirement_map = 5;
-   */
+  /** map<string, envoy.extensions.filters.http.jwt_authn.v3.JwtRequirement> requirement_map = 5 */
   requirementMap: { [key: string]: JwtRequirement };
-
-  /**
-   * @generated from field: bool strip_failure_response = 6;
-   */
+  /** bool strip_failure_response = 6 */
   stripFailureResponse: boolean;
-
-  /**
-   * @generated from field: string stat_prefix = 7;
-   */
+  /** string stat_prefix = 7 */
   statPrefix: string;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication.
- * Use `create(JwtAuthenticationSchema)` to create a new message.
- */
 export const JwtAuthenticationSchema: GenMessage<JwtAuthentication> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 12);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig */
 export type PerRouteConfig = Message<"envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig.requirement_specifier
-   */
+  /** oneof envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig.requirement_specifier */
   requirementSpecifier: {
-    /**
-     * @generated from field: bool disabled = 1;
-     */
+    /** bool disabled = 1 */
     value: boolean;
     case: "disabled";
   } | {
-    /**
-     * @generated from field: string requirement_name = 2;
-     */
+    /** string requirement_name = 2 */
     value: string;
     case: "requirementName";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig.
- * Use `create(PerRouteConfigSchema)` to create a new message.
- */
 export const PerRouteConfigSchema: GenMessage<PerRouteConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 13);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader */
 export type JwtClaimToHeader = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader"> & {
-  /**
-   * @generated from field: string header_name = 1;
-   */
+  /** string header_name = 1 */
   headerName: string;
-
-  /**
-   * @generated from field: string claim_name = 2;
-   */
+  /** string claim_name = 2 */
   claimName: string;
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.PathSegment claim_path = 3;
-   */
+  /** repeated envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.PathSegment claim_path = 3 */
   claimPath: JwtClaimToHeader_PathSegment[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.
- * Use `create(JwtClaimToHeaderSchema)` to create a new message.
- */
 export const JwtClaimToHeaderSchema: GenMessage<JwtClaimToHeader> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 14);
 
-/**
- * @generated from message envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.PathSegment
- */
+/** message envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.PathSegment */
 export type JwtClaimToHeader_PathSegment = Message<"envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.PathSegment"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.jwt_authn.v3.JwtClaimToHeader.PathSegment.
- * Use `create(JwtClaimToHeader_PathSegmentSchema)` to create a new message.
- */
 export const JwtClaimToHeader_PathSegmentSchema: GenMessage<JwtClaimToHeader_PathSegment> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_jwt_authn_v3_config, 14, 0);
 

@@ -15,111 +15,49 @@ import { file_envoy_type_v3_token_bucket } from "../../../../../type/v3/token_bu
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit.proto.
- */
 export const file_envoy_extensions_filters_http_local_ratelimit_v3_local_rate_limit: GenFile = /*@__PURE__*/
   fileDesc("CkdlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9sb2NhbF9yYXRlbGltaXQvdjMvbG9jYWxfcmF0ZV9saW1pdC5wcm90bxIwZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAubG9jYWxfcmF0ZWxpbWl0LnYzIvcICg5Mb2NhbFJhdGVMaW1pdBITCgtzdGF0X3ByZWZpeBgBIAEoCRIpCgZzdGF0dXMYAiABKAsyGS5lbnZveS50eXBlLnYzLkh0dHBTdGF0dXMSMAoMdG9rZW5fYnVja2V0GAMgASgLMhouZW52b3kudHlwZS52My5Ub2tlbkJ1Y2tldBJGCg5maWx0ZXJfZW5hYmxlZBgEIAEoCzIuLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVGcmFjdGlvbmFsUGVyY2VudBJHCg9maWx0ZXJfZW5mb3JjZWQYBSABKAsyLi5lbnZveS5jb25maWcuY29yZS52My5SdW50aW1lRnJhY3Rpb25hbFBlcmNlbnQSWQoocmVxdWVzdF9oZWFkZXJzX3RvX2FkZF93aGVuX25vdF9lbmZvcmNlZBgKIAMoCzInLmVudm95LmNvbmZpZy5jb3JlLnYzLkhlYWRlclZhbHVlT3B0aW9uEkgKF3Jlc3BvbnNlX2hlYWRlcnNfdG9fYWRkGAYgAygLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWVPcHRpb24SUwoLZGVzY3JpcHRvcnMYCCADKAsyPi5lbnZveS5leHRlbnNpb25zLmNvbW1vbi5yYXRlbGltaXQudjMuTG9jYWxSYXRlTGltaXREZXNjcmlwdG9yEg0KBXN0YWdlGAkgASgNEjIKKmxvY2FsX3JhdGVfbGltaXRfcGVyX2Rvd25zdHJlYW1fY29ubmVjdGlvbhgLIAEoCBJdChhsb2NhbF9jbHVzdGVyX3JhdGVfbGltaXQYECABKAsyOy5lbnZveS5leHRlbnNpb25zLmNvbW1vbi5yYXRlbGltaXQudjMuTG9jYWxDbHVzdGVyUmF0ZUxpbWl0EmUKGmVuYWJsZV94X3JhdGVsaW1pdF9oZWFkZXJzGAwgASgOMkEuZW52b3kuZXh0ZW5zaW9ucy5jb21tb24ucmF0ZWxpbWl0LnYzLlhSYXRlTGltaXRIZWFkZXJzUkZDVmVyc2lvbhJRCg52aF9yYXRlX2xpbWl0cxgNIAEoDjI5LmVudm95LmV4dGVuc2lvbnMuY29tbW9uLnJhdGVsaW1pdC52My5WaFJhdGVMaW1pdHNPcHRpb25zEkcKI2Fsd2F5c19jb25zdW1lX2RlZmF1bHRfdG9rZW5fYnVja2V0GA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIqCiJyYXRlX2xpbWl0ZWRfYXNfcmVzb3VyY2VfZXhoYXVzdGVkGA8gASgIEjUKC3JhdGVfbGltaXRzGBEgAygLMiAuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdBI9ChdtYXhfZHluYW1pY19kZXNjcmlwdG9ycxgSIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIhChllbmFibGVfcmV0cnlfYWZ0ZXJfaGVhZGVyGBMgASgIYgZwcm90bzM", [file_envoy_config_core_v3_base, file_envoy_config_route_v3_route_components, file_envoy_extensions_common_ratelimit_v3_ratelimit, file_envoy_type_v3_http_status, file_envoy_type_v3_token_bucket, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
- */
+/** message envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit */
 export type LocalRateLimit = Message<"envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"> & {
-  /**
-   * @generated from field: string stat_prefix = 1;
-   */
+  /** string stat_prefix = 1 */
   statPrefix: string;
-
-  /**
-   * @generated from field: envoy.type.v3.HttpStatus status = 2;
-   */
+  /** envoy.type.v3.HttpStatus status = 2 */
   status?: HttpStatus | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.TokenBucket token_bucket = 3;
-   */
+  /** envoy.type.v3.TokenBucket token_bucket = 3 */
   tokenBucket?: TokenBucket | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 4;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 4 */
   filterEnabled?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent filter_enforced = 5;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent filter_enforced = 5 */
   filterEnforced?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add_when_not_enforced = 10;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption request_headers_to_add_when_not_enforced = 10 */
   requestHeadersToAddWhenNotEnforced: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 6;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 6 */
   responseHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: repeated envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor descriptors = 8;
-   */
+  /** repeated envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor descriptors = 8 */
   descriptors: LocalRateLimitDescriptor[];
-
-  /**
-   * @generated from field: uint32 stage = 9;
-   */
+  /** uint32 stage = 9 */
   stage: number;
-
-  /**
-   * @generated from field: bool local_rate_limit_per_downstream_connection = 11;
-   */
+  /** bool local_rate_limit_per_downstream_connection = 11 */
   localRateLimitPerDownstreamConnection: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit local_cluster_rate_limit = 16;
-   */
+  /** envoy.extensions.common.ratelimit.v3.LocalClusterRateLimit local_cluster_rate_limit = 16 */
   localClusterRateLimit?: LocalClusterRateLimit | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion enable_x_ratelimit_headers = 12;
-   */
+  /** envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion enable_x_ratelimit_headers = 12 */
   enableXRatelimitHeaders: XRateLimitHeadersRFCVersion;
-
-  /**
-   * @generated from field: envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions vh_rate_limits = 13;
-   */
+  /** envoy.extensions.common.ratelimit.v3.VhRateLimitsOptions vh_rate_limits = 13 */
   vhRateLimits: VhRateLimitsOptions;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue always_consume_default_token_bucket = 14;
-   */
+  /** google.protobuf.BoolValue always_consume_default_token_bucket = 14 */
   alwaysConsumeDefaultTokenBucket?: boolean | undefined;
-
-  /**
-   * @generated from field: bool rate_limited_as_resource_exhausted = 15;
-   */
+  /** bool rate_limited_as_resource_exhausted = 15 */
   rateLimitedAsResourceExhausted: boolean;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RateLimit rate_limits = 17;
-   */
+  /** repeated envoy.config.route.v3.RateLimit rate_limits = 17 */
   rateLimits: RateLimit[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_dynamic_descriptors = 18;
-   */
+  /** google.protobuf.UInt32Value max_dynamic_descriptors = 18 */
   maxDynamicDescriptors?: number | undefined;
-
-  /**
-   * @generated from field: bool enable_retry_after_header = 19;
-   */
+  /** bool enable_retry_after_header = 19 */
   enableRetryAfterHeader: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit.
- * Use `create(LocalRateLimitSchema)` to create a new message.
- */
 export const LocalRateLimitSchema: GenMessage<LocalRateLimit> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_local_ratelimit_v3_local_rate_limit, 0);
 

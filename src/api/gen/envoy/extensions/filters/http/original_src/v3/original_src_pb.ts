@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/original_src/v3/original_src.proto.
- */
 export const file_envoy_extensions_filters_http_original_src_v3_original_src: GenFile = /*@__PURE__*/
   fileDesc("CkBlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9vcmlnaW5hbF9zcmMvdjMvb3JpZ2luYWxfc3JjLnByb3RvEi1lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5vcmlnaW5hbF9zcmMudjMiGwoLT3JpZ2luYWxTcmMSDAoEbWFyaxgBIAEoDWIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.filters.http.original_src.v3.OriginalSrc
- */
+/** message envoy.extensions.filters.http.original_src.v3.OriginalSrc */
 export type OriginalSrc = Message<"envoy.extensions.filters.http.original_src.v3.OriginalSrc"> & {
-  /**
-   * @generated from field: uint32 mark = 1;
-   */
+  /** uint32 mark = 1 */
   mark: number;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.original_src.v3.OriginalSrc.
- * Use `create(OriginalSrcSchema)` to create a new message.
- */
 export const OriginalSrcSchema: GenMessage<OriginalSrc> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_original_src_v3_original_src, 0);
 

@@ -14,241 +14,105 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/ratelimit/v3/rate_limit.proto.
- */
 export const file_envoy_extensions_filters_http_ratelimit_v3_rate_limit: GenFile = /*@__PURE__*/
   fileDesc("CjtlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9yYXRlbGltaXQvdjMvcmF0ZV9saW1pdC5wcm90bxIqZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAucmF0ZWxpbWl0LnYzIogICglSYXRlTGltaXQSDgoGZG9tYWluGAEgASgJEg0KBXN0YWdlGAIgASgNEhQKDHJlcXVlc3RfdHlwZRgDIAEoCRIqCgd0aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhkKEWZhaWx1cmVfbW9kZV9kZW55GAUgASgIEioKInJhdGVfbGltaXRlZF9hc19yZXNvdXJjZV9leGhhdXN0ZWQYBiABKAgSTQoScmF0ZV9saW1pdF9zZXJ2aWNlGAcgASgLMjEuZW52b3kuY29uZmlnLnJhdGVsaW1pdC52My5SYXRlTGltaXRTZXJ2aWNlQ29uZmlnEnUKGmVuYWJsZV94X3JhdGVsaW1pdF9oZWFkZXJzGAggASgOMlEuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAucmF0ZWxpbWl0LnYzLlJhdGVMaW1pdC5YUmF0ZUxpbWl0SGVhZGVyc1JGQ1ZlcnNpb24SKgoiZGlzYWJsZV94X2Vudm95X3JhdGVsaW1pdGVkX2hlYWRlchgJIAEoCBI2ChNyYXRlX2xpbWl0ZWRfc3RhdHVzGAogASgLMhkuZW52b3kudHlwZS52My5IdHRwU3RhdHVzEkgKF3Jlc3BvbnNlX2hlYWRlcnNfdG9fYWRkGAsgAygLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWVPcHRpb24SMgoPc3RhdHVzX29uX2Vycm9yGAwgASgLMhkuZW52b3kudHlwZS52My5IdHRwU3RhdHVzEhMKC3N0YXRfcHJlZml4GA0gASgJEkYKDmZpbHRlcl9lbmFibGVkGA4gASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZyYWN0aW9uYWxQZXJjZW50EkcKD2ZpbHRlcl9lbmZvcmNlZBgPIAEoCzIuLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVGcmFjdGlvbmFsUGVyY2VudBJRChlmYWlsdXJlX21vZGVfZGVueV9wZXJjZW50GBAgASgLMi4uZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZyYWN0aW9uYWxQZXJjZW50EjUKC3JhdGVfbGltaXRzGBEgAygLMiAuZW52b3kuY29uZmlnLnJvdXRlLnYzLlJhdGVMaW1pdBIaChJtZXRhZGF0YV9uYW1lc3BhY2UYEiABKAkSIQoZZW5hYmxlX3JldHJ5X2FmdGVyX2hlYWRlchgTIAEoCCI8ChtYUmF0ZUxpbWl0SGVhZGVyc1JGQ1ZlcnNpb24SBwoDT0ZGEAASFAoQRFJBRlRfVkVSU0lPTl8wMxABIscDChFSYXRlTGltaXRQZXJSb3V0ZRJpCg52aF9yYXRlX2xpbWl0cxgBIAEoDjJRLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLnJhdGVsaW1pdC52My5SYXRlTGltaXRQZXJSb3V0ZS5WaFJhdGVMaW1pdHNPcHRpb25zEmYKD292ZXJyaWRlX29wdGlvbhgCIAEoDjJNLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLnJhdGVsaW1pdC52My5SYXRlTGltaXRQZXJSb3V0ZS5PdmVycmlkZU9wdGlvbnMSNQoLcmF0ZV9saW1pdHMYAyADKAsyIC5lbnZveS5jb25maWcucm91dGUudjMuUmF0ZUxpbWl0Eg4KBmRvbWFpbhgEIAEoCSI8ChNWaFJhdGVMaW1pdHNPcHRpb25zEgwKCE9WRVJSSURFEAASCwoHSU5DTFVERRABEgoKBklHTk9SRRACIloKD092ZXJyaWRlT3B0aW9ucxILCgdERUZBVUxUEAASEwoPT1ZFUlJJREVfUE9MSUNZEAESEgoOSU5DTFVERV9QT0xJQ1kQAhIRCg1JR05PUkVfUE9MSUNZEANiBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_config_ratelimit_v3_rls, file_envoy_config_route_v3_route_components, file_envoy_type_v3_http_status, file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.extensions.filters.http.ratelimit.v3.RateLimit
- */
+/** message envoy.extensions.filters.http.ratelimit.v3.RateLimit */
 export type RateLimit = Message<"envoy.extensions.filters.http.ratelimit.v3.RateLimit"> & {
-  /**
-   * @generated from field: string domain = 1;
-   */
+  /** string domain = 1 */
   domain: string;
-
-  /**
-   * @generated from field: uint32 stage = 2;
-   */
+  /** uint32 stage = 2 */
   stage: number;
-
-  /**
-   * @generated from field: string request_type = 3;
-   */
+  /** string request_type = 3 */
   requestType: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 4;
-   */
+  /** google.protobuf.Duration timeout = 4 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: bool failure_mode_deny = 5;
-   */
+  /** bool failure_mode_deny = 5 */
   failureModeDeny: boolean;
-
-  /**
-   * @generated from field: bool rate_limited_as_resource_exhausted = 6;
-   */
+  /** bool rate_limited_as_resource_exhausted = 6 */
   rateLimitedAsResourceExhausted: boolean;
-
-  /**
-   * @generated from field: envoy.config.ratelimit.v3.RateLimitServiceConfig rate_limit_service = 7;
-   */
+  /** envoy.config.ratelimit.v3.RateLimitServiceConfig rate_limit_service = 7 */
   rateLimitService?: RateLimitServiceConfig | undefined;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion enable_x_ratelimit_headers = 8;
-   */
+  /** envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion enable_x_ratelimit_headers = 8 */
   enableXRatelimitHeaders: RateLimit_XRateLimitHeadersRFCVersion;
-
-  /**
-   * @generated from field: bool disable_x_envoy_ratelimited_header = 9;
-   */
+  /** bool disable_x_envoy_ratelimited_header = 9 */
   disableXEnvoyRatelimitedHeader: boolean;
-
-  /**
-   * @generated from field: envoy.type.v3.HttpStatus rate_limited_status = 10;
-   */
+  /** envoy.type.v3.HttpStatus rate_limited_status = 10 */
   rateLimitedStatus?: HttpStatus | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 11;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption response_headers_to_add = 11 */
   responseHeadersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: envoy.type.v3.HttpStatus status_on_error = 12;
-   */
+  /** envoy.type.v3.HttpStatus status_on_error = 12 */
   statusOnError?: HttpStatus | undefined;
-
-  /**
-   * @generated from field: string stat_prefix = 13;
-   */
+  /** string stat_prefix = 13 */
   statPrefix: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 14;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent filter_enabled = 14 */
   filterEnabled?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent filter_enforced = 15;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent filter_enforced = 15 */
   filterEnforced?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFractionalPercent failure_mode_deny_percent = 16;
-   */
+  /** envoy.config.core.v3.RuntimeFractionalPercent failure_mode_deny_percent = 16 */
   failureModeDenyPercent?: RuntimeFractionalPercent | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RateLimit rate_limits = 17;
-   */
+  /** repeated envoy.config.route.v3.RateLimit rate_limits = 17 */
   rateLimits: RateLimit$1[];
-
-  /**
-   * @generated from field: string metadata_namespace = 18;
-   */
+  /** string metadata_namespace = 18 */
   metadataNamespace: string;
-
-  /**
-   * @generated from field: bool enable_retry_after_header = 19;
-   */
+  /** bool enable_retry_after_header = 19 */
   enableRetryAfterHeader: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.ratelimit.v3.RateLimit.
- * Use `create(RateLimitSchema)` to create a new message.
- */
 export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_ratelimit_v3_rate_limit, 0);
 
-/**
- * @generated from enum envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion
- */
+/** enum envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion */
 export const RateLimit_XRateLimitHeadersRFCVersion = {
-  /**
-   * @generated from enum value: OFF = 0;
-   */
   OFF: 0,
-
-  /**
-   * @generated from enum value: DRAFT_VERSION_03 = 1;
-   */
   DRAFT_VERSION_03: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion
- */
+/** enum envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion */
 export type RateLimit_XRateLimitHeadersRFCVersion = (typeof RateLimit_XRateLimitHeadersRFCVersion)[keyof typeof RateLimit_XRateLimitHeadersRFCVersion] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.http.ratelimit.v3.RateLimit.XRateLimitHeadersRFCVersion.
- */
 export const RateLimit_XRateLimitHeadersRFCVersionSchema: GenEnum<RateLimit_XRateLimitHeadersRFCVersion> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_http_ratelimit_v3_rate_limit, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute
- */
+/** message envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute */
 export type RateLimitPerRoute = Message<"envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute"> & {
-  /**
-   * @generated from field: envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions vh_rate_limits = 1;
-   */
+  /** envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions vh_rate_limits = 1 */
   vhRateLimits: RateLimitPerRoute_VhRateLimitsOptions;
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.OverrideOptions override_option = 2;
-   */
+  /** envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.OverrideOptions override_option = 2 */
   overrideOption: RateLimitPerRoute_OverrideOptions;
-
-  /**
-   * @generated from field: repeated envoy.config.route.v3.RateLimit rate_limits = 3;
-   */
+  /** repeated envoy.config.route.v3.RateLimit rate_limits = 3 */
   rateLimits: RateLimit$1[];
-
-  /**
-   * @generated from field: string domain = 4;
-   */
+  /** string domain = 4 */
   domain: string;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.
- * Use `create(RateLimitPerRouteSchema)` to create a new message.
- */
 export const RateLimitPerRouteSchema: GenMessage<RateLimitPerRoute> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_ratelimit_v3_rate_limit, 1);
 
-/**
- * @generated from enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions
- */
+/** enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions */
 export const RateLimitPerRoute_VhRateLimitsOptions = {
-  /**
-   * @generated from enum value: OVERRIDE = 0;
-   */
   OVERRIDE: 0,
-
-  /**
-   * @generated from enum value: INCLUDE = 1;
-   */
   INCLUDE: 1,
-
-  /**
-   * @generated from enum value: IGNORE = 2;
-   */
   IGNORE: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions
- */
+/** enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions */
 export type RateLimitPerRoute_VhRateLimitsOptions = (typeof RateLimitPerRoute_VhRateLimitsOptions)[keyof typeof RateLimitPerRoute_VhRateLimitsOptions] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.VhRateLimitsOptions.
- */
 export const RateLimitPerRoute_VhRateLimitsOptionsSchema: GenEnum<RateLimitPerRoute_VhRateLimitsOptions> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_http_ratelimit_v3_rate_limit, 1, 0);
 
-/**
- * @generated from enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.OverrideOptions
- */
+/** enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.OverrideOptions */
 export const RateLimitPerRoute_OverrideOptions = {
-  /**
-   * @generated from enum value: DEFAULT = 0;
-   */
   DEFAULT: 0,
-
-  /**
-   * @generated from enum value: OVERRIDE_POLICY = 1;
-   */
   OVERRIDE_POLICY: 1,
-
-  /**
-   * @generated from enum value: INCLUDE_POLICY = 2;
-   */
   INCLUDE_POLICY: 2,
-
-  /**
-   * @generated from enum value: IGNORE_POLICY = 3;
-   */
   IGNORE_POLICY: 3,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.OverrideOptions
- */
+/** enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.OverrideOptions */
 export type RateLimitPerRoute_OverrideOptions = (typeof RateLimitPerRoute_OverrideOptions)[keyof typeof RateLimitPerRoute_OverrideOptions] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute.OverrideOptions.
- */
 export const RateLimitPerRoute_OverrideOptionsSchema: GenEnum<RateLimitPerRoute_OverrideOptions> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_http_ratelimit_v3_rate_limit, 1, 1);
 

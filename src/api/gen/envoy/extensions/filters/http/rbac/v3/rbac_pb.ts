@@ -8,73 +8,36 @@ import type { Matcher } from "../../../../../../xds/type/matcher/v3/matcher_pb.t
 import { file_xds_type_matcher_v3_matcher } from "../../../../../../xds/type/matcher/v3/matcher_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/rbac/v3/rbac.proto.
- */
 export const file_envoy_extensions_filters_http_rbac_v3_rbac: GenFile = /*@__PURE__*/
   fileDesc("CjBlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9yYmFjL3YzL3JiYWMucHJvdG8SJWVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLnJiYWMudjMiowIKBFJCQUMSKQoFcnVsZXMYASABKAsyGi5lbnZveS5jb25maWcucmJhYy52My5SQkFDEhkKEXJ1bGVzX3N0YXRfcHJlZml4GAYgASgJEi0KB21hdGNoZXIYBCABKAsyHC54ZHMudHlwZS5tYXRjaGVyLnYzLk1hdGNoZXISMAoMc2hhZG93X3J1bGVzGAIgASgLMhouZW52b3kuY29uZmlnLnJiYWMudjMuUkJBQxI0Cg5zaGFkb3dfbWF0Y2hlchgFIAEoCzIcLnhkcy50eXBlLm1hdGNoZXIudjMuTWF0Y2hlchIgChhzaGFkb3dfcnVsZXNfc3RhdF9wcmVmaXgYAyABKAkSHAoUdHJhY2tfcGVyX3J1bGVfc3RhdHMYByABKAgiSQoMUkJBQ1BlclJvdXRlEjkKBHJiYWMYAiABKAsyKy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5yYmFjLnYzLlJCQUNiBnByb3RvMw", [file_envoy_config_rbac_v3_rbac, file_xds_type_matcher_v3_matcher]);
 
-/**
- * @generated from message envoy.extensions.filters.http.rbac.v3.RBAC
- */
+/** message envoy.extensions.filters.http.rbac.v3.RBAC */
 export type RBAC = Message<"envoy.extensions.filters.http.rbac.v3.RBAC"> & {
-  /**
-   * @generated from field: envoy.config.rbac.v3.RBAC rules = 1;
-   */
+  /** envoy.config.rbac.v3.RBAC rules = 1 */
   rules?: RBAC$1 | undefined;
-
-  /**
-   * @generated from field: string rules_stat_prefix = 6;
-   */
+  /** string rules_stat_prefix = 6 */
   rulesStatPrefix: string;
-
-  /**
-   * @generated from field: xds.type.matcher.v3.Matcher matcher = 4;
-   */
+  /** xds.type.matcher.v3.Matcher matcher = 4 */
   matcher?: Matcher | undefined;
-
-  /**
-   * @generated from field: envoy.config.rbac.v3.RBAC shadow_rules = 2;
-   */
+  /** envoy.config.rbac.v3.RBAC shadow_rules = 2 */
   shadowRules?: RBAC$1 | undefined;
-
-  /**
-   * @generated from field: xds.type.matcher.v3.Matcher shadow_matcher = 5;
-   */
+  /** xds.type.matcher.v3.Matcher shadow_matcher = 5 */
   shadowMatcher?: Matcher | undefined;
-
-  /**
-   * @generated from field: string shadow_rules_stat_prefix = 3;
-   */
+  /** string shadow_rules_stat_prefix = 3 */
   shadowRulesStatPrefix: string;
-
-  /**
-   * @generated from field: bool track_per_rule_stats = 7;
-   */
+  /** bool track_per_rule_stats = 7 */
   trackPerRuleStats: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.rbac.v3.RBAC.
- * Use `create(RBACSchema)` to create a new message.
- */
 export const RBACSchema: GenMessage<RBAC> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_rbac_v3_rbac, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.rbac.v3.RBACPerRoute
- */
+/** message envoy.extensions.filters.http.rbac.v3.RBACPerRoute */
 export type RBACPerRoute = Message<"envoy.extensions.filters.http.rbac.v3.RBACPerRoute"> & {
-  /**
-   * @generated from field: envoy.extensions.filters.http.rbac.v3.RBAC rbac = 2;
-   */
+  /** envoy.extensions.filters.http.rbac.v3.RBAC rbac = 2 */
   rbac?: RBAC | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.rbac.v3.RBACPerRoute.
- * Use `create(RBACPerRouteSchema)` to create a new message.
- */
 export const RBACPerRouteSchema: GenMessage<RBACPerRoute> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_rbac_v3_rbac, 1);
 

@@ -10,93 +10,44 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/router/v3/router.proto.
- */
 export const file_envoy_extensions_filters_http_router_v3_router: GenFile = /*@__PURE__*/
   fileDesc("CjRlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9yb3V0ZXIvdjMvcm91dGVyLnByb3RvEidlbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5yb3V0ZXIudjMiyQUKBlJvdXRlchIxCg1keW5hbWljX3N0YXRzGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRIYChBzdGFydF9jaGlsZF9zcGFuGAIgASgIEjoKDHVwc3RyZWFtX2xvZxgDIAMoCzIkLmVudm95LmNvbmZpZy5hY2Nlc3Nsb2cudjMuQWNjZXNzTG9nEmYKFHVwc3RyZWFtX2xvZ19vcHRpb25zGAkgASgLMkguZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAucm91dGVyLnYzLlJvdXRlci5VcHN0cmVhbUFjY2Vzc0xvZ09wdGlvbnMSHgoWc3VwcHJlc3NfZW52b3lfaGVhZGVycxgEIAEoCBIcChRzdHJpY3RfY2hlY2tfaGVhZGVycxgFIAMoCRIjChtyZXNwZWN0X2V4cGVjdGVkX3JxX3RpbWVvdXQYBiABKAgSMAooc3VwcHJlc3NfZ3JwY19yZXF1ZXN0X2ZhaWx1cmVfY29kZV9zdGF0cxgHIAEoCBJmChV1cHN0cmVhbV9odHRwX2ZpbHRlcnMYCCADKAsyRy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMubmV0d29yay5odHRwX2Nvbm5lY3Rpb25fbWFuYWdlci52My5IdHRwRmlsdGVyEkUKIXJlamVjdF9jb25uZWN0X3JlcXVlc3RfZWFybHlfZGF0YRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5Cb29sVmFsdWUaiQEKGFVwc3RyZWFtQWNjZXNzTG9nT3B0aW9ucxItCiVmbHVzaF91cHN0cmVhbV9sb2dfb25fdXBzdHJlYW1fc3RyZWFtGAEgASgIEj4KG3Vwc3RyZWFtX2xvZ19mbHVzaF9pbnRlcnZhbBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbmIGcHJvdG8z", [file_envoy_config_accesslog_v3_accesslog, file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.http.router.v3.Router
- */
+/** message envoy.extensions.filters.http.router.v3.Router */
 export type Router = Message<"envoy.extensions.filters.http.router.v3.Router"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue dynamic_stats = 1;
-   */
+  /** google.protobuf.BoolValue dynamic_stats = 1 */
   dynamicStats?: boolean | undefined;
-
-  /**
-   * @generated from field: bool start_child_span = 2;
-   */
+  /** bool start_child_span = 2 */
   startChildSpan: boolean;
-
-  /**
-   * @generated from field: repeated envoy.config.accesslog.v3.AccessLog upstream_log = 3;
-   */
+  /** repeated envoy.config.accesslog.v3.AccessLog upstream_log = 3 */
   upstreamLog: AccessLog[];
-
-  /**
-   * @generated from field: envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions upstream_log_options = 9;
-   */
+  /** envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions upstream_log_options = 9 */
   upstreamLogOptions?: Router_UpstreamAccessLogOptions | undefined;
-
-  /**
-   * @generated from field: bool suppress_envoy_headers = 4;
-   */
+  /** bool suppress_envoy_headers = 4 */
   suppressEnvoyHeaders: boolean;
-
-  /**
-   * @generated from field: repeated string strict_check_headers = 5;
-   */
+  /** repeated string strict_check_headers = 5 */
   strictCheckHeaders: string[];
-
-  /**
-   * @generated from field: bool respect_expected_rq_timeout = 6;
-   */
+  /** bool respect_expected_rq_timeout = 6 */
   respectExpectedRqTimeout: boolean;
-
-  /**
-   * @generated from field: bool suppress_grpc_request_failure_code_stats = 7;
-   */
+  /** bool suppress_grpc_request_failure_code_stats = 7 */
   suppressGrpcRequestFailureCodeStats: boolean;
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter upstream_http_filters = 8;
-   */
+  /** repeated envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter upstream_http_filters = 8 */
   upstreamHttpFilters: HttpFilter[];
-
-  /**
-   * @generated from field: google.protobuf.BoolValue reject_connect_request_early_data = 10;
-   */
+  /** google.protobuf.BoolValue reject_connect_request_early_data = 10 */
   rejectConnectRequestEarlyData?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.router.v3.Router.
- * Use `create(RouterSchema)` to create a new message.
- */
 export const RouterSchema: GenMessage<Router> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_router_v3_router, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions
- */
+/** message envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions */
 export type Router_UpstreamAccessLogOptions = Message<"envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions"> & {
-  /**
-   * @generated from field: bool flush_upstream_log_on_upstream_stream = 1;
-   */
+  /** bool flush_upstream_log_on_upstream_stream = 1 */
   flushUpstreamLogOnUpstreamStream: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Duration upstream_log_flush_interval = 2;
-   */
+  /** google.protobuf.Duration upstream_log_flush_interval = 2 */
   upstreamLogFlushInterval?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.router.v3.Router.UpstreamAccessLogOptions.
- * Use `create(Router_UpstreamAccessLogOptionsSchema)` to create a new message.
- */
 export const Router_UpstreamAccessLogOptionsSchema: GenMessage<Router_UpstreamAccessLogOptions> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_router_v3_router, 0, 0);
 

@@ -6,31 +6,17 @@ import type { FilterStateValue } from "../../../common/set_filter_state/v3/value
 import { file_envoy_extensions_filters_common_set_filter_state_v3_value } from "../../../common/set_filter_state/v3/value_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/set_filter_state/v3/set_filter_state.proto.
- */
 export const file_envoy_extensions_filters_http_set_filter_state_v3_set_filter_state: GenFile = /*@__PURE__*/
   fileDesc("CkhlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9zZXRfZmlsdGVyX3N0YXRlL3YzL3NldF9maWx0ZXJfc3RhdGUucHJvdG8SMWVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLnNldF9maWx0ZXJfc3RhdGUudjMihgEKBkNvbmZpZxJhChJvbl9yZXF1ZXN0X2hlYWRlcnMYASADKAsyRS5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuY29tbW9uLnNldF9maWx0ZXJfc3RhdGUudjMuRmlsdGVyU3RhdGVWYWx1ZRIZChFjbGVhcl9yb3V0ZV9jYWNoZRgCIAEoCGIGcHJvdG8z", [file_envoy_extensions_filters_common_set_filter_state_v3_value]);
 
-/**
- * @generated from message envoy.extensions.filters.http.set_filter_state.v3.Config
- */
+/** message envoy.extensions.filters.http.set_filter_state.v3.Config */
 export type Config = Message<"envoy.extensions.filters.http.set_filter_state.v3.Config"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_request_headers = 1;
-   */
+  /** repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_request_headers = 1 */
   onRequestHeaders: FilterStateValue[];
-
-  /**
-   * @generated from field: bool clear_route_cache = 2;
-   */
+  /** bool clear_route_cache = 2 */
   clearRouteCache: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.set_filter_state.v3.Config.
- * Use `create(ConfigSchema)` to create a new message.
- */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_set_filter_state_v3_set_filter_state, 0);
 

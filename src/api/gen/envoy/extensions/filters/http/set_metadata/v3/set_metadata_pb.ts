@@ -6,68 +6,34 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_any, file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/set_metadata/v3/set_metadata.proto.
- */
 export const file_envoy_extensions_filters_http_set_metadata_v3_set_metadata: GenFile = /*@__PURE__*/
   fileDesc("CkBlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9zZXRfbWV0YWRhdGEvdjMvc2V0X21ldGFkYXRhLnByb3RvEi1lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5zZXRfbWV0YWRhdGEudjMikgEKCE1ldGFkYXRhEhoKEm1ldGFkYXRhX25hbWVzcGFjZRgBIAEoCRIXCg9hbGxvd19vdmVyd3JpdGUYAiABKAgSJgoFdmFsdWUYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EikKC3R5cGVkX3ZhbHVlGAQgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueSKXAQoGQ29uZmlnEhoKEm1ldGFkYXRhX25hbWVzcGFjZRgBIAEoCRImCgV2YWx1ZRgCIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSSQoIbWV0YWRhdGEYAyADKAsyNy5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5zZXRfbWV0YWRhdGEudjMuTWV0YWRhdGFiBnByb3RvMw", [file_google_protobuf_any, file_google_protobuf_struct]);
 
-/**
- * @generated from message envoy.extensions.filters.http.set_metadata.v3.Metadata
- */
+/** message envoy.extensions.filters.http.set_metadata.v3.Metadata */
 export type Metadata = Message<"envoy.extensions.filters.http.set_metadata.v3.Metadata"> & {
-  /**
-   * @generated from field: string metadata_namespace = 1;
-   */
+  /** string metadata_namespace = 1 */
   metadataNamespace: string;
-
-  /**
-   * @generated from field: bool allow_overwrite = 2;
-   */
+  /** bool allow_overwrite = 2 */
   allowOverwrite: boolean;
-
-  /**
-   * @generated from field: google.protobuf.Struct value = 3;
-   */
+  /** google.protobuf.Struct value = 3 */
   value?: JsonObject | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Any typed_value = 4;
-   */
+  /** google.protobuf.Any typed_value = 4 */
   typedValue?: Any | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.set_metadata.v3.Metadata.
- * Use `create(MetadataSchema)` to create a new message.
- */
 export const MetadataSchema: GenMessage<Metadata> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_set_metadata_v3_set_metadata, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.set_metadata.v3.Config
- */
+/** message envoy.extensions.filters.http.set_metadata.v3.Config */
 export type Config = Message<"envoy.extensions.filters.http.set_metadata.v3.Config"> & {
-  /**
-   * @generated from field: string metadata_namespace = 1;
-   */
+  /** string metadata_namespace = 1 */
   metadataNamespace: string;
-
-  /**
-   * @generated from field: google.protobuf.Struct value = 2;
-   */
+  /** google.protobuf.Struct value = 2 */
   value?: JsonObject | undefined;
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.http.set_metadata.v3.Metadata metadata = 3;
-   */
+  /** repeated envoy.extensions.filters.http.set_metadata.v3.Metadata metadata = 3 */
   metadata: Metadata[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.set_metadata.v3.Config.
- * Use `create(ConfigSchema)` to create a new message.
- */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_set_metadata_v3_set_metadata, 1);
 

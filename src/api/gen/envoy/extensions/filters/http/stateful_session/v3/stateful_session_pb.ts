@@ -6,70 +6,38 @@ import type { TypedExtensionConfig } from "../../../../../config/core/v3/extensi
 import { file_envoy_config_core_v3_extension } from "../../../../../config/core/v3/extension_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/stateful_session/v3/stateful_session.proto.
- */
 export const file_envoy_extensions_filters_http_stateful_session_v3_stateful_session: GenFile = /*@__PURE__*/
   fileDesc("CkhlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC9zdGF0ZWZ1bF9zZXNzaW9uL3YzL3N0YXRlZnVsX3Nlc3Npb24ucHJvdG8SMWVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5odHRwLnN0YXRlZnVsX3Nlc3Npb24udjMiqQEKD1N0YXRlZnVsU2Vzc2lvbhJBCg1zZXNzaW9uX3N0YXRlGAEgASgLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcSDgoGc3RyaWN0GAIgASgIEhMKC3N0YXRfcHJlZml4GAMgASgJEi4KJnN0YXR1c19vbl9zdHJpY3RfZGVzdGluYXRpb25fbm90X2ZvdW5kGAQgASgNIpkBChdTdGF0ZWZ1bFNlc3Npb25QZXJSb3V0ZRISCghkaXNhYmxlZBgBIAEoCEgAEl4KEHN0YXRlZnVsX3Nlc3Npb24YAiABKAsyQi5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMuaHR0cC5zdGF0ZWZ1bF9zZXNzaW9uLnYzLlN0YXRlZnVsU2Vzc2lvbkgAQgoKCG92ZXJyaWRlYgZwcm90bzM", [file_envoy_config_core_v3_extension]);
 
-/**
- * @generated from message envoy.extensions.filters.http.stateful_session.v3.StatefulSession
- */
+/** message envoy.extensions.filters.http.stateful_session.v3.StatefulSession */
 export type StatefulSession = Message<"envoy.extensions.filters.http.stateful_session.v3.StatefulSession"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig session_state = 1;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig session_state = 1 */
   sessionState?: TypedExtensionConfig | undefined;
-
-  /**
-   * @generated from field: bool strict = 2;
-   */
+  /** bool strict = 2 */
   strict: boolean;
-
-  /**
-   * @generated from field: string stat_prefix = 3;
-   */
+  /** string stat_prefix = 3 */
   statPrefix: string;
-
-  /**
-   * @generated from field: uint32 status_on_strict_destination_not_found = 4;
-   */
+  /** uint32 status_on_strict_destination_not_found = 4 */
   statusOnStrictDestinationNotFound: number;
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.stateful_session.v3.StatefulSession.
- * Use `create(StatefulSessionSchema)` to create a new message.
- */
 export const StatefulSessionSchema: GenMessage<StatefulSession> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_stateful_session_v3_stateful_session, 0);
 
-/**
- * @generated from message envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute
- */
+/** message envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute */
 export type StatefulSessionPerRoute = Message<"envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute"> & {
-  /**
-   * @generated from oneof envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute.override
-   */
+  /** oneof envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute.override */
   override: {
-    /**
-     * @generated from field: bool disabled = 1;
-     */
+    /** bool disabled = 1 */
     value: boolean;
     case: "disabled";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.http.stateful_session.v3.StatefulSession stateful_session = 2;
-     */
+    /** envoy.extensions.filters.http.stateful_session.v3.StatefulSession stateful_session = 2 */
     value: StatefulSession;
     case: "statefulSession";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute.
- * Use `create(StatefulSessionPerRouteSchema)` to create a new message.
- */
 export const StatefulSessionPerRouteSchema: GenMessage<StatefulSessionPerRoute> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_stateful_session_v3_stateful_session, 1);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/http/upstream_codec/v3/upstream_codec.proto.
- */
 export const file_envoy_extensions_filters_http_upstream_codec_v3_upstream_codec: GenFile = /*@__PURE__*/
   fileDesc("CkRlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvaHR0cC91cHN0cmVhbV9jb2RlYy92My91cHN0cmVhbV9jb2RlYy5wcm90bxIvZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmh0dHAudXBzdHJlYW1fY29kZWMudjMiDwoNVXBzdHJlYW1Db2RlY2IGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec
- */
+/** message envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec */
 export type UpstreamCodec = Message<"envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec.
- * Use `create(UpstreamCodecSchema)` to create a new message.
- */
 export const UpstreamCodecSchema: GenMessage<UpstreamCodec> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_http_upstream_codec_v3_upstream_codec, 0);
 

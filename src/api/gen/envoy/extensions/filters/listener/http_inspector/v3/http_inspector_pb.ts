@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/listener/http_inspector/v3/http_inspector.proto.
- */
 export const file_envoy_extensions_filters_listener_http_inspector_v3_http_inspector: GenFile = /*@__PURE__*/
   fileDesc("CkhlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbGlzdGVuZXIvaHR0cF9pbnNwZWN0b3IvdjMvaHR0cF9pbnNwZWN0b3IucHJvdG8SM2Vudm95LmV4dGVuc2lvbnMuZmlsdGVycy5saXN0ZW5lci5odHRwX2luc3BlY3Rvci52MyIPCg1IdHRwSW5zcGVjdG9yYgZwcm90bzM");
 
-/**
- * @generated from message envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
- */
+/** message envoy.extensions.filters.listener.http_inspector.v3.HttpInspector */
 export type HttpInspector = Message<"envoy.extensions.filters.listener.http_inspector.v3.HttpInspector"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.listener.http_inspector.v3.HttpInspector.
- * Use `create(HttpInspectorSchema)` to create a new message.
- */
 export const HttpInspectorSchema: GenMessage<HttpInspector> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_listener_http_inspector_v3_http_inspector, 0);
 

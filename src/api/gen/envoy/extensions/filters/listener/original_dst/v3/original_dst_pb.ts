@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/listener/original_dst/v3/original_dst.proto.
- */
 export const file_envoy_extensions_filters_listener_original_dst_v3_original_dst: GenFile = /*@__PURE__*/
   fileDesc("CkRlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbGlzdGVuZXIvb3JpZ2luYWxfZHN0L3YzL29yaWdpbmFsX2RzdC5wcm90bxIxZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmxpc3RlbmVyLm9yaWdpbmFsX2RzdC52MyINCgtPcmlnaW5hbERzdGIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.filters.listener.original_dst.v3.OriginalDst
- */
+/** message envoy.extensions.filters.listener.original_dst.v3.OriginalDst */
 export type OriginalDst = Message<"envoy.extensions.filters.listener.original_dst.v3.OriginalDst"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.listener.original_dst.v3.OriginalDst.
- * Use `create(OriginalDstSchema)` to create a new message.
- */
 export const OriginalDstSchema: GenMessage<OriginalDst> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_listener_original_dst_v3_original_dst, 0);
 

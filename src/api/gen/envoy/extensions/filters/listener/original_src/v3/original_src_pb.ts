@@ -4,31 +4,17 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/listener/original_src/v3/original_src.proto.
- */
 export const file_envoy_extensions_filters_listener_original_src_v3_original_src: GenFile = /*@__PURE__*/
   fileDesc("CkRlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbGlzdGVuZXIvb3JpZ2luYWxfc3JjL3YzL29yaWdpbmFsX3NyYy5wcm90bxIxZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmxpc3RlbmVyLm9yaWdpbmFsX3NyYy52MyIuCgtPcmlnaW5hbFNyYxIRCgliaW5kX3BvcnQYASABKAgSDAoEbWFyaxgCIAEoDWIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.filters.listener.original_src.v3.OriginalSrc
- */
+/** message envoy.extensions.filters.listener.original_src.v3.OriginalSrc */
 export type OriginalSrc = Message<"envoy.extensions.filters.listener.original_src.v3.OriginalSrc"> & {
-  /**
-   * @generated from field: bool bind_port = 1;
-   */
+  /** bool bind_port = 1 */
   bindPort: boolean;
-
-  /**
-   * @generated from field: uint32 mark = 2;
-   */
+  /** uint32 mark = 2 */
   mark: number;
 };
 
-/**
- * Describes the message envoy.extensions.filters.listener.original_src.v3.OriginalSrc.
- * Use `create(OriginalSrcSchema)` to create a new message.
- */
 export const OriginalSrcSchema: GenMessage<OriginalSrc> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_listener_original_src_v3_original_src, 0);
 

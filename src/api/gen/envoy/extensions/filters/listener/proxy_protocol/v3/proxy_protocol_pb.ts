@@ -6,157 +6,74 @@ import type { ProxyProtocolConfig_Version, ProxyProtocolPassThroughTLVs } from "
 import { file_envoy_config_core_v3_proxy_protocol } from "../../../../../config/core/v3/proxy_protocol_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.proto.
- */
 export const file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol: GenFile = /*@__PURE__*/
   fileDesc("CkhlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbGlzdGVuZXIvcHJveHlfcHJvdG9jb2wvdjMvcHJveHlfcHJvdG9jb2wucHJvdG8SM2Vudm95LmV4dGVuc2lvbnMuZmlsdGVycy5saXN0ZW5lci5wcm94eV9wcm90b2NvbC52MyLyBgoNUHJveHlQcm90b2NvbBJWCgVydWxlcxgBIAMoCzJHLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5saXN0ZW5lci5wcm94eV9wcm90b2NvbC52My5Qcm94eVByb3RvY29sLlJ1bGUSLQolYWxsb3dfcmVxdWVzdHNfd2l0aG91dF9wcm94eV9wcm90b2NvbBgCIAEoCBJNChFwYXNzX3Rocm91Z2hfdGx2cxgDIAEoCzIyLmVudm95LmNvbmZpZy5jb3JlLnYzLlByb3h5UHJvdG9jb2xQYXNzVGhyb3VnaFRMVnMSTgoTZGlzYWxsb3dlZF92ZXJzaW9ucxgEIAMoDjIxLmVudm95LmNvbmZpZy5jb3JlLnYzLlByb3h5UHJvdG9jb2xDb25maWcuVmVyc2lvbhITCgtzdGF0X3ByZWZpeBgFIAEoCRJkCgx0bHZfbG9jYXRpb24YBiABKA4yTi5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMubGlzdGVuZXIucHJveHlfcHJvdG9jb2wudjMuUHJveHlQcm90b2NvbC5UbHZMb2NhdGlvbhqEAgoMS2V5VmFsdWVQYWlyEhoKEm1ldGFkYXRhX25hbWVzcGFjZRgBIAEoCRILCgNrZXkYAiABKAkSggEKFXZhbHVlX3N0cmluZ19lbmNvZGluZxgDIAEoDjJjLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5saXN0ZW5lci5wcm94eV9wcm90b2NvbC52My5Qcm94eVByb3RvY29sLktleVZhbHVlUGFpci5WYWx1ZVN0cmluZ0VuY29kaW5nIkYKE1ZhbHVlU3RyaW5nRW5jb2RpbmcSDwoLVU5TUEVDSUZJRUQQABISCg5TQU5JVElaRURfVVRGOBABEgoKBkJBU0U2NBACGoEBCgRSdWxlEhAKCHRsdl90eXBlGAEgASgNEmcKDm9uX3Rsdl9wcmVzZW50GAIgASgLMk8uZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmxpc3RlbmVyLnByb3h5X3Byb3RvY29sLnYzLlByb3h5UHJvdG9jb2wuS2V5VmFsdWVQYWlyIjUKC1RsdkxvY2F0aW9uEhQKEERZTkFNSUNfTUVUQURBVEEQABIQCgxGSUxURVJfU1RBVEUQAWIGcHJvdG8z", [file_envoy_config_core_v3_proxy_protocol]);
 
-/**
- * @generated from message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
- */
+/** message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol */
 export type ProxyProtocol = Message<"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule rules = 1;
-   */
+  /** repeated envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule rules = 1 */
   rules: ProxyProtocol_Rule[];
-
-  /**
-   * @generated from field: bool allow_requests_without_proxy_protocol = 2;
-   */
+  /** bool allow_requests_without_proxy_protocol = 2 */
   allowRequestsWithoutProxyProtocol: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs = 3;
-   */
+  /** envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs = 3 */
   passThroughTlvs?: ProxyProtocolPassThroughTLVs | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.ProxyProtocolConfig.Version disallowed_versions = 4;
-   */
+  /** repeated envoy.config.core.v3.ProxyProtocolConfig.Version disallowed_versions = 4 */
   disallowedVersions: ProxyProtocolConfig_Version[];
-
-  /**
-   * @generated from field: string stat_prefix = 5;
-   */
+  /** string stat_prefix = 5 */
   statPrefix: string;
-
-  /**
-   * @generated from field: envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.TlvLocation tlv_location = 6;
-   */
+  /** envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.TlvLocation tlv_location = 6 */
   tlvLocation: ProxyProtocol_TlvLocation;
 };
 
-/**
- * Describes the message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.
- * Use `create(ProxyProtocolSchema)` to create a new message.
- */
 export const ProxyProtocolSchema: GenMessage<ProxyProtocol> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol, 0);
 
-/**
- * @generated from message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair
- */
+/** message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair */
 export type ProxyProtocol_KeyValuePair = Message<"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair"> & {
-  /**
-   * @generated from field: string metadata_namespace = 1;
-   */
+  /** string metadata_namespace = 1 */
   metadataNamespace: string;
-
-  /**
-   * @generated from field: string key = 2;
-   */
+  /** string key = 2 */
   key: string;
-
-  /**
-   * @generated from field: envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair.ValueStringEncoding value_string_encoding = 3;
-   */
+  /** envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair.ValueStringEncoding value_string_encoding = 3 */
   valueStringEncoding: ProxyProtocol_KeyValuePair_ValueStringEncoding;
 };
 
-/**
- * Describes the message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair.
- * Use `create(ProxyProtocol_KeyValuePairSchema)` to create a new message.
- */
 export const ProxyProtocol_KeyValuePairSchema: GenMessage<ProxyProtocol_KeyValuePair> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol, 0, 0);
 
-/**
- * @generated from enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair.ValueStringEncoding
- */
+/** enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair.ValueStringEncoding */
 export const ProxyProtocol_KeyValuePair_ValueStringEncoding = {
-  /**
-   * @generated from enum value: UNSPECIFIED = 0;
-   */
   UNSPECIFIED: 0,
-
-  /**
-   * @generated from enum value: SANITIZED_UTF8 = 1;
-   */
   SANITIZED_UTF8: 1,
-
-  /**
-   * @generated from enum value: BASE64 = 2;
-   */
   BASE64: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair.ValueStringEncoding
- */
+/** enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair.ValueStringEncoding */
 export type ProxyProtocol_KeyValuePair_ValueStringEncoding = (typeof ProxyProtocol_KeyValuePair_ValueStringEncoding)[keyof typeof ProxyProtocol_KeyValuePair_ValueStringEncoding] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair.ValueStringEncoding.
- */
 export const ProxyProtocol_KeyValuePair_ValueStringEncodingSchema: GenEnum<ProxyProtocol_KeyValuePair_ValueStringEncoding> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol, 0, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule
- */
+/** message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule */
 export type ProxyProtocol_Rule = Message<"envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule"> & {
-  /**
-   * @generated from field: uint32 tlv_type = 1;
-   */
+  /** uint32 tlv_type = 1 */
   tlvType: number;
-
-  /**
-   * @generated from field: envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair on_tlv_present = 2;
-   */
+  /** envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair on_tlv_present = 2 */
   onTlvPresent?: ProxyProtocol_KeyValuePair | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule.
- * Use `create(ProxyProtocol_RuleSchema)` to create a new message.
- */
 export const ProxyProtocol_RuleSchema: GenMessage<ProxyProtocol_Rule> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol, 0, 1);
 
-/**
- * @generated from enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.TlvLocation
- */
+/** enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.TlvLocation */
 export const ProxyProtocol_TlvLocation = {
-  /**
-   * @generated from enum value: DYNAMIC_METADATA = 0;
-   */
   DYNAMIC_METADATA: 0,
-
-  /**
-   * @generated from enum value: FILTER_STATE = 1;
-   */
   FILTER_STATE: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.TlvLocation
- */
+/** enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.TlvLocation */
 export type ProxyProtocol_TlvLocation = (typeof ProxyProtocol_TlvLocation)[keyof typeof ProxyProtocol_TlvLocation] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.TlvLocation.
- */
 export const ProxyProtocol_TlvLocationSchema: GenEnum<ProxyProtocol_TlvLocation> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_listener_proxy_protocol_v3_proxy_protocol, 0, 0);
 

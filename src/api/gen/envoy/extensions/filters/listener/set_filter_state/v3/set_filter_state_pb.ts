@@ -6,26 +6,15 @@ import type { FilterStateValue } from "../../../common/set_filter_state/v3/value
 import { file_envoy_extensions_filters_common_set_filter_state_v3_value } from "../../../common/set_filter_state/v3/value_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/listener/set_filter_state/v3/set_filter_state.proto.
- */
 export const file_envoy_extensions_filters_listener_set_filter_state_v3_set_filter_state: GenFile = /*@__PURE__*/
   fileDesc("CkxlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbGlzdGVuZXIvc2V0X2ZpbHRlcl9zdGF0ZS92My9zZXRfZmlsdGVyX3N0YXRlLnByb3RvEjVlbnZveS5leHRlbnNpb25zLmZpbHRlcnMubGlzdGVuZXIuc2V0X2ZpbHRlcl9zdGF0ZS52MyJiCgZDb25maWcSWAoJb25fYWNjZXB0GAEgAygLMkUuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLmNvbW1vbi5zZXRfZmlsdGVyX3N0YXRlLnYzLkZpbHRlclN0YXRlVmFsdWViBnByb3RvMw", [file_envoy_extensions_filters_common_set_filter_state_v3_value]);
 
-/**
- * @generated from message envoy.extensions.filters.listener.set_filter_state.v3.Config
- */
+/** message envoy.extensions.filters.listener.set_filter_state.v3.Config */
 export type Config = Message<"envoy.extensions.filters.listener.set_filter_state.v3.Config"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_accept = 1;
-   */
+  /** repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_accept = 1 */
   onAccept: FilterStateValue[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.listener.set_filter_state.v3.Config.
- * Use `create(ConfigSchema)` to create a new message.
- */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_listener_set_filter_state_v3_set_filter_state, 0);
 

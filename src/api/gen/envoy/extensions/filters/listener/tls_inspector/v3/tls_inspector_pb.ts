@@ -5,46 +5,23 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.proto.
- */
 export const file_envoy_extensions_filters_listener_tls_inspector_v3_tls_inspector: GenFile = /*@__PURE__*/
   fileDesc("CkZlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbGlzdGVuZXIvdGxzX2luc3BlY3Rvci92My90bHNfaW5zcGVjdG9yLnByb3RvEjJlbnZveS5leHRlbnNpb25zLmZpbHRlcnMubGlzdGVuZXIudGxzX2luc3BlY3Rvci52MyLCAgoMVGxzSW5zcGVjdG9yEj0KGWVuYWJsZV9qYTNfZmluZ2VycHJpbnRpbmcYASABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEj0KGWVuYWJsZV9qYTRfZmluZ2VycHJpbnRpbmcYAyABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlEj4KGGluaXRpYWxfcmVhZF9idWZmZXJfc2l6ZRgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRI3Ci9jbG9zZV9jb25uZWN0aW9uX29uX2NsaWVudF9oZWxsb19wYXJzaW5nX2Vycm9ycxgEIAEoCBI7ChVtYXhfY2xpZW50X2hlbGxvX3NpemUYBSABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDMyVmFsdWViBnByb3RvMw", [file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
- */
+/** message envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector */
 export type TlsInspector = Message<"envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"> & {
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_ja3_fingerprinting = 1;
-   */
+  /** google.protobuf.BoolValue enable_ja3_fingerprinting = 1 */
   enableJa3Fingerprinting?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue enable_ja4_fingerprinting = 3;
-   */
+  /** google.protobuf.BoolValue enable_ja4_fingerprinting = 3 */
   enableJa4Fingerprinting?: boolean | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value initial_read_buffer_size = 2;
-   */
+  /** google.protobuf.UInt32Value initial_read_buffer_size = 2 */
   initialReadBufferSize?: number | undefined;
-
-  /**
-   * @generated from field: bool close_connection_on_client_hello_parsing_errors = 4;
-   */
+  /** bool close_connection_on_client_hello_parsing_errors = 4 */
   closeConnectionOnClientHelloParsingErrors: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_client_hello_size = 5;
-   */
+  /** google.protobuf.UInt32Value max_client_hello_size = 5 */
   maxClientHelloSize?: number | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector.
- * Use `create(TlsInspectorSchema)` to create a new message.
- */
 export const TlsInspectorSchema: GenMessage<TlsInspector> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_listener_tls_inspector_v3_tls_inspector, 0);
 

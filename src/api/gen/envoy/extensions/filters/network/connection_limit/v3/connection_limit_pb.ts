@@ -8,41 +8,21 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/connection_limit/v3/connection_limit.proto.
- */
 export const file_envoy_extensions_filters_network_connection_limit_v3_connection_limit: GenFile = /*@__PURE__*/
   fileDesc("CktlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay9jb25uZWN0aW9uX2xpbWl0L3YzL2Nvbm5lY3Rpb25fbGltaXQucHJvdG8SNGVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5uZXR3b3JrLmNvbm5lY3Rpb25fbGltaXQudjMiygEKD0Nvbm5lY3Rpb25MaW1pdBITCgtzdGF0X3ByZWZpeBgBIAEoCRI1Cg9tYXhfY29ubmVjdGlvbnMYAiABKAsyHC5nb29nbGUucHJvdG9idWYuVUludDY0VmFsdWUSKAoFZGVsYXkYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SQQoPcnVudGltZV9lbmFibGVkGAQgASgLMiguZW52b3kuY29uZmlnLmNvcmUudjMuUnVudGltZUZlYXR1cmVGbGFnYgZwcm90bzM", [file_envoy_config_core_v3_base, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
- */
+/** message envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit */
 export type ConnectionLimit = Message<"envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"> & {
-  /**
-   * @generated from field: string stat_prefix = 1;
-   */
+  /** string stat_prefix = 1 */
   statPrefix: string;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value max_connections = 2;
-   */
+  /** google.protobuf.UInt64Value max_connections = 2 */
   maxConnections?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration delay = 3;
-   */
+  /** google.protobuf.Duration delay = 3 */
   delay?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFeatureFlag runtime_enabled = 4;
-   */
+  /** envoy.config.core.v3.RuntimeFeatureFlag runtime_enabled = 4 */
   runtimeEnabled?: RuntimeFeatureFlag | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit.
- * Use `create(ConnectionLimitSchema)` to create a new message.
- */
 export const ConnectionLimitSchema: GenMessage<ConnectionLimit> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_connection_limit_v3_connection_limit, 0);
 

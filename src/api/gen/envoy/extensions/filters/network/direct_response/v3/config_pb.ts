@@ -6,26 +6,15 @@ import type { DataSource } from "../../../../../config/core/v3/base_pb.ts";
 import { file_envoy_config_core_v3_base } from "../../../../../config/core/v3/base_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/direct_response/v3/config.proto.
- */
 export const file_envoy_extensions_filters_network_direct_response_v3_config: GenFile = /*@__PURE__*/
   fileDesc("CkBlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay9kaXJlY3RfcmVzcG9uc2UvdjMvY29uZmlnLnByb3RvEjNlbnZveS5leHRlbnNpb25zLmZpbHRlcnMubmV0d29yay5kaXJlY3RfcmVzcG9uc2UudjMiPAoGQ29uZmlnEjIKCHJlc3BvbnNlGAEgASgLMiAuZW52b3kuY29uZmlnLmNvcmUudjMuRGF0YVNvdXJjZWIGcHJvdG8z", [file_envoy_config_core_v3_base]);
 
-/**
- * @generated from message envoy.extensions.filters.network.direct_response.v3.Config
- */
+/** message envoy.extensions.filters.network.direct_response.v3.Config */
 export type Config = Message<"envoy.extensions.filters.network.direct_response.v3.Config"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.DataSource response = 1;
-   */
+  /** envoy.config.core.v3.DataSource response = 1 */
   response?: DataSource | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.direct_response.v3.Config.
- * Use `create(ConfigSchema)` to create a new message.
- */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_direct_response_v3_config, 0);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/echo/v3/echo.proto.
- */
 export const file_envoy_extensions_filters_network_echo_v3_echo: GenFile = /*@__PURE__*/
   fileDesc("CjNlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay9lY2hvL3YzL2VjaG8ucHJvdG8SKGVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5uZXR3b3JrLmVjaG8udjMiBgoERWNob2IGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.filters.network.echo.v3.Echo
- */
+/** message envoy.extensions.filters.network.echo.v3.Echo */
 export type Echo = Message<"envoy.extensions.filters.network.echo.v3.Echo"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.echo.v3.Echo.
- * Use `create(EchoSchema)` to create a new message.
- */
 export const EchoSchema: GenMessage<Echo> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_echo_v3_echo, 0);
 

@@ -10,81 +10,37 @@ import type { MetadataMatcher } from "../../../../../type/matcher/v3/metadata_pb
 import { file_envoy_type_matcher_v3_metadata } from "../../../../../type/matcher/v3/metadata_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/ext_authz/v3/ext_authz.proto.
- */
 export const file_envoy_extensions_filters_network_ext_authz_v3_ext_authz: GenFile = /*@__PURE__*/
   fileDesc("Cj1lbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay9leHRfYXV0aHovdjMvZXh0X2F1dGh6LnByb3RvEi1lbnZveS5leHRlbnNpb25zLmZpbHRlcnMubmV0d29yay5leHRfYXV0aHoudjMi6wMKCEV4dEF1dGh6EhMKC3N0YXRfcHJlZml4GAEgASgJEjcKDGdycGNfc2VydmljZRgCIAEoCzIhLmVudm95LmNvbmZpZy5jb3JlLnYzLkdycGNTZXJ2aWNlEhoKEmZhaWx1cmVfbW9kZV9hbGxvdxgDIAEoCBIgChhpbmNsdWRlX3BlZXJfY2VydGlmaWNhdGUYBCABKAgSPwoVdHJhbnNwb3J0X2FwaV92ZXJzaW9uGAUgASgOMiAuZW52b3kuY29uZmlnLmNvcmUudjMuQXBpVmVyc2lvbhJHChdmaWx0ZXJfZW5hYmxlZF9tZXRhZGF0YRgGIAEoCzImLmVudm95LnR5cGUubWF0Y2hlci52My5NZXRhZGF0YU1hdGNoZXISJQodYm9vdHN0cmFwX21ldGFkYXRhX2xhYmVsc19rZXkYByABKAkSGwoTaW5jbHVkZV90bHNfc2Vzc2lvbhgIIAEoCBIgChhzZW5kX3Rsc19hbGVydF9vbl9kZW5pYWwYCSABKAgSIwobbWV0YWRhdGFfY29udGV4dF9uYW1lc3BhY2VzGAogAygJEikKIXR5cGVkX21ldGFkYXRhX2NvbnRleHRfbmFtZXNwYWNlcxgLIAMoCRITCgtzaGFkb3dfbW9kZRgMIAEoCGIGcHJvdG8z", [file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_grpc_service, file_envoy_type_matcher_v3_metadata]);
 
-/**
- * @generated from message envoy.extensions.filters.network.ext_authz.v3.ExtAuthz
- */
+/** message envoy.extensions.filters.network.ext_authz.v3.ExtAuthz */
 export type ExtAuthz = Message<"envoy.extensions.filters.network.ext_authz.v3.ExtAuthz"> & {
-  /**
-   * @generated from field: string stat_prefix = 1;
-   */
+  /** string stat_prefix = 1 */
   statPrefix: string;
-
-  /**
-   * @generated from field: envoy.config.core.v3.GrpcService grpc_service = 2;
-   */
+  /** envoy.config.core.v3.GrpcService grpc_service = 2 */
   grpcService?: GrpcService | undefined;
-
-  /**
-   * @generated from field: bool failure_mode_allow = 3;
-   */
+  /** bool failure_mode_allow = 3 */
   failureModeAllow: boolean;
-
-  /**
-   * @generated from field: bool include_peer_certificate = 4;
-   */
+  /** bool include_peer_certificate = 4 */
   includePeerCertificate: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.ApiVersion transport_api_version = 5;
-   */
+  /** envoy.config.core.v3.ApiVersion transport_api_version = 5 */
   transportApiVersion: ApiVersion;
-
-  /**
-   * @generated from field: envoy.type.matcher.v3.MetadataMatcher filter_enabled_metadata = 6;
-   */
+  /** envoy.type.matcher.v3.MetadataMatcher filter_enabled_metadata = 6 */
   filterEnabledMetadata?: MetadataMatcher | undefined;
-
-  /**
-   * @generated from field: string bootstrap_metadata_labels_key = 7;
-   */
+  /** string bootstrap_metadata_labels_key = 7 */
   bootstrapMetadataLabelsKey: string;
-
-  /**
-   * @generated from field: bool include_tls_session = 8;
-   */
+  /** bool include_tls_session = 8 */
   includeTlsSession: boolean;
-
-  /**
-   * @generated from field: bool send_tls_alert_on_denial = 9;
-   */
+  /** bool send_tls_alert_on_denial = 9 */
   sendTlsAlertOnDenial: boolean;
-
-  /**
-   * @generated from field: repeated string metadata_context_namespaces = 10;
-   */
+  /** repeated string metadata_context_namespaces = 10 */
   metadataContextNamespaces: string[];
-
-  /**
-   * @generated from field: repeated string typed_metadata_context_namespaces = 11;
-   */
+  /** repeated string typed_metadata_context_namespaces = 11 */
   typedMetadataContextNamespaces: string[];
-
-  /**
-   * @generated from field: bool shadow_mode = 12;
-   */
+  /** bool shadow_mode = 12 */
   shadowMode: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.ext_authz.v3.ExtAuthz.
- * Use `create(ExtAuthzSchema)` to create a new message.
- */
 export const ExtAuthzSchema: GenMessage<ExtAuthz> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_ext_authz_v3_ext_authz, 0);
 

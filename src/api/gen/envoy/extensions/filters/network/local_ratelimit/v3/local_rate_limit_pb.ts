@@ -8,41 +8,21 @@ import type { TokenBucket } from "../../../../../type/v3/token_bucket_pb.ts";
 import { file_envoy_type_v3_token_bucket } from "../../../../../type/v3/token_bucket_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/local_ratelimit/v3/local_rate_limit.proto.
- */
 export const file_envoy_extensions_filters_network_local_ratelimit_v3_local_rate_limit: GenFile = /*@__PURE__*/
   fileDesc("CkplbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay9sb2NhbF9yYXRlbGltaXQvdjMvbG9jYWxfcmF0ZV9saW1pdC5wcm90bxIzZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLm5ldHdvcmsubG9jYWxfcmF0ZWxpbWl0LnYzIq0BCg5Mb2NhbFJhdGVMaW1pdBITCgtzdGF0X3ByZWZpeBgBIAEoCRIwCgx0b2tlbl9idWNrZXQYAiABKAsyGi5lbnZveS50eXBlLnYzLlRva2VuQnVja2V0EkEKD3J1bnRpbWVfZW5hYmxlZBgDIAEoCzIoLmVudm95LmNvbmZpZy5jb3JlLnYzLlJ1bnRpbWVGZWF0dXJlRmxhZxIRCglzaGFyZV9rZXkYBCABKAliBnByb3RvMw", [file_envoy_config_core_v3_base, file_envoy_type_v3_token_bucket]);
 
-/**
- * @generated from message envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
- */
+/** message envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit */
 export type LocalRateLimit = Message<"envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit"> & {
-  /**
-   * @generated from field: string stat_prefix = 1;
-   */
+  /** string stat_prefix = 1 */
   statPrefix: string;
-
-  /**
-   * @generated from field: envoy.type.v3.TokenBucket token_bucket = 2;
-   */
+  /** envoy.type.v3.TokenBucket token_bucket = 2 */
   tokenBucket?: TokenBucket | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.RuntimeFeatureFlag runtime_enabled = 3;
-   */
+  /** envoy.config.core.v3.RuntimeFeatureFlag runtime_enabled = 3 */
   runtimeEnabled?: RuntimeFeatureFlag | undefined;
-
-  /**
-   * @generated from field: string share_key = 4;
-   */
+  /** string share_key = 4 */
   shareKey: string;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit.
- * Use `create(LocalRateLimitSchema)` to create a new message.
- */
 export const LocalRateLimitSchema: GenMessage<LocalRateLimit> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_local_ratelimit_v3_local_rate_limit, 0);
 

@@ -10,51 +10,25 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/ratelimit/v3/rate_limit.proto.
- */
 export const file_envoy_extensions_filters_network_ratelimit_v3_rate_limit: GenFile = /*@__PURE__*/
   fileDesc("Cj5lbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay9yYXRlbGltaXQvdjMvcmF0ZV9saW1pdC5wcm90bxItZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLm5ldHdvcmsucmF0ZWxpbWl0LnYzIpYCCglSYXRlTGltaXQSEwoLc3RhdF9wcmVmaXgYASABKAkSDgoGZG9tYWluGAIgASgJEk4KC2Rlc2NyaXB0b3JzGAMgAygLMjkuZW52b3kuZXh0ZW5zaW9ucy5jb21tb24ucmF0ZWxpbWl0LnYzLlJhdGVMaW1pdERlc2NyaXB0b3ISKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIZChFmYWlsdXJlX21vZGVfZGVueRgFIAEoCBJNChJyYXRlX2xpbWl0X3NlcnZpY2UYBiABKAsyMS5lbnZveS5jb25maWcucmF0ZWxpbWl0LnYzLlJhdGVMaW1pdFNlcnZpY2VDb25maWdiBnByb3RvMw", [file_envoy_config_ratelimit_v3_rls, file_envoy_extensions_common_ratelimit_v3_ratelimit, file_google_protobuf_duration]);
 
-/**
- * @generated from message envoy.extensions.filters.network.ratelimit.v3.RateLimit
- */
+/** message envoy.extensions.filters.network.ratelimit.v3.RateLimit */
 export type RateLimit = Message<"envoy.extensions.filters.network.ratelimit.v3.RateLimit"> & {
-  /**
-   * @generated from field: string stat_prefix = 1;
-   */
+  /** string stat_prefix = 1 */
   statPrefix: string;
-
-  /**
-   * @generated from field: string domain = 2;
-   */
+  /** string domain = 2 */
   domain: string;
-
-  /**
-   * @generated from field: repeated envoy.extensions.common.ratelimit.v3.RateLimitDescriptor descriptors = 3;
-   */
+  /** repeated envoy.extensions.common.ratelimit.v3.RateLimitDescriptor descriptors = 3 */
   descriptors: RateLimitDescriptor[];
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 4;
-   */
+  /** google.protobuf.Duration timeout = 4 */
   timeout?: Duration | undefined;
-
-  /**
-   * @generated from field: bool failure_mode_deny = 5;
-   */
+  /** bool failure_mode_deny = 5 */
   failureModeDeny: boolean;
-
-  /**
-   * @generated from field: envoy.config.ratelimit.v3.RateLimitServiceConfig rate_limit_service = 6;
-   */
+  /** envoy.config.ratelimit.v3.RateLimitServiceConfig rate_limit_service = 6 */
   rateLimitService?: RateLimitServiceConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.ratelimit.v3.RateLimit.
- * Use `create(RateLimitSchema)` to create a new message.
- */
 export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_ratelimit_v3_rate_limit, 0);
 

@@ -10,87 +10,41 @@ import type { Matcher } from "../../../../../../xds/type/matcher/v3/matcher_pb.t
 import { file_xds_type_matcher_v3_matcher } from "../../../../../../xds/type/matcher/v3/matcher_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/rbac/v3/rbac.proto.
- */
 export const file_envoy_extensions_filters_network_rbac_v3_rbac: GenFile = /*@__PURE__*/
   fileDesc("CjNlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay9yYmFjL3YzL3JiYWMucHJvdG8SKGVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5uZXR3b3JrLnJiYWMudjMixwMKBFJCQUMSKQoFcnVsZXMYASABKAsyGi5lbnZveS5jb25maWcucmJhYy52My5SQkFDEi0KB21hdGNoZXIYBiABKAsyHC54ZHMudHlwZS5tYXRjaGVyLnYzLk1hdGNoZXISMAoMc2hhZG93X3J1bGVzGAIgASgLMhouZW52b3kuY29uZmlnLnJiYWMudjMuUkJBQxI0Cg5zaGFkb3dfbWF0Y2hlchgHIAEoCzIcLnhkcy50eXBlLm1hdGNoZXIudjMuTWF0Y2hlchIgChhzaGFkb3dfcnVsZXNfc3RhdF9wcmVmaXgYBSABKAkSEwoLc3RhdF9wcmVmaXgYAyABKAkSWAoQZW5mb3JjZW1lbnRfdHlwZRgEIAEoDjI+LmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5uZXR3b3JrLnJiYWMudjMuUkJBQy5FbmZvcmNlbWVudFR5cGUSLQoKZGVsYXlfZGVueRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiI9Cg9FbmZvcmNlbWVudFR5cGUSGgoWT05FX1RJTUVfT05fRklSU1RfQllURRAAEg4KCkNPTlRJTlVPVVMQAWIGcHJvdG8z", [file_envoy_config_rbac_v3_rbac, file_google_protobuf_duration, file_xds_type_matcher_v3_matcher]);
 
-/**
- * @generated from message envoy.extensions.filters.network.rbac.v3.RBAC
- */
+/** message envoy.extensions.filters.network.rbac.v3.RBAC */
 export type RBAC = Message<"envoy.extensions.filters.network.rbac.v3.RBAC"> & {
-  /**
-   * @generated from field: envoy.config.rbac.v3.RBAC rules = 1;
-   */
+  /** envoy.config.rbac.v3.RBAC rules = 1 */
   rules?: RBAC$1 | undefined;
-
-  /**
-   * @generated from field: xds.type.matcher.v3.Matcher matcher = 6;
-   */
+  /** xds.type.matcher.v3.Matcher matcher = 6 */
   matcher?: Matcher | undefined;
-
-  /**
-   * @generated from field: envoy.config.rbac.v3.RBAC shadow_rules = 2;
-   */
+  /** envoy.config.rbac.v3.RBAC shadow_rules = 2 */
   shadowRules?: RBAC$1 | undefined;
-
-  /**
-   * @generated from field: xds.type.matcher.v3.Matcher shadow_matcher = 7;
-   */
+  /** xds.type.matcher.v3.Matcher shadow_matcher = 7 */
   shadowMatcher?: Matcher | undefined;
-
-  /**
-   * @generated from field: string shadow_rules_stat_prefix = 5;
-   */
+  /** string shadow_rules_stat_prefix = 5 */
   shadowRulesStatPrefix: string;
-
-  /**
-   * @generated from field: string stat_prefix = 3;
-   */
+  /** string stat_prefix = 3 */
   statPrefix: string;
-
-  /**
-   * @generated from field: envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType enforcement_type = 4;
-   */
+  /** envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType enforcement_type = 4 */
   enforcementType: RBAC_EnforcementType;
-
-  /**
-   * @generated from field: google.protobuf.Duration delay_deny = 8;
-   */
+  /** google.protobuf.Duration delay_deny = 8 */
   delayDeny?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.rbac.v3.RBAC.
- * Use `create(RBACSchema)` to create a new message.
- */
 export const RBACSchema: GenMessage<RBAC> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_rbac_v3_rbac, 0);
 
-/**
- * @generated from enum envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType
- */
+/** enum envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType */
 export const RBAC_EnforcementType = {
-  /**
-   * @generated from enum value: ONE_TIME_ON_FIRST_BYTE = 0;
-   */
   ONE_TIME_ON_FIRST_BYTE: 0,
-
-  /**
-   * @generated from enum value: CONTINUOUS = 1;
-   */
   CONTINUOUS: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType
- */
+/** enum envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType */
 export type RBAC_EnforcementType = (typeof RBAC_EnforcementType)[keyof typeof RBAC_EnforcementType] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType.
- */
 export const RBAC_EnforcementTypeSchema: GenEnum<RBAC_EnforcementType> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_network_rbac_v3_rbac, 0, 0);
 

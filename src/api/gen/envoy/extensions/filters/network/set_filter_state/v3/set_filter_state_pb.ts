@@ -6,36 +6,19 @@ import type { FilterStateValue } from "../../../common/set_filter_state/v3/value
 import { file_envoy_extensions_filters_common_set_filter_state_v3_value } from "../../../common/set_filter_state/v3/value_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/set_filter_state/v3/set_filter_state.proto.
- */
 export const file_envoy_extensions_filters_network_set_filter_state_v3_set_filter_state: GenFile = /*@__PURE__*/
   fileDesc("CktlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay9zZXRfZmlsdGVyX3N0YXRlL3YzL3NldF9maWx0ZXJfc3RhdGUucHJvdG8SNGVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5uZXR3b3JrLnNldF9maWx0ZXJfc3RhdGUudjMiuQIKBkNvbmZpZxJgChFvbl9uZXdfY29ubmVjdGlvbhgBIAMoCzJFLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5jb21tb24uc2V0X2ZpbHRlcl9zdGF0ZS52My5GaWx0ZXJTdGF0ZVZhbHVlEmoKG29uX2Rvd25zdHJlYW1fdGxzX2hhbmRzaGFrZRgCIAMoCzJFLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5jb21tb24uc2V0X2ZpbHRlcl9zdGF0ZS52My5GaWx0ZXJTdGF0ZVZhbHVlEmEKEm9uX2Rvd25zdHJlYW1fZGF0YRgDIAMoCzJFLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5jb21tb24uc2V0X2ZpbHRlcl9zdGF0ZS52My5GaWx0ZXJTdGF0ZVZhbHVlYgZwcm90bzM", [file_envoy_extensions_filters_common_set_filter_state_v3_value]);
 
-/**
- * @generated from message envoy.extensions.filters.network.set_filter_state.v3.Config
- */
+/** message envoy.extensions.filters.network.set_filter_state.v3.Config */
 export type Config = Message<"envoy.extensions.filters.network.set_filter_state.v3.Config"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_new_connection = 1;
-   */
+  /** repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_new_connection = 1 */
   onNewConnection: FilterStateValue[];
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_downstream_tls_handshake = 2;
-   */
+  /** repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_downstream_tls_handshake = 2 */
   onDownstreamTlsHandshake: FilterStateValue[];
-
-  /**
-   * @generated from field: repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_downstream_data = 3;
-   */
+  /** repeated envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue on_downstream_data = 3 */
   onDownstreamData: FilterStateValue[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.set_filter_state.v3.Config.
- * Use `create(ConfigSchema)` to create a new message.
- */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_set_filter_state_v3_set_filter_state, 0);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/sni_cluster/v3/sni_cluster.proto.
- */
 export const file_envoy_extensions_filters_network_sni_cluster_v3_sni_cluster: GenFile = /*@__PURE__*/
   fileDesc("CkFlbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay9zbmlfY2x1c3Rlci92My9zbmlfY2x1c3Rlci5wcm90bxIvZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLm5ldHdvcmsuc25pX2NsdXN0ZXIudjMiDAoKU25pQ2x1c3RlcmIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.filters.network.sni_cluster.v3.SniCluster
- */
+/** message envoy.extensions.filters.network.sni_cluster.v3.SniCluster */
 export type SniCluster = Message<"envoy.extensions.filters.network.sni_cluster.v3.SniCluster"> & {
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.sni_cluster.v3.SniCluster.
- * Use `create(SniClusterSchema)` to create a new message.
- */
 export const SniClusterSchema: GenMessage<SniCluster> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_sni_cluster_v3_sni_cluster, 0);
 

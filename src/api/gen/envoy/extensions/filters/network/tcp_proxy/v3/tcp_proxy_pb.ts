@@ -24,365 +24,166 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto.
- */
 export const file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy: GenFile = /*@__PURE__*/
   fileDesc("Cj1lbnZveS9leHRlbnNpb25zL2ZpbHRlcnMvbmV0d29yay90Y3BfcHJveHkvdjMvdGNwX3Byb3h5LnByb3RvEi1lbnZveS5leHRlbnNpb25zLmZpbHRlcnMubmV0d29yay50Y3BfcHJveHkudjMi7xMKCFRjcFByb3h5EhMKC3N0YXRfcHJlZml4GAEgASgJEhEKB2NsdXN0ZXIYAiABKAlIABJkChF3ZWlnaHRlZF9jbHVzdGVycxgKIAEoCzJHLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5uZXR3b3JrLnRjcF9wcm94eS52My5UY3BQcm94eS5XZWlnaHRlZENsdXN0ZXJIABJTCglvbl9kZW1hbmQYDiABKAsyQC5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMubmV0d29yay50Y3BfcHJveHkudjMuVGNwUHJveHkuT25EZW1hbmQSNgoObWV0YWRhdGFfbWF0Y2gYCSABKAsyHi5lbnZveS5jb25maWcuY29yZS52My5NZXRhZGF0YRIvCgxpZGxlX3RpbWVvdXQYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOgoXZG93bnN0cmVhbV9pZGxlX3RpbWVvdXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SOAoVdXBzdHJlYW1faWRsZV90aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjgKCmFjY2Vzc19sb2cYBSADKAsyJC5lbnZveS5jb25maWcuYWNjZXNzbG9nLnYzLkFjY2Vzc0xvZxI6ChRtYXhfY29ubmVjdF9hdHRlbXB0cxgHIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRI+Cg9iYWNrb2ZmX29wdGlvbnMYEiABKAsyJS5lbnZveS5jb25maWcuY29yZS52My5CYWNrb2ZmU3RyYXRlZ3kSLgoLaGFzaF9wb2xpY3kYCyADKAsyGS5lbnZveS50eXBlLnYzLkhhc2hQb2xpY3kSYQoQdHVubmVsaW5nX2NvbmZpZxgMIAEoCzJHLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5uZXR3b3JrLnRjcF9wcm94eS52My5UY3BQcm94eS5UdW5uZWxpbmdDb25maWcSRQoibWF4X2Rvd25zdHJlYW1fY29ubmVjdGlvbl9kdXJhdGlvbhgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJUCjRtYXhfZG93bnN0cmVhbV9jb25uZWN0aW9uX2R1cmF0aW9uX2ppdHRlcl9wZXJjZW50YWdlGBQgASgLMhYuZW52b3kudHlwZS52My5QZXJjZW50EjwKGWFjY2Vzc19sb2dfZmx1c2hfaW50ZXJ2YWwYDyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJQodZmx1c2hfYWNjZXNzX2xvZ19vbl9jb25uZWN0ZWQYECABKAgSZwoSYWNjZXNzX2xvZ19vcHRpb25zGBEgASgLMksuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLm5ldHdvcmsudGNwX3Byb3h5LnYzLlRjcFByb3h5LlRjcEFjY2Vzc0xvZ09wdGlvbnMSOwoTcHJveHlfcHJvdG9jb2xfdGx2cxgTIAMoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLlRsdkVudHJ5EnMKH3Byb3h5X3Byb3RvY29sX3Rsdl9tZXJnZV9wb2xpY3kYFyABKA4ySi5lbnZveS5leHRlbnNpb25zLmZpbHRlcnMubmV0d29yay50Y3BfcHJveHkudjMuUHJveHlQcm90b2NvbFRsdk1lcmdlUG9saWN5EmEKFXVwc3RyZWFtX2Nvbm5lY3RfbW9kZRgVIAEoDjJCLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5uZXR3b3JrLnRjcF9wcm94eS52My5VcHN0cmVhbUNvbm5lY3RNb2RlEjoKFG1heF9lYXJseV9kYXRhX2J5dGVzGBYgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjUKEWNoZWNrX2RyYWluX2Nsb3NlGBggASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRrhAQoPV2VpZ2h0ZWRDbHVzdGVyEmcKCGNsdXN0ZXJzGAEgAygLMlUuZW52b3kuZXh0ZW5zaW9ucy5maWx0ZXJzLm5ldHdvcmsudGNwX3Byb3h5LnYzLlRjcFByb3h5LldlaWdodGVkQ2x1c3Rlci5DbHVzdGVyV2VpZ2h0GmUKDUNsdXN0ZXJXZWlnaHQSDAoEbmFtZRgBIAEoCRIOCgZ3ZWlnaHQYAiABKA0SNgoObWV0YWRhdGFfbWF0Y2gYAyABKAsyHi5lbnZveS5jb25maWcuY29yZS52My5NZXRhZGF0YRq9AwoPVHVubmVsaW5nQ29uZmlnEhAKCGhvc3RuYW1lGAEgASgJEhAKCHVzZV9wb3N0GAIgASgIEj8KDmhlYWRlcnNfdG9fYWRkGAMgAygLMicuZW52b3kuY29uZmlnLmNvcmUudjMuSGVhZGVyVmFsdWVPcHRpb24SIgoacHJvcGFnYXRlX3Jlc3BvbnNlX2hlYWRlcnMYBCABKAgSEQoJcG9zdF9wYXRoGAUgASgJEiMKG3Byb3BhZ2F0ZV9yZXNwb25zZV90cmFpbGVycxgGIAEoCBJtChRyZXF1ZXN0X2lkX2V4dGVuc2lvbhgHIAEoCzJPLmVudm95LmV4dGVuc2lvbnMuZmlsdGVycy5uZXR3b3JrLmh0dHBfY29ubmVjdGlvbl9tYW5hZ2VyLnYzLlJlcXVlc3RJREV4dGVuc2lvbhIZChFyZXF1ZXN0X2lkX2hlYWRlchgIIAEoCRIfChdyZXF1ZXN0X2lkX21ldGFkYXRhX2tleRgJIAEoCRI+Cgpmb3JtYXR0ZXJzGAogAygLMiouZW52b3kuY29uZmlnLmNvcmUudjMuVHlwZWRFeHRlbnNpb25Db25maWcaiwEKCE9uRGVtYW5kEjgKDG9kY2RzX2NvbmZpZxgBIAEoCzIiLmVudm95LmNvbmZpZy5jb3JlLnYzLkNvbmZpZ1NvdXJjZRIZChFyZXNvdXJjZXNfbG9jYXRvchgCIAEoCRIqCgd0aW1lb3V0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGp0BChNUY3BBY2Nlc3NMb2dPcHRpb25zEjwKGWFjY2Vzc19sb2dfZmx1c2hfaW50ZXJ2YWwYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJQodZmx1c2hfYWNjZXNzX2xvZ19vbl9jb25uZWN0ZWQYAiABKAgSIQoZZmx1c2hfYWNjZXNzX2xvZ19vbl9zdGFydBgDIAEoCEITChFjbHVzdGVyX3NwZWNpZmllcipdChNVcHN0cmVhbUNvbm5lY3RNb2RlEg0KCUlNTUVESUFURRAAEhYKEk9OX0RPV05TVFJFQU1fREFUQRABEh8KG09OX0RPV05TVFJFQU1fVExTX0hBTkRTSEFLRRACKnUKG1Byb3h5UHJvdG9jb2xUbHZNZXJnZVBvbGljeRIRCg1BRERfSUZfQUJTRU5UEAASJgoiT1ZFUldSSVRFX0JZX1RZUEVfSUZfRVhJU1RTX09SX0FERBABEhsKF0FQUEVORF9JRl9FWElTVFNfT1JfQUREEAJiBnByb3RvMw", [file_envoy_config_accesslog_v3_accesslog, file_envoy_config_core_v3_backoff, file_envoy_config_core_v3_base, file_envoy_config_core_v3_config_source, file_envoy_config_core_v3_extension, file_envoy_config_core_v3_proxy_protocol, file_envoy_extensions_filters_network_http_connection_manager_v3_http_connection_manager, file_envoy_type_v3_hash_policy, file_envoy_type_v3_percent, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
- */
+/** message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy */
 export type TcpProxy = Message<"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"> & {
-  /**
-   * @generated from field: string stat_prefix = 1;
-   */
+  /** string stat_prefix = 1 */
   statPrefix: string;
-
-  /**
-   * @generated from oneof envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.cluster_specifier
-   */
+  /** oneof envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.cluster_specifier */
   clusterSpecifier: {
-    /**
-     * @generated from field: string cluster = 2;
-     */
+    /** string cluster = 2 */
     value: string;
     case: "cluster";
   } | {
-    /**
-     * @generated from field: envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster weighted_clusters = 10;
-     */
+    /** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster weighted_clusters = 10 */
     value: TcpProxy_WeightedCluster;
     case: "weightedClusters";
   } | { case: undefined; value?: undefined };
-
-  /**
-   * @generated from field: envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.OnDemand on_demand = 14;
-   */
+  /** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.OnDemand on_demand = 14 */
   onDemand?: TcpProxy_OnDemand | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata_match = 9;
-   */
+  /** envoy.config.core.v3.Metadata metadata_match = 9 */
   metadataMatch?: Metadata | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration idle_timeout = 8;
-   */
+  /** google.protobuf.Duration idle_timeout = 8 */
   idleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration downstream_idle_timeout = 3;
-   */
+  /** google.protobuf.Duration downstream_idle_timeout = 3 */
   downstreamIdleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration upstream_idle_timeout = 4;
-   */
+  /** google.protobuf.Duration upstream_idle_timeout = 4 */
   upstreamIdleTimeout?: Duration | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.accesslog.v3.AccessLog access_log = 5;
-   */
+  /** repeated envoy.config.accesslog.v3.AccessLog access_log = 5 */
   accessLog: AccessLog[];
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_connect_attempts = 7;
-   */
+  /** google.protobuf.UInt32Value max_connect_attempts = 7 */
   maxConnectAttempts?: number | undefined;
-
-  /**
-   * @generated from field: envoy.config.core.v3.BackoffStrategy backoff_options = 18;
-   */
+  /** envoy.config.core.v3.BackoffStrategy backoff_options = 18 */
   backoffOptions?: BackoffStrategy | undefined;
-
-  /**
-   * @generated from field: repeated envoy.type.v3.HashPolicy hash_policy = 11;
-   */
+  /** repeated envoy.type.v3.HashPolicy hash_policy = 11 */
   hashPolicy: HashPolicy[];
-
-  /**
-   * @generated from field: envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig tunneling_config = 12;
-   */
+  /** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig tunneling_config = 12 */
   tunnelingConfig?: TcpProxy_TunnelingConfig | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_downstream_connection_duration = 13;
-   */
+  /** google.protobuf.Duration max_downstream_connection_duration = 13 */
   maxDownstreamConnectionDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: envoy.type.v3.Percent max_downstream_connection_duration_jitter_percentage = 20;
-   */
+  /** envoy.type.v3.Percent max_downstream_connection_duration_jitter_percentage = 20 */
   maxDownstreamConnectionDurationJitterPercentage?: Percent | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration access_log_flush_interval = 15;
-   */
+  /** google.protobuf.Duration access_log_flush_interval = 15 */
   accessLogFlushInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: bool flush_access_log_on_connected = 16;
-   */
+  /** bool flush_access_log_on_connected = 16 */
   flushAccessLogOnConnected: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions access_log_options = 17;
-   */
+  /** envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions access_log_options = 17 */
   accessLogOptions?: TcpProxy_TcpAccessLogOptions | undefined;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TlvEntry proxy_protocol_tlvs = 19;
-   */
+  /** repeated envoy.config.core.v3.TlvEntry proxy_protocol_tlvs = 19 */
   proxyProtocolTlvs: TlvEntry[];
-
-  /**
-   * @generated from field: envoy.extensions.filters.network.tcp_proxy.v3.ProxyProtocolTlvMergePolicy proxy_protocol_tlv_merge_policy = 23;
-   */
+  /** envoy.extensions.filters.network.tcp_proxy.v3.ProxyProtocolTlvMergePolicy proxy_protocol_tlv_merge_policy = 23 */
   proxyProtocolTlvMergePolicy: ProxyProtocolTlvMergePolicy;
-
-  /**
-   * @generated from field: envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode upstream_connect_mode = 21;
-   */
+  /** envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode upstream_connect_mode = 21 */
   upstreamConnectMode: UpstreamConnectMode;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value max_early_data_bytes = 22;
-   */
+  /** google.protobuf.UInt32Value max_early_data_bytes = 22 */
   maxEarlyDataBytes?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue check_drain_close = 24;
-   */
+  /** google.protobuf.BoolValue check_drain_close = 24 */
   checkDrainClose?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.
- * Use `create(TcpProxySchema)` to create a new message.
- */
 export const TcpProxySchema: GenMessage<TcpProxy> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 0);
 
-/**
- * @generated from message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
- */
+/** message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster */
 export type TcpProxy_WeightedCluster = Message<"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster"> & {
-  /**
-   * @generated from field: repeated envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight clusters = 1;
-   */
+  /** repeated envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight clusters = 1 */
   clusters: TcpProxy_WeightedCluster_ClusterWeight[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.
- * Use `create(TcpProxy_WeightedClusterSchema)` to create a new message.
- */
 export const TcpProxy_WeightedClusterSchema: GenMessage<TcpProxy_WeightedCluster> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight
- */
+/** message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight */
 export type TcpProxy_WeightedCluster_ClusterWeight = Message<"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
-
-  /**
-   * @generated from field: uint32 weight = 2;
-   */
+  /** uint32 weight = 2 */
   weight: number;
-
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata_match = 3;
-   */
+  /** envoy.config.core.v3.Metadata metadata_match = 3 */
   metadataMatch?: Metadata | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight.
- * Use `create(TcpProxy_WeightedCluster_ClusterWeightSchema)` to create a new message.
- */
 export const TcpProxy_WeightedCluster_ClusterWeightSchema: GenMessage<TcpProxy_WeightedCluster_ClusterWeight> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 0, 0, 0);
 
-/**
- * @generated from message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig
- */
+/** message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig */
 export type TcpProxy_TunnelingConfig = Message<"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig"> & {
-  /**
-   * @generated from field: string hostname = 1;
-   */
+  /** string hostname = 1 */
   hostname: string;
-
-  /**
-   * @generated from field: bool use_post = 2;
-   */
+  /** bool use_post = 2 */
   usePost: boolean;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.HeaderValueOption headers_to_add = 3;
-   */
+  /** repeated envoy.config.core.v3.HeaderValueOption headers_to_add = 3 */
   headersToAdd: HeaderValueOption[];
-
-  /**
-   * @generated from field: bool propagate_response_headers = 4;
-   */
+  /** bool propagate_response_headers = 4 */
   propagateResponseHeaders: boolean;
-
-  /**
-   * @generated from field: string post_path = 5;
-   */
+  /** string post_path = 5 */
   postPath: string;
-
-  /**
-   * @generated from field: bool propagate_response_trailers = 6;
-   */
+  /** bool propagate_response_trailers = 6 */
   propagateResponseTrailers: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension request_id_extension = 7;
-   */
+  /** envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension request_id_extension = 7 */
   requestIdExtension?: RequestIDExtension | undefined;
-
-  /**
-   * @generated from field: string request_id_header = 8;
-   */
+  /** string request_id_header = 8 */
   requestIdHeader: string;
-
-  /**
-   * @generated from field: string request_id_metadata_key = 9;
-   */
+  /** string request_id_metadata_key = 9 */
   requestIdMetadataKey: string;
-
-  /**
-   * @generated from field: repeated envoy.config.core.v3.TypedExtensionConfig formatters = 10;
-   */
+  /** repeated envoy.config.core.v3.TypedExtensionConfig formatters = 10 */
   formatters: TypedExtensionConfig[];
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig.
- * Use `create(TcpProxy_TunnelingConfigSchema)` to create a new message.
- */
 export const TcpProxy_TunnelingConfigSchema: GenMessage<TcpProxy_TunnelingConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 0, 1);
 
-/**
- * @generated from message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.OnDemand
- */
+/** message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.OnDemand */
 export type TcpProxy_OnDemand = Message<"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.OnDemand"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.ConfigSource odcds_config = 1;
-   */
+  /** envoy.config.core.v3.ConfigSource odcds_config = 1 */
   odcdsConfig?: ConfigSource | undefined;
-
-  /**
-   * @generated from field: string resources_locator = 2;
-   */
+  /** string resources_locator = 2 */
   resourcesLocator: string;
-
-  /**
-   * @generated from field: google.protobuf.Duration timeout = 3;
-   */
+  /** google.protobuf.Duration timeout = 3 */
   timeout?: Duration | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.OnDemand.
- * Use `create(TcpProxy_OnDemandSchema)` to create a new message.
- */
 export const TcpProxy_OnDemandSchema: GenMessage<TcpProxy_OnDemand> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 0, 2);
 
-/**
- * @generated from message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions
- */
+/** message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions */
 export type TcpProxy_TcpAccessLogOptions = Message<"envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions"> & {
-  /**
-   * @generated from field: google.protobuf.Duration access_log_flush_interval = 1;
-   */
+  /** google.protobuf.Duration access_log_flush_interval = 1 */
   accessLogFlushInterval?: Duration | undefined;
-
-  /**
-   * @generated from field: bool flush_access_log_on_connected = 2;
-   */
+  /** bool flush_access_log_on_connected = 2 */
   flushAccessLogOnConnected: boolean;
-
-  /**
-   * @generated from field: bool flush_access_log_on_start = 3;
-   */
+  /** bool flush_access_log_on_start = 3 */
   flushAccessLogOnStart: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions.
- * Use `create(TcpProxy_TcpAccessLogOptionsSchema)` to create a new message.
- */
 export const TcpProxy_TcpAccessLogOptionsSchema: GenMessage<TcpProxy_TcpAccessLogOptions> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 0, 3);
 
-/**
- * @generated from enum envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode
- */
+/** enum envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode */
 export const UpstreamConnectMode = {
-  /**
-   * @generated from enum value: IMMEDIATE = 0;
-   */
   IMMEDIATE: 0,
-
-  /**
-   * @generated from enum value: ON_DOWNSTREAM_DATA = 1;
-   */
   ON_DOWNSTREAM_DATA: 1,
-
-  /**
-   * @generated from enum value: ON_DOWNSTREAM_TLS_HANDSHAKE = 2;
-   */
   ON_DOWNSTREAM_TLS_HANDSHAKE: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode
- */
+/** enum envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode */
 export type UpstreamConnectMode = (typeof UpstreamConnectMode)[keyof typeof UpstreamConnectMode] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.network.tcp_proxy.v3.UpstreamConnectMode.
- */
 export const UpstreamConnectModeSchema: GenEnum<UpstreamConnectMode> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 0);
 
-/**
- * @generated from enum envoy.extensions.filters.network.tcp_proxy.v3.ProxyProtocolTlvMergePolicy
- */
+/** enum envoy.extensions.filters.network.tcp_proxy.v3.ProxyProtocolTlvMergePolicy */
 export const ProxyProtocolTlvMergePolicy = {
-  /**
-   * @generated from enum value: ADD_IF_ABSENT = 0;
-   */
   ADD_IF_ABSENT: 0,
-
-  /**
-   * @generated from enum value: OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD = 1;
-   */
   OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD: 1,
-
-  /**
-   * @generated from enum value: APPEND_IF_EXISTS_OR_ADD = 2;
-   */
   APPEND_IF_EXISTS_OR_ADD: 2,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.filters.network.tcp_proxy.v3.ProxyProtocolTlvMergePolicy
- */
+/** enum envoy.extensions.filters.network.tcp_proxy.v3.ProxyProtocolTlvMergePolicy */
 export type ProxyProtocolTlvMergePolicy = (typeof ProxyProtocolTlvMergePolicy)[keyof typeof ProxyProtocolTlvMergePolicy] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.filters.network.tcp_proxy.v3.ProxyProtocolTlvMergePolicy.
- */
 export const ProxyProtocolTlvMergePolicySchema: GenEnum<ProxyProtocolTlvMergePolicy> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_filters_network_tcp_proxy_v3_tcp_proxy, 1);
 

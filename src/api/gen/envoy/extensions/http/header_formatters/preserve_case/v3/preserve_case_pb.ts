@@ -4,57 +4,29 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case.proto.
- */
 export const file_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case: GenFile = /*@__PURE__*/
   fileDesc("CkxlbnZveS9leHRlbnNpb25zL2h0dHAvaGVhZGVyX2Zvcm1hdHRlcnMvcHJlc2VydmVfY2FzZS92My9wcmVzZXJ2ZV9jYXNlLnByb3RvEjhlbnZveS5leHRlbnNpb25zLmh0dHAuaGVhZGVyX2Zvcm1hdHRlcnMucHJlc2VydmVfY2FzZS52MyKWAgobUHJlc2VydmVDYXNlRm9ybWF0dGVyQ29uZmlnEh0KFWZvcndhcmRfcmVhc29uX3BocmFzZRgBIAEoCBKaAQofZm9ybWF0dGVyX3R5cGVfb25fZW52b3lfaGVhZGVycxgCIAEoDjJxLmVudm95LmV4dGVuc2lvbnMuaHR0cC5oZWFkZXJfZm9ybWF0dGVycy5wcmVzZXJ2ZV9jYXNlLnYzLlByZXNlcnZlQ2FzZUZvcm1hdHRlckNvbmZpZy5Gb3JtYXR0ZXJUeXBlT25FbnZveUhlYWRlcnMiOwobRm9ybWF0dGVyVHlwZU9uRW52b3lIZWFkZXJzEgsKB0RFRkFVTFQQABIPCgtQUk9QRVJfQ0FTRRABYgZwcm90bzM");
 
-/**
- * @generated from message envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig
- */
+/** message envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig */
 export type PreserveCaseFormatterConfig = Message<"envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig"> & {
-  /**
-   * @generated from field: bool forward_reason_phrase = 1;
-   */
+  /** bool forward_reason_phrase = 1 */
   forwardReasonPhrase: boolean;
-
-  /**
-   * @generated from field: envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders formatter_type_on_envoy_headers = 2;
-   */
+  /** envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders formatter_type_on_envoy_headers = 2 */
   formatterTypeOnEnvoyHeaders: PreserveCaseFormatterConfig_FormatterTypeOnEnvoyHeaders;
 };
 
-/**
- * Describes the message envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.
- * Use `create(PreserveCaseFormatterConfigSchema)` to create a new message.
- */
 export const PreserveCaseFormatterConfigSchema: GenMessage<PreserveCaseFormatterConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case, 0);
 
-/**
- * @generated from enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders
- */
+/** enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders */
 export const PreserveCaseFormatterConfig_FormatterTypeOnEnvoyHeaders = {
-  /**
-   * @generated from enum value: DEFAULT = 0;
-   */
   DEFAULT: 0,
-
-  /**
-   * @generated from enum value: PROPER_CASE = 1;
-   */
   PROPER_CASE: 1,
 } as const;
 
-/**
- * @generated from enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders
- */
+/** enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders */
 export type PreserveCaseFormatterConfig_FormatterTypeOnEnvoyHeaders = (typeof PreserveCaseFormatterConfig_FormatterTypeOnEnvoyHeaders)[keyof typeof PreserveCaseFormatterConfig_FormatterTypeOnEnvoyHeaders] | UnknownEnum;
 
-/**
- * Describes the enum envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig.FormatterTypeOnEnvoyHeaders.
- */
 export const PreserveCaseFormatterConfig_FormatterTypeOnEnvoyHeadersSchema: GenEnum<PreserveCaseFormatterConfig_FormatterTypeOnEnvoyHeaders> = /*@__PURE__*/
   enumDesc(file_envoy_extensions_http_header_formatters_preserve_case_v3_preserve_case, 0, 0);
 

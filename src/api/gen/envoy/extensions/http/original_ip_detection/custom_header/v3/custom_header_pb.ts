@@ -6,36 +6,19 @@ import type { HttpStatus } from "../../../../../type/v3/http_status_pb.ts";
 import { file_envoy_type_v3_http_status } from "../../../../../type/v3/http_status_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/http/original_ip_detection/custom_header/v3/custom_header.proto.
- */
 export const file_envoy_extensions_http_original_ip_detection_custom_header_v3_custom_header: GenFile = /*@__PURE__*/
   fileDesc("ClBlbnZveS9leHRlbnNpb25zL2h0dHAvb3JpZ2luYWxfaXBfZGV0ZWN0aW9uL2N1c3RvbV9oZWFkZXIvdjMvY3VzdG9tX2hlYWRlci5wcm90bxI8ZW52b3kuZXh0ZW5zaW9ucy5odHRwLm9yaWdpbmFsX2lwX2RldGVjdGlvbi5jdXN0b21faGVhZGVyLnYzIpMBChJDdXN0b21IZWFkZXJDb25maWcSEwoLaGVhZGVyX25hbWUYASABKAkSMQopYWxsb3dfZXh0ZW5zaW9uX3RvX3NldF9hZGRyZXNzX2FzX3RydXN0ZWQYAiABKAgSNQoScmVqZWN0X3dpdGhfc3RhdHVzGAMgASgLMhkuZW52b3kudHlwZS52My5IdHRwU3RhdHVzYgZwcm90bzM", [file_envoy_type_v3_http_status]);
 
-/**
- * @generated from message envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig
- */
+/** message envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig */
 export type CustomHeaderConfig = Message<"envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig"> & {
-  /**
-   * @generated from field: string header_name = 1;
-   */
+  /** string header_name = 1 */
   headerName: string;
-
-  /**
-   * @generated from field: bool allow_extension_to_set_address_as_trusted = 2;
-   */
+  /** bool allow_extension_to_set_address_as_trusted = 2 */
   allowExtensionToSetAddressAsTrusted: boolean;
-
-  /**
-   * @generated from field: envoy.type.v3.HttpStatus reject_with_status = 3;
-   */
+  /** envoy.type.v3.HttpStatus reject_with_status = 3 */
   rejectWithStatus?: HttpStatus | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig.
- * Use `create(CustomHeaderConfigSchema)` to create a new message.
- */
 export const CustomHeaderConfigSchema: GenMessage<CustomHeaderConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_http_original_ip_detection_custom_header_v3_custom_header, 0);
 

@@ -7,53 +7,28 @@ import { file_envoy_config_core_v3_address } from "../../../../../config/core/v3
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/http/original_ip_detection/xff/v3/xff.proto.
- */
 export const file_envoy_extensions_http_original_ip_detection_xff_v3_xff: GenFile = /*@__PURE__*/
   fileDesc("CjxlbnZveS9leHRlbnNpb25zL2h0dHAvb3JpZ2luYWxfaXBfZGV0ZWN0aW9uL3hmZi92My94ZmYucHJvdG8SMmVudm95LmV4dGVuc2lvbnMuaHR0cC5vcmlnaW5hbF9pcF9kZXRlY3Rpb24ueGZmLnYzIr4BCglYZmZDb25maWcSHAoUeGZmX251bV90cnVzdGVkX2hvcHMYASABKA0SXgoReGZmX3RydXN0ZWRfY2lkcnMYAiABKAsyQy5lbnZveS5leHRlbnNpb25zLmh0dHAub3JpZ2luYWxfaXBfZGV0ZWN0aW9uLnhmZi52My5YZmZUcnVzdGVkQ2lkcnMSMwoPc2tpcF94ZmZfYXBwZW5kGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZSJBCg9YZmZUcnVzdGVkQ2lkcnMSLgoFY2lkcnMYASADKAsyHy5lbnZveS5jb25maWcuY29yZS52My5DaWRyUmFuZ2ViBnByb3RvMw", [file_envoy_config_core_v3_address, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.http.original_ip_detection.xff.v3.XffConfig
- */
+/** message envoy.extensions.http.original_ip_detection.xff.v3.XffConfig */
 export type XffConfig = Message<"envoy.extensions.http.original_ip_detection.xff.v3.XffConfig"> & {
-  /**
-   * @generated from field: uint32 xff_num_trusted_hops = 1;
-   */
+  /** uint32 xff_num_trusted_hops = 1 */
   xffNumTrustedHops: number;
-
-  /**
-   * @generated from field: envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs xff_trusted_cidrs = 2;
-   */
+  /** envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs xff_trusted_cidrs = 2 */
   xffTrustedCidrs?: XffTrustedCidrs | undefined;
-
-  /**
-   * @generated from field: google.protobuf.BoolValue skip_xff_append = 3;
-   */
+  /** google.protobuf.BoolValue skip_xff_append = 3 */
   skipXffAppend?: boolean | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.http.original_ip_detection.xff.v3.XffConfig.
- * Use `create(XffConfigSchema)` to create a new message.
- */
 export const XffConfigSchema: GenMessage<XffConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_http_original_ip_detection_xff_v3_xff, 0);
 
-/**
- * @generated from message envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs
- */
+/** message envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs */
 export type XffTrustedCidrs = Message<"envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs"> & {
-  /**
-   * @generated from field: repeated envoy.config.core.v3.CidrRange cidrs = 1;
-   */
+  /** repeated envoy.config.core.v3.CidrRange cidrs = 1 */
   cidrs: CidrRange[];
 };
 
-/**
- * Describes the message envoy.extensions.http.original_ip_detection.xff.v3.XffTrustedCidrs.
- * Use `create(XffTrustedCidrsSchema)` to create a new message.
- */
 export const XffTrustedCidrsSchema: GenMessage<XffTrustedCidrs> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_http_original_ip_detection_xff_v3_xff, 1);
 

@@ -6,26 +6,15 @@ import type { Cookie } from "../../../../../type/http/v3/cookie_pb.ts";
 import { file_envoy_type_http_v3_cookie } from "../../../../../type/http/v3/cookie_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/http/stateful_session/cookie/v3/cookie.proto.
- */
 export const file_envoy_extensions_http_stateful_session_cookie_v3_cookie: GenFile = /*@__PURE__*/
   fileDesc("Cj1lbnZveS9leHRlbnNpb25zL2h0dHAvc3RhdGVmdWxfc2Vzc2lvbi9jb29raWUvdjMvY29va2llLnByb3RvEjBlbnZveS5leHRlbnNpb25zLmh0dHAuc3RhdGVmdWxfc2Vzc2lvbi5jb29raWUudjMiRQoXQ29va2llQmFzZWRTZXNzaW9uU3RhdGUSKgoGY29va2llGAEgASgLMhouZW52b3kudHlwZS5odHRwLnYzLkNvb2tpZWIGcHJvdG8z", [file_envoy_type_http_v3_cookie]);
 
-/**
- * @generated from message envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState
- */
+/** message envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState */
 export type CookieBasedSessionState = Message<"envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState"> & {
-  /**
-   * @generated from field: envoy.type.http.v3.Cookie cookie = 1;
-   */
+  /** envoy.type.http.v3.Cookie cookie = 1 */
   cookie?: Cookie | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState.
- * Use `create(CookieBasedSessionStateSchema)` to create a new message.
- */
 export const CookieBasedSessionStateSchema: GenMessage<CookieBasedSessionState> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_http_stateful_session_cookie_v3_cookie, 0);
 

@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/http/stateful_session/header/v3/header.proto.
- */
 export const file_envoy_extensions_http_stateful_session_header_v3_header: GenFile = /*@__PURE__*/
   fileDesc("Cj1lbnZveS9leHRlbnNpb25zL2h0dHAvc3RhdGVmdWxfc2Vzc2lvbi9oZWFkZXIvdjMvaGVhZGVyLnByb3RvEjBlbnZveS5leHRlbnNpb25zLmh0dHAuc3RhdGVmdWxfc2Vzc2lvbi5oZWFkZXIudjMiJwoXSGVhZGVyQmFzZWRTZXNzaW9uU3RhdGUSDAoEbmFtZRgBIAEoCWIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState
- */
+/** message envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState */
 export type HeaderBasedSessionState = Message<"envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState"> & {
-  /**
-   * @generated from field: string name = 1;
-   */
+  /** string name = 1 */
   name: string;
 };
 
-/**
- * Describes the message envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState.
- * Use `create(HeaderBasedSessionStateSchema)` to create a new message.
- */
 export const HeaderBasedSessionStateSchema: GenMessage<HeaderBasedSessionState> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_http_stateful_session_header_v3_header, 0);
 

@@ -4,206 +4,111 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/matching/common_inputs/network/v3/network_inputs.proto.
- */
 export const file_envoy_extensions_matching_common_inputs_network_v3_network_inputs: GenFile = /*@__PURE__*/
   fileDesc("CkdlbnZveS9leHRlbnNpb25zL21hdGNoaW5nL2NvbW1vbl9pbnB1dHMvbmV0d29yay92My9uZXR3b3JrX2lucHV0cy5wcm90bxIyZW52b3kuZXh0ZW5zaW9ucy5tYXRjaGluZy5jb21tb25faW5wdXRzLm5ldHdvcmsudjMiFAoSRGVzdGluYXRpb25JUElucHV0IhYKFERlc3RpbmF0aW9uUG9ydElucHV0Ig8KDVNvdXJjZUlQSW5wdXQiEQoPU291cmNlUG9ydElucHV0IhUKE0RpcmVjdFNvdXJjZUlQSW5wdXQiEQoPU291cmNlVHlwZUlucHV0IhEKD1NlcnZlck5hbWVJbnB1dCIYChZUcmFuc3BvcnRQcm90b2NvbElucHV0IhoKGEFwcGxpY2F0aW9uUHJvdG9jb2xJbnB1dCIuChBGaWx0ZXJTdGF0ZUlucHV0EgsKA2tleRgBIAEoCRINCgVmaWVsZBgCIAEoCSKzAQoURHluYW1pY01ldGFkYXRhSW5wdXQSDgoGZmlsdGVyGAEgASgJEmIKBHBhdGgYAiADKAsyVC5lbnZveS5leHRlbnNpb25zLm1hdGNoaW5nLmNvbW1vbl9pbnB1dHMubmV0d29yay52My5EeW5hbWljTWV0YWRhdGFJbnB1dC5QYXRoU2VnbWVudBonCgtQYXRoU2VnbWVudBINCgNrZXkYASABKAlIAEIJCgdzZWdtZW50IhcKFU5ldHdvcmtOYW1lc3BhY2VJbnB1dGIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput */
 export type DestinationIPInput = Message<"envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.DestinationIPInput.
- * Use `create(DestinationIPInputSchema)` to create a new message.
- */
 export const DestinationIPInputSchema: GenMessage<DestinationIPInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 0);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.DestinationPortInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.DestinationPortInput */
 export type DestinationPortInput = Message<"envoy.extensions.matching.common_inputs.network.v3.DestinationPortInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.DestinationPortInput.
- * Use `create(DestinationPortInputSchema)` to create a new message.
- */
 export const DestinationPortInputSchema: GenMessage<DestinationPortInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 1);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.SourceIPInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.SourceIPInput */
 export type SourceIPInput = Message<"envoy.extensions.matching.common_inputs.network.v3.SourceIPInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.SourceIPInput.
- * Use `create(SourceIPInputSchema)` to create a new message.
- */
 export const SourceIPInputSchema: GenMessage<SourceIPInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 2);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.SourcePortInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.SourcePortInput */
 export type SourcePortInput = Message<"envoy.extensions.matching.common_inputs.network.v3.SourcePortInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.SourcePortInput.
- * Use `create(SourcePortInputSchema)` to create a new message.
- */
 export const SourcePortInputSchema: GenMessage<SourcePortInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 3);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput */
 export type DirectSourceIPInput = Message<"envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.DirectSourceIPInput.
- * Use `create(DirectSourceIPInputSchema)` to create a new message.
- */
 export const DirectSourceIPInputSchema: GenMessage<DirectSourceIPInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 4);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.SourceTypeInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.SourceTypeInput */
 export type SourceTypeInput = Message<"envoy.extensions.matching.common_inputs.network.v3.SourceTypeInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.SourceTypeInput.
- * Use `create(SourceTypeInputSchema)` to create a new message.
- */
 export const SourceTypeInputSchema: GenMessage<SourceTypeInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 5);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.ServerNameInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.ServerNameInput */
 export type ServerNameInput = Message<"envoy.extensions.matching.common_inputs.network.v3.ServerNameInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.ServerNameInput.
- * Use `create(ServerNameInputSchema)` to create a new message.
- */
 export const ServerNameInputSchema: GenMessage<ServerNameInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 6);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.TransportProtocolInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.TransportProtocolInput */
 export type TransportProtocolInput = Message<"envoy.extensions.matching.common_inputs.network.v3.TransportProtocolInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.TransportProtocolInput.
- * Use `create(TransportProtocolInputSchema)` to create a new message.
- */
 export const TransportProtocolInputSchema: GenMessage<TransportProtocolInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 7);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.ApplicationProtocolInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.ApplicationProtocolInput */
 export type ApplicationProtocolInput = Message<"envoy.extensions.matching.common_inputs.network.v3.ApplicationProtocolInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.ApplicationProtocolInput.
- * Use `create(ApplicationProtocolInputSchema)` to create a new message.
- */
 export const ApplicationProtocolInputSchema: GenMessage<ApplicationProtocolInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 8);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.FilterStateInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.FilterStateInput */
 export type FilterStateInput = Message<"envoy.extensions.matching.common_inputs.network.v3.FilterStateInput"> & {
-  /**
-   * @generated from field: string key = 1;
-   */
+  /** string key = 1 */
   key: string;
-
-  /**
-   * @generated from field: string field = 2;
-   */
+  /** string field = 2 */
   field: string;
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.FilterStateInput.
- * Use `create(FilterStateInputSchema)` to create a new message.
- */
 export const FilterStateInputSchema: GenMessage<FilterStateInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 9);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput */
 export type DynamicMetadataInput = Message<"envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput"> & {
-  /**
-   * @generated from field: string filter = 1;
-   */
+  /** string filter = 1 */
   filter: string;
-
-  /**
-   * @generated from field: repeated envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.PathSegment path = 2;
-   */
+  /** repeated envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.PathSegment path = 2 */
   path: DynamicMetadataInput_PathSegment[];
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.
- * Use `create(DynamicMetadataInputSchema)` to create a new message.
- */
 export const DynamicMetadataInputSchema: GenMessage<DynamicMetadataInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 10);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.PathSegment
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.PathSegment */
 export type DynamicMetadataInput_PathSegment = Message<"envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.PathSegment"> & {
-  /**
-   * @generated from oneof envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.PathSegment.segment
-   */
+  /** oneof envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.PathSegment.segment */
   segment: {
-    /**
-     * @generated from field: string key = 1;
-     */
+    /** string key = 1 */
     value: string;
     case: "key";
   } | { case: undefined; value?: undefined };
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput.PathSegment.
- * Use `create(DynamicMetadataInput_PathSegmentSchema)` to create a new message.
- */
 export const DynamicMetadataInput_PathSegmentSchema: GenMessage<DynamicMetadataInput_PathSegment> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 10, 0);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.network.v3.NetworkNamespaceInput
- */
+/** message envoy.extensions.matching.common_inputs.network.v3.NetworkNamespaceInput */
 export type NetworkNamespaceInput = Message<"envoy.extensions.matching.common_inputs.network.v3.NetworkNamespaceInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.network.v3.NetworkNamespaceInput.
- * Use `create(NetworkNamespaceInputSchema)` to create a new message.
- */
 export const NetworkNamespaceInputSchema: GenMessage<NetworkNamespaceInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_network_v3_network_inputs, 11);
 

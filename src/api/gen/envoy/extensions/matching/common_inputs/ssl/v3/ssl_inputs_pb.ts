@@ -4,48 +4,27 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/matching/common_inputs/ssl/v3/ssl_inputs.proto.
- */
 export const file_envoy_extensions_matching_common_inputs_ssl_v3_ssl_inputs: GenFile = /*@__PURE__*/
   fileDesc("Cj9lbnZveS9leHRlbnNpb25zL21hdGNoaW5nL2NvbW1vbl9pbnB1dHMvc3NsL3YzL3NzbF9pbnB1dHMucHJvdG8SLmVudm95LmV4dGVuc2lvbnMubWF0Y2hpbmcuY29tbW9uX2lucHV0cy5zc2wudjMiDQoLVXJpU2FuSW5wdXQiDQoLRG5zU2FuSW5wdXQiDgoMU3ViamVjdElucHV0YgZwcm90bzM");
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.ssl.v3.UriSanInput
- */
+/** message envoy.extensions.matching.common_inputs.ssl.v3.UriSanInput */
 export type UriSanInput = Message<"envoy.extensions.matching.common_inputs.ssl.v3.UriSanInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.ssl.v3.UriSanInput.
- * Use `create(UriSanInputSchema)` to create a new message.
- */
 export const UriSanInputSchema: GenMessage<UriSanInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_ssl_v3_ssl_inputs, 0);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.ssl.v3.DnsSanInput
- */
+/** message envoy.extensions.matching.common_inputs.ssl.v3.DnsSanInput */
 export type DnsSanInput = Message<"envoy.extensions.matching.common_inputs.ssl.v3.DnsSanInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.ssl.v3.DnsSanInput.
- * Use `create(DnsSanInputSchema)` to create a new message.
- */
 export const DnsSanInputSchema: GenMessage<DnsSanInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_ssl_v3_ssl_inputs, 1);
 
-/**
- * @generated from message envoy.extensions.matching.common_inputs.ssl.v3.SubjectInput
- */
+/** message envoy.extensions.matching.common_inputs.ssl.v3.SubjectInput */
 export type SubjectInput = Message<"envoy.extensions.matching.common_inputs.ssl.v3.SubjectInput"> & {
 };
 
-/**
- * Describes the message envoy.extensions.matching.common_inputs.ssl.v3.SubjectInput.
- * Use `create(SubjectInputSchema)` to create a new message.
- */
 export const SubjectInputSchema: GenMessage<SubjectInput> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_matching_common_inputs_ssl_v3_ssl_inputs, 2);
 

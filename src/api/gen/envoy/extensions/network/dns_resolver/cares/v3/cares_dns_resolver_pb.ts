@@ -10,81 +10,37 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.proto.
- */
 export const file_envoy_extensions_network_dns_resolver_cares_v3_cares_dns_resolver: GenFile = /*@__PURE__*/
   fileDesc("CkdlbnZveS9leHRlbnNpb25zL25ldHdvcmsvZG5zX3Jlc29sdmVyL2NhcmVzL3YzL2NhcmVzX2Ruc19yZXNvbHZlci5wcm90bxIuZW52b3kuZXh0ZW5zaW9ucy5uZXR3b3JrLmRuc19yZXNvbHZlci5jYXJlcy52MyLwBAoWQ2FyZXNEbnNSZXNvbHZlckNvbmZpZxIwCglyZXNvbHZlcnMYASADKAsyHS5lbnZveS5jb25maWcuY29yZS52My5BZGRyZXNzEiEKGXVzZV9yZXNvbHZlcnNfYXNfZmFsbGJhY2sYAyABKAgSIgoaZmlsdGVyX3Vucm91dGFibGVfZmFtaWxpZXMYBCABKAgSRgoUZG5zX3Jlc29sdmVyX29wdGlvbnMYAiABKAsyKC5lbnZveS5jb25maWcuY29yZS52My5EbnNSZXNvbHZlck9wdGlvbnMSNQoPdWRwX21heF9xdWVyaWVzGAUgASgLMhwuZ29vZ2xlLnByb3RvYnVmLlVJbnQzMlZhbHVlEjsKFXF1ZXJ5X3RpbWVvdXRfc2Vjb25kcxgGIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50NjRWYWx1ZRIxCgtxdWVyeV90cmllcxgHIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRIaChJyb3RhdGVfbmFtZXNlcnZlcnMYCCABKAgSPAoWZWRuczBfbWF4X3BheWxvYWRfc2l6ZRgJIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRI7ChhtYXhfdWRwX2NoYW5uZWxfZHVyYXRpb24YCiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIQoZcmVpbml0X2NoYW5uZWxfb25fdGltZW91dBgLIAEoCBI0Cg5xY2FjaGVfbWF4X3R0bBgMIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZWIGcHJvdG8z", [file_envoy_config_core_v3_address, file_envoy_config_core_v3_resolver, file_google_protobuf_duration, file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
- */
+/** message envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig */
 export type CaresDnsResolverConfig = Message<"envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"> & {
-  /**
-   * @generated from field: repeated envoy.config.core.v3.Address resolvers = 1;
-   */
+  /** repeated envoy.config.core.v3.Address resolvers = 1 */
   resolvers: Address[];
-
-  /**
-   * @generated from field: bool use_resolvers_as_fallback = 3;
-   */
+  /** bool use_resolvers_as_fallback = 3 */
   useResolversAsFallback: boolean;
-
-  /**
-   * @generated from field: bool filter_unroutable_families = 4;
-   */
+  /** bool filter_unroutable_families = 4 */
   filterUnroutableFamilies: boolean;
-
-  /**
-   * @generated from field: envoy.config.core.v3.DnsResolverOptions dns_resolver_options = 2;
-   */
+  /** envoy.config.core.v3.DnsResolverOptions dns_resolver_options = 2 */
   dnsResolverOptions?: DnsResolverOptions | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value udp_max_queries = 5;
-   */
+  /** google.protobuf.UInt32Value udp_max_queries = 5 */
   udpMaxQueries?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt64Value query_timeout_seconds = 6;
-   */
+  /** google.protobuf.UInt64Value query_timeout_seconds = 6 */
   queryTimeoutSeconds?: bigint | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value query_tries = 7;
-   */
+  /** google.protobuf.UInt32Value query_tries = 7 */
   queryTries?: number | undefined;
-
-  /**
-   * @generated from field: bool rotate_nameservers = 8;
-   */
+  /** bool rotate_nameservers = 8 */
   rotateNameservers: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value edns0_max_payload_size = 9;
-   */
+  /** google.protobuf.UInt32Value edns0_max_payload_size = 9 */
   edns0MaxPayloadSize?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.Duration max_udp_channel_duration = 10;
-   */
+  /** google.protobuf.Duration max_udp_channel_duration = 10 */
   maxUdpChannelDuration?: Duration | undefined;
-
-  /**
-   * @generated from field: bool reinit_channel_on_timeout = 11;
-   */
+  /** bool reinit_channel_on_timeout = 11 */
   reinitChannelOnTimeout: boolean;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value qcache_max_ttl = 12;
-   */
+  /** google.protobuf.UInt32Value qcache_max_ttl = 12 */
   qcacheMaxTtl?: number | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig.
- * Use `create(CaresDnsResolverConfigSchema)` to create a new message.
- */
 export const CaresDnsResolverConfigSchema: GenMessage<CaresDnsResolverConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_network_dns_resolver_cares_v3_cares_dns_resolver, 0);
 

@@ -5,31 +5,17 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/network/dns_resolver/getaddrinfo/v3/getaddrinfo_dns_resolver.proto.
- */
 export const file_envoy_extensions_network_dns_resolver_getaddrinfo_v3_getaddrinfo_dns_resolver: GenFile = /*@__PURE__*/
   fileDesc("ClNlbnZveS9leHRlbnNpb25zL25ldHdvcmsvZG5zX3Jlc29sdmVyL2dldGFkZHJpbmZvL3YzL2dldGFkZHJpbmZvX2Ruc19yZXNvbHZlci5wcm90bxI0ZW52b3kuZXh0ZW5zaW9ucy5uZXR3b3JrLmRuc19yZXNvbHZlci5nZXRhZGRyaW5mby52MyKNAQocR2V0QWRkckluZm9EbnNSZXNvbHZlckNvbmZpZxIxCgtudW1fcmV0cmllcxgBIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZRI6ChRudW1fcmVzb2x2ZXJfdGhyZWFkcxgCIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZWIGcHJvdG8z", [file_google_protobuf_wrappers]);
 
-/**
- * @generated from message envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig
- */
+/** message envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig */
 export type GetAddrInfoDnsResolverConfig = Message<"envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig"> & {
-  /**
-   * @generated from field: google.protobuf.UInt32Value num_retries = 1;
-   */
+  /** google.protobuf.UInt32Value num_retries = 1 */
   numRetries?: number | undefined;
-
-  /**
-   * @generated from field: google.protobuf.UInt32Value num_resolver_threads = 2;
-   */
+  /** google.protobuf.UInt32Value num_resolver_threads = 2 */
   numResolverThreads?: number | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig.
- * Use `create(GetAddrInfoDnsResolverConfigSchema)` to create a new message.
- */
 export const GetAddrInfoDnsResolverConfigSchema: GenMessage<GetAddrInfoDnsResolverConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_network_dns_resolver_getaddrinfo_v3_getaddrinfo_dns_resolver, 0);
 

@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/path/match/uri_template/v3/uri_template_match.proto.
- */
 export const file_envoy_extensions_path_match_uri_template_v3_uri_template_match: GenFile = /*@__PURE__*/
   fileDesc("CkRlbnZveS9leHRlbnNpb25zL3BhdGgvbWF0Y2gvdXJpX3RlbXBsYXRlL3YzL3VyaV90ZW1wbGF0ZV9tYXRjaC5wcm90bxIrZW52b3kuZXh0ZW5zaW9ucy5wYXRoLm1hdGNoLnVyaV90ZW1wbGF0ZS52MyIvChZVcmlUZW1wbGF0ZU1hdGNoQ29uZmlnEhUKDXBhdGhfdGVtcGxhdGUYASABKAliBnByb3RvMw");
 
-/**
- * @generated from message envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig
- */
+/** message envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig */
 export type UriTemplateMatchConfig = Message<"envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig"> & {
-  /**
-   * @generated from field: string path_template = 1;
-   */
+  /** string path_template = 1 */
   pathTemplate: string;
 };
 
-/**
- * Describes the message envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig.
- * Use `create(UriTemplateMatchConfigSchema)` to create a new message.
- */
 export const UriTemplateMatchConfigSchema: GenMessage<UriTemplateMatchConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_path_match_uri_template_v3_uri_template_match, 0);
 

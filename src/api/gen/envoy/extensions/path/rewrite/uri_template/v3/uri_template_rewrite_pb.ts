@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/path/rewrite/uri_template/v3/uri_template_rewrite.proto.
- */
 export const file_envoy_extensions_path_rewrite_uri_template_v3_uri_template_rewrite: GenFile = /*@__PURE__*/
   fileDesc("CkhlbnZveS9leHRlbnNpb25zL3BhdGgvcmV3cml0ZS91cmlfdGVtcGxhdGUvdjMvdXJpX3RlbXBsYXRlX3Jld3JpdGUucHJvdG8SLWVudm95LmV4dGVuc2lvbnMucGF0aC5yZXdyaXRlLnVyaV90ZW1wbGF0ZS52MyI5ChhVcmlUZW1wbGF0ZVJld3JpdGVDb25maWcSHQoVcGF0aF90ZW1wbGF0ZV9yZXdyaXRlGAEgASgJYgZwcm90bzM");
 
-/**
- * @generated from message envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig
- */
+/** message envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig */
 export type UriTemplateRewriteConfig = Message<"envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig"> & {
-  /**
-   * @generated from field: string path_template_rewrite = 1;
-   */
+  /** string path_template_rewrite = 1 */
   pathTemplateRewrite: string;
 };
 
-/**
- * Describes the message envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig.
- * Use `create(UriTemplateRewriteConfigSchema)` to create a new message.
- */
 export const UriTemplateRewriteConfigSchema: GenMessage<UriTemplateRewriteConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_path_rewrite_uri_template_v3_uri_template_rewrite, 0);
 

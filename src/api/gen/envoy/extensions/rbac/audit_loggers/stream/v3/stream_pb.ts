@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/rbac/audit_loggers/stream/v3/stream.proto.
- */
 export const file_envoy_extensions_rbac_audit_loggers_stream_v3_stream: GenFile = /*@__PURE__*/
   fileDesc("CjplbnZveS9leHRlbnNpb25zL3JiYWMvYXVkaXRfbG9nZ2Vycy9zdHJlYW0vdjMvc3RyZWFtLnByb3RvEi1lbnZveS5leHRlbnNpb25zLnJiYWMuYXVkaXRfbG9nZ2Vycy5zdHJlYW0udjMiEAoOU3Rkb3V0QXVkaXRMb2diBnByb3RvMw");
 
-/**
- * @generated from message envoy.extensions.rbac.audit_loggers.stream.v3.StdoutAuditLog
- */
+/** message envoy.extensions.rbac.audit_loggers.stream.v3.StdoutAuditLog */
 export type StdoutAuditLog = Message<"envoy.extensions.rbac.audit_loggers.stream.v3.StdoutAuditLog"> & {
 };
 
-/**
- * Describes the message envoy.extensions.rbac.audit_loggers.stream.v3.StdoutAuditLog.
- * Use `create(StdoutAuditLogSchema)` to create a new message.
- */
 export const StdoutAuditLogSchema: GenMessage<StdoutAuditLog> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_rbac_audit_loggers_stream_v3_stream, 0);
 

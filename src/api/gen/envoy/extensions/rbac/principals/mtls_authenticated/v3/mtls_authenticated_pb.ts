@@ -6,31 +6,17 @@ import type { SubjectAltNameMatcher } from "../../../../transport_sockets/tls/v3
 import { file_envoy_extensions_transport_sockets_tls_v3_common } from "../../../../transport_sockets/tls/v3/common_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/rbac/principals/mtls_authenticated/v3/mtls_authenticated.proto.
- */
 export const file_envoy_extensions_rbac_principals_mtls_authenticated_v3_mtls_authenticated: GenFile = /*@__PURE__*/
   fileDesc("Ck9lbnZveS9leHRlbnNpb25zL3JiYWMvcHJpbmNpcGFscy9tdGxzX2F1dGhlbnRpY2F0ZWQvdjMvbXRsc19hdXRoZW50aWNhdGVkLnByb3RvEjZlbnZveS5leHRlbnNpb25zLnJiYWMucHJpbmNpcGFscy5tdGxzX2F1dGhlbnRpY2F0ZWQudjMiiQEKBkNvbmZpZxJVCgtzYW5fbWF0Y2hlchgBIAEoCzJALmVudm95LmV4dGVuc2lvbnMudHJhbnNwb3J0X3NvY2tldHMudGxzLnYzLlN1YmplY3RBbHROYW1lTWF0Y2hlchIoCiBhbnlfdmFsaWRhdGVkX2NsaWVudF9jZXJ0aWZpY2F0ZRgCIAEoCGIGcHJvdG8z", [file_envoy_extensions_transport_sockets_tls_v3_common]);
 
-/**
- * @generated from message envoy.extensions.rbac.principals.mtls_authenticated.v3.Config
- */
+/** message envoy.extensions.rbac.principals.mtls_authenticated.v3.Config */
 export type Config = Message<"envoy.extensions.rbac.principals.mtls_authenticated.v3.Config"> & {
-  /**
-   * @generated from field: envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher san_matcher = 1;
-   */
+  /** envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher san_matcher = 1 */
   sanMatcher?: SubjectAltNameMatcher | undefined;
-
-  /**
-   * @generated from field: bool any_validated_client_certificate = 2;
-   */
+  /** bool any_validated_client_certificate = 2 */
   anyValidatedClientCertificate: boolean;
 };
 
-/**
- * Describes the message envoy.extensions.rbac.principals.mtls_authenticated.v3.Config.
- * Use `create(ConfigSchema)` to create a new message.
- */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_rbac_principals_mtls_authenticated_v3_mtls_authenticated, 0);
 

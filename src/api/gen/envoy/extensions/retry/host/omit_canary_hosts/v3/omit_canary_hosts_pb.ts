@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/retry/host/omit_canary_hosts/v3/omit_canary_hosts.proto.
- */
 export const file_envoy_extensions_retry_host_omit_canary_hosts_v3_omit_canary_hosts: GenFile = /*@__PURE__*/
   fileDesc("CkhlbnZveS9leHRlbnNpb25zL3JldHJ5L2hvc3Qvb21pdF9jYW5hcnlfaG9zdHMvdjMvb21pdF9jYW5hcnlfaG9zdHMucHJvdG8SMGVudm95LmV4dGVuc2lvbnMucmV0cnkuaG9zdC5vbWl0X2NhbmFyeV9ob3N0cy52MyIaChhPbWl0Q2FuYXJ5SG9zdHNQcmVkaWNhdGViBnByb3RvMw");
 
-/**
- * @generated from message envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
- */
+/** message envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate */
 export type OmitCanaryHostsPredicate = Message<"envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate"> & {
 };
 
-/**
- * Describes the message envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate.
- * Use `create(OmitCanaryHostsPredicateSchema)` to create a new message.
- */
 export const OmitCanaryHostsPredicateSchema: GenMessage<OmitCanaryHostsPredicate> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_retry_host_omit_canary_hosts_v3_omit_canary_hosts, 0);
 

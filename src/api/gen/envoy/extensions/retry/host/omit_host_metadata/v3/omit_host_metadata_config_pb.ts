@@ -6,26 +6,15 @@ import type { Metadata } from "../../../../../config/core/v3/base_pb.ts";
 import { file_envoy_config_core_v3_base } from "../../../../../config/core/v3/base_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config.proto.
- */
 export const file_envoy_extensions_retry_host_omit_host_metadata_v3_omit_host_metadata_config: GenFile = /*@__PURE__*/
   fileDesc("ClFlbnZveS9leHRlbnNpb25zL3JldHJ5L2hvc3Qvb21pdF9ob3N0X21ldGFkYXRhL3YzL29taXRfaG9zdF9tZXRhZGF0YV9jb25maWcucHJvdG8SMWVudm95LmV4dGVuc2lvbnMucmV0cnkuaG9zdC5vbWl0X2hvc3RfbWV0YWRhdGEudjMiUAoWT21pdEhvc3RNZXRhZGF0YUNvbmZpZxI2Cg5tZXRhZGF0YV9tYXRjaBgBIAEoCzIeLmVudm95LmNvbmZpZy5jb3JlLnYzLk1ldGFkYXRhYgZwcm90bzM", [file_envoy_config_core_v3_base]);
 
-/**
- * @generated from message envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig
- */
+/** message envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig */
 export type OmitHostMetadataConfig = Message<"envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.Metadata metadata_match = 1;
-   */
+  /** envoy.config.core.v3.Metadata metadata_match = 1 */
   metadataMatch?: Metadata | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig.
- * Use `create(OmitHostMetadataConfigSchema)` to create a new message.
- */
 export const OmitHostMetadataConfigSchema: GenMessage<OmitHostMetadataConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_retry_host_omit_host_metadata_v3_omit_host_metadata_config, 0);
 

@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.proto.
- */
 export const file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts: GenFile = /*@__PURE__*/
   fileDesc("CkJlbnZveS9leHRlbnNpb25zL3JldHJ5L2hvc3QvcHJldmlvdXNfaG9zdHMvdjMvcHJldmlvdXNfaG9zdHMucHJvdG8SLWVudm95LmV4dGVuc2lvbnMucmV0cnkuaG9zdC5wcmV2aW91c19ob3N0cy52MyIYChZQcmV2aW91c0hvc3RzUHJlZGljYXRlYgZwcm90bzM");
 
-/**
- * @generated from message envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
- */
+/** message envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate */
 export type PreviousHostsPredicate = Message<"envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"> & {
 };
 
-/**
- * Describes the message envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate.
- * Use `create(PreviousHostsPredicateSchema)` to create a new message.
- */
 export const PreviousHostsPredicateSchema: GenMessage<PreviousHostsPredicate> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts, 0);
 

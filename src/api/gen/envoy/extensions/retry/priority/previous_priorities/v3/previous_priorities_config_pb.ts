@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.proto.
- */
 export const file_envoy_extensions_retry_priority_previous_priorities_v3_previous_priorities_config: GenFile = /*@__PURE__*/
   fileDesc("CldlbnZveS9leHRlbnNpb25zL3JldHJ5L3ByaW9yaXR5L3ByZXZpb3VzX3ByaW9yaXRpZXMvdjMvcHJldmlvdXNfcHJpb3JpdGllc19jb25maWcucHJvdG8SNmVudm95LmV4dGVuc2lvbnMucmV0cnkucHJpb3JpdHkucHJldmlvdXNfcHJpb3JpdGllcy52MyI0ChhQcmV2aW91c1ByaW9yaXRpZXNDb25maWcSGAoQdXBkYXRlX2ZyZXF1ZW5jeRgBIAEoBWIGcHJvdG8z");
 
-/**
- * @generated from message envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig
- */
+/** message envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig */
 export type PreviousPrioritiesConfig = Message<"envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"> & {
-  /**
-   * @generated from field: int32 update_frequency = 1;
-   */
+  /** int32 update_frequency = 1 */
   updateFrequency: number;
 };
 
-/**
- * Describes the message envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig.
- * Use `create(PreviousPrioritiesConfigSchema)` to create a new message.
- */
 export const PreviousPrioritiesConfigSchema: GenMessage<PreviousPrioritiesConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_retry_priority_previous_priorities_v3_previous_priorities_config, 0);
 

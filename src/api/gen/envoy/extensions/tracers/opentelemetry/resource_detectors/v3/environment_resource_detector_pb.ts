@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/tracers/opentelemetry/resource_detectors/v3/environment_resource_detector.proto.
- */
 export const file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_environment_resource_detector: GenFile = /*@__PURE__*/
   fileDesc("CmBlbnZveS9leHRlbnNpb25zL3RyYWNlcnMvb3BlbnRlbGVtZXRyeS9yZXNvdXJjZV9kZXRlY3RvcnMvdjMvZW52aXJvbm1lbnRfcmVzb3VyY2VfZGV0ZWN0b3IucHJvdG8SPGVudm95LmV4dGVuc2lvbnMudHJhY2Vycy5vcGVudGVsZW1ldHJ5LnJlc291cmNlX2RldGVjdG9ycy52MyIjCiFFbnZpcm9ubWVudFJlc291cmNlRGV0ZWN0b3JDb25maWdiBnByb3RvMw");
 
-/**
- * @generated from message envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig
- */
+/** message envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig */
 export type EnvironmentResourceDetectorConfig = Message<"envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig"> & {
 };
 
-/**
- * Describes the message envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig.
- * Use `create(EnvironmentResourceDetectorConfigSchema)` to create a new message.
- */
 export const EnvironmentResourceDetectorConfigSchema: GenMessage<EnvironmentResourceDetectorConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_environment_resource_detector, 0);
 

@@ -4,26 +4,15 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/tracers/opentelemetry/resource_detectors/v3/static_config_resource_detector.proto.
- */
 export const file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_static_config_resource_detector: GenFile = /*@__PURE__*/
   fileDesc("CmJlbnZveS9leHRlbnNpb25zL3RyYWNlcnMvb3BlbnRlbGVtZXRyeS9yZXNvdXJjZV9kZXRlY3RvcnMvdjMvc3RhdGljX2NvbmZpZ19yZXNvdXJjZV9kZXRlY3Rvci5wcm90bxI8ZW52b3kuZXh0ZW5zaW9ucy50cmFjZXJzLm9wZW50ZWxlbWV0cnkucmVzb3VyY2VfZGV0ZWN0b3JzLnYzIt4BCiJTdGF0aWNDb25maWdSZXNvdXJjZURldGVjdG9yQ29uZmlnEoQBCgphdHRyaWJ1dGVzGAEgAygLMnAuZW52b3kuZXh0ZW5zaW9ucy50cmFjZXJzLm9wZW50ZWxlbWV0cnkucmVzb3VyY2VfZGV0ZWN0b3JzLnYzLlN0YXRpY0NvbmZpZ1Jlc291cmNlRGV0ZWN0b3JDb25maWcuQXR0cmlidXRlc0VudHJ5GjEKD0F0dHJpYnV0ZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBYgZwcm90bzM");
 
-/**
- * @generated from message envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig
- */
+/** message envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig */
 export type StaticConfigResourceDetectorConfig = Message<"envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig"> & {
-  /**
-   * @generated from field: map<string, string> attributes = 1;
-   */
+  /** map<string, string> attributes = 1 */
   attributes: { [key: string]: string };
 };
 
-/**
- * Describes the message envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig.
- * Use `create(StaticConfigResourceDetectorConfigSchema)` to create a new message.
- */
 export const StaticConfigResourceDetectorConfigSchema: GenMessage<StaticConfigResourceDetectorConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_static_config_resource_detector, 0);
 

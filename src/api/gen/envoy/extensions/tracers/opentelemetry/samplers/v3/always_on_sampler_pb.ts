@@ -4,22 +4,13 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/tracers/opentelemetry/samplers/v3/always_on_sampler.proto.
- */
 export const file_envoy_extensions_tracers_opentelemetry_samplers_v3_always_on_sampler: GenFile = /*@__PURE__*/
   fileDesc("CkplbnZveS9leHRlbnNpb25zL3RyYWNlcnMvb3BlbnRlbGVtZXRyeS9zYW1wbGVycy92My9hbHdheXNfb25fc2FtcGxlci5wcm90bxIyZW52b3kuZXh0ZW5zaW9ucy50cmFjZXJzLm9wZW50ZWxlbWV0cnkuc2FtcGxlcnMudjMiFwoVQWx3YXlzT25TYW1wbGVyQ29uZmlnYgZwcm90bzM");
 
-/**
- * @generated from message envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig
- */
+/** message envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig */
 export type AlwaysOnSamplerConfig = Message<"envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig"> & {
 };
 
-/**
- * Describes the message envoy.extensions.tracers.opentelemetry.samplers.v3.AlwaysOnSamplerConfig.
- * Use `create(AlwaysOnSamplerConfigSchema)` to create a new message.
- */
 export const AlwaysOnSamplerConfigSchema: GenMessage<AlwaysOnSamplerConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_tracers_opentelemetry_samplers_v3_always_on_sampler, 0);
 

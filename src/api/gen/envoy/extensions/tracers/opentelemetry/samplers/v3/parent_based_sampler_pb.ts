@@ -6,26 +6,15 @@ import type { TypedExtensionConfig } from "../../../../../config/core/v3/extensi
 import { file_envoy_config_core_v3_extension } from "../../../../../config/core/v3/extension_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/tracers/opentelemetry/samplers/v3/parent_based_sampler.proto.
- */
 export const file_envoy_extensions_tracers_opentelemetry_samplers_v3_parent_based_sampler: GenFile = /*@__PURE__*/
   fileDesc("Ck1lbnZveS9leHRlbnNpb25zL3RyYWNlcnMvb3BlbnRlbGVtZXRyeS9zYW1wbGVycy92My9wYXJlbnRfYmFzZWRfc2FtcGxlci5wcm90bxIyZW52b3kuZXh0ZW5zaW9ucy50cmFjZXJzLm9wZW50ZWxlbWV0cnkuc2FtcGxlcnMudjMiXwoYUGFyZW50QmFzZWRTYW1wbGVyQ29uZmlnEkMKD3dyYXBwZWRfc2FtcGxlchgBIAEoCzIqLmVudm95LmNvbmZpZy5jb3JlLnYzLlR5cGVkRXh0ZW5zaW9uQ29uZmlnYgZwcm90bzM", [file_envoy_config_core_v3_extension]);
 
-/**
- * @generated from message envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig
- */
+/** message envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig */
 export type ParentBasedSamplerConfig = Message<"envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig"> & {
-  /**
-   * @generated from field: envoy.config.core.v3.TypedExtensionConfig wrapped_sampler = 1;
-   */
+  /** envoy.config.core.v3.TypedExtensionConfig wrapped_sampler = 1 */
   wrappedSampler?: TypedExtensionConfig | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.tracers.opentelemetry.samplers.v3.ParentBasedSamplerConfig.
- * Use `create(ParentBasedSamplerConfigSchema)` to create a new message.
- */
 export const ParentBasedSamplerConfigSchema: GenMessage<ParentBasedSamplerConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_tracers_opentelemetry_samplers_v3_parent_based_sampler, 0);
 

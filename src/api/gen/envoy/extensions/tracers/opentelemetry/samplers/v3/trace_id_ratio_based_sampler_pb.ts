@@ -6,26 +6,15 @@ import type { FractionalPercent } from "../../../../../type/v3/percent_pb.ts";
 import { file_envoy_type_v3_percent } from "../../../../../type/v3/percent_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
-/**
- * Describes the file envoy/extensions/tracers/opentelemetry/samplers/v3/trace_id_ratio_based_sampler.proto.
- */
 export const file_envoy_extensions_tracers_opentelemetry_samplers_v3_trace_id_ratio_based_sampler: GenFile = /*@__PURE__*/
   fileDesc("ClVlbnZveS9leHRlbnNpb25zL3RyYWNlcnMvb3BlbnRlbGVtZXRyeS9zYW1wbGVycy92My90cmFjZV9pZF9yYXRpb19iYXNlZF9zYW1wbGVyLnByb3RvEjJlbnZveS5leHRlbnNpb25zLnRyYWNlcnMub3BlbnRlbGVtZXRyeS5zYW1wbGVycy52MyJfCh5UcmFjZUlkUmF0aW9CYXNlZFNhbXBsZXJDb25maWcSPQoTc2FtcGxpbmdfcGVyY2VudGFnZRgBIAEoCzIgLmVudm95LnR5cGUudjMuRnJhY3Rpb25hbFBlcmNlbnRiBnByb3RvMw", [file_envoy_type_v3_percent]);
 
-/**
- * @generated from message envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig
- */
+/** message envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig */
 export type TraceIdRatioBasedSamplerConfig = Message<"envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig"> & {
-  /**
-   * @generated from field: envoy.type.v3.FractionalPercent sampling_percentage = 1;
-   */
+  /** envoy.type.v3.FractionalPercent sampling_percentage = 1 */
   samplingPercentage?: FractionalPercent | undefined;
 };
 
-/**
- * Describes the message envoy.extensions.tracers.opentelemetry.samplers.v3.TraceIdRatioBasedSamplerConfig.
- * Use `create(TraceIdRatioBasedSamplerConfigSchema)` to create a new message.
- */
 export const TraceIdRatioBasedSamplerConfigSchema: GenMessage<TraceIdRatioBasedSamplerConfig> = /*@__PURE__*/
   messageDesc(file_envoy_extensions_tracers_opentelemetry_samplers_v3_trace_id_ratio_based_sampler, 0);
 

@@ -4,79 +4,39 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
-/**
- * Describes the file istio/envoy/config/filter/http/alpn/v2alpha1/config.proto.
- */
 export const file_istio_envoy_config_filter_http_alpn_v2alpha1_config: GenFile = /*@__PURE__*/
   fileDesc("Cjlpc3Rpby9lbnZveS9jb25maWcvZmlsdGVyL2h0dHAvYWxwbi92MmFscGhhMS9jb25maWcucHJvdG8SLGlzdGlvLmVudm95LmNvbmZpZy5maWx0ZXIuaHR0cC5hbHBuLnYyYWxwaGExIqUCCgxGaWx0ZXJDb25maWcSXgoNYWxwbl9vdmVycmlkZRgBIAMoCzJHLmlzdGlvLmVudm95LmNvbmZpZy5maWx0ZXIuaHR0cC5hbHBuLnYyYWxwaGExLkZpbHRlckNvbmZpZy5BbHBuT3ZlcnJpZGUahQEKDEFscG5PdmVycmlkZRJeChF1cHN0cmVhbV9wcm90b2NvbBgBIAEoDjJDLmlzdGlvLmVudm95LmNvbmZpZy5maWx0ZXIuaHR0cC5hbHBuLnYyYWxwaGExLkZpbHRlckNvbmZpZy5Qcm90b2NvbBIVCg1hbHBuX292ZXJyaWRlGAIgAygJIi0KCFByb3RvY29sEgoKBkhUVFAxMBAAEgoKBkhUVFAxMRABEgkKBUhUVFAyEAJiBnByb3RvMw");
 
-/**
- * @generated from message istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig
- */
+/** message istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig */
 export type FilterConfig = Message<"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"> & {
-  /**
-   * @generated from field: repeated istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride alpn_override = 1;
-   */
+  /** repeated istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride alpn_override = 1 */
   alpnOverride: FilterConfig_AlpnOverride[];
 };
 
-/**
- * Describes the message istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.
- * Use `create(FilterConfigSchema)` to create a new message.
- */
 export const FilterConfigSchema: GenMessage<FilterConfig> = /*@__PURE__*/
   messageDesc(file_istio_envoy_config_filter_http_alpn_v2alpha1_config, 0);
 
-/**
- * @generated from message istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride
- */
+/** message istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride */
 export type FilterConfig_AlpnOverride = Message<"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride"> & {
-  /**
-   * @generated from field: istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.Protocol upstream_protocol = 1;
-   */
+  /** istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.Protocol upstream_protocol = 1 */
   upstreamProtocol: FilterConfig_Protocol;
-
-  /**
-   * @generated from field: repeated string alpn_override = 2;
-   */
+  /** repeated string alpn_override = 2 */
   alpnOverride: string[];
 };
 
-/**
- * Describes the message istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.AlpnOverride.
- * Use `create(FilterConfig_AlpnOverrideSchema)` to create a new message.
- */
 export const FilterConfig_AlpnOverrideSchema: GenMessage<FilterConfig_AlpnOverride> = /*@__PURE__*/
   messageDesc(file_istio_envoy_config_filter_http_alpn_v2alpha1_config, 0, 0);
 
-/**
- * @generated from enum istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.Protocol
- */
+/** enum istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.Protocol */
 export const FilterConfig_Protocol = {
-  /**
-   * @generated from enum value: HTTP10 = 0;
-   */
   HTTP10: 0,
-
-  /**
-   * @generated from enum value: HTTP11 = 1;
-   */
   HTTP11: 1,
-
-  /**
-   * @generated from enum value: HTTP2 = 2;
-   */
   HTTP2: 2,
 } as const;
 
-/**
- * @generated from enum istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.Protocol
- */
+/** enum istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.Protocol */
 export type FilterConfig_Protocol = (typeof FilterConfig_Protocol)[keyof typeof FilterConfig_Protocol] | UnknownEnum;
 
-/**
- * Describes the enum istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig.Protocol.
- */
 export const FilterConfig_ProtocolSchema: GenEnum<FilterConfig_Protocol> = /*@__PURE__*/
   enumDesc(file_istio_envoy_config_filter_http_alpn_v2alpha1_config, 0, 0);
 
