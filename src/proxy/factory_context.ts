@@ -4,6 +4,7 @@ import type { Logger } from '#base/log.ts';
 import type { MetricsRegistry } from '#telemetry/metrics.ts';
 import type { HttpFilterFactory } from './http/filter.ts';
 import type { NetworkFilterFactory } from './network/filter.ts';
+import type { ListenerFilterFactory } from './network/listener_filter.ts';
 import type { ExtensionFactory, ExtensionRegistry } from './registry.ts';
 import type { StreamInfo } from './stream_info/stream_info.ts';
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from './http/header_map.ts';
@@ -58,4 +59,8 @@ export interface HttpFilterExtension extends ExtensionFactory {
 
 export interface NetworkFilterExtension extends ExtensionFactory {
   create(config: TypedConfig, context: FactoryContext): NetworkFilterFactory;
+}
+
+export interface ListenerFilterExtension extends ExtensionFactory {
+  create(config: TypedConfig): ListenerFilterFactory;
 }

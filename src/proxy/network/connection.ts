@@ -61,11 +61,33 @@ export interface ConnectionInfo {
 
 /** What network filters and codecs get: the socket (plain or TLSSocket, not yet flowing) and its record. */
 export interface DownstreamConnection {
+  /** Bytes that listener filters read beyond what they consumed have been put back on it (`unshift`). */
   readonly socket: Socket;
   readonly info: ConnectionInfo;
-  /** Bytes read by listener filters beyond what they consumed have been put back on the socket (`unshift`). */
+  /** The filter chain that took the connection; what it points to may change between two requests. */
+  readonly chain: ChainHandle;
   /** Aborts when the listener drains: codecs answer with `connection: close` or GOAWAY and let streams finish. */
   readonly drain: DrainSignal;
+}
+
+/**
+ * Identity of a filter chain (its name and its match) that outlives updates of its listener. A chain that comes again
+ * with the same name and match takes over the handle, so that open connections see its new filters for their next
+ * request; a chain that is gone keeps the filters it had, and its connections drain.
+ */
+export interface ChainHandle {
+  /** `FilterChain.name`; empty when it has none. */
+  readonly name: string;
+  /**
+   * Terminal filter of the newest version of the chain. The connection manager compares it by identity with the one it
+   * began with: when it changed and is of its own class, the next request uses that one's filters.
+   */
+  readonly current: TerminalNetworkFilter;
+}
+
+/** The last filter of a chain (http_connection_manager, tcp_proxy): owns the socket from here on. */
+export interface TerminalNetworkFilter {
+  onConnection(connection: DownstreamConnection): void;
 }
 
 /** Draining of one listener. `draining` is read on the hot path; `onDrain` fires once. */

@@ -1,5 +1,5 @@
 /** Network filters (envoy.config.listener.v3.Filter): interfaces in Envoy's terms. */
-import type { DownstreamConnection } from './connection.ts';
+import type { DownstreamConnection, TerminalNetworkFilter } from './connection.ts';
 
 /** What a read filter tells the chain. Numbers, because it is asked for each chunk. */
 export const NetworkFilterStatus = { continue: 0, stopIteration: 1 } as const;
@@ -24,11 +24,6 @@ export interface NetworkReadFilter {
   onClose?(): void;
 }
 
-/** The last filter of a chain (http_connection_manager, tcp_proxy): owns the socket from here on. */
-export interface TerminalNetworkFilter {
-  onConnection(connection: DownstreamConnection): void;
-}
-
 /** Made once per filter chain from its typed_config; makes one filter per connection. */
 export type NetworkFilterFactory =
   | { readonly terminal: false; create(): NetworkReadFilter }
@@ -39,3 +34,5 @@ export type NetworkFilterFactory =
       /** Ends timers and leaves shared things when the chain is dropped; connections that are open go on. */
       close(): void;
     };
+
+export type { TerminalNetworkFilter };
