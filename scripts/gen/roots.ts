@@ -98,6 +98,8 @@ const httpFilters: Roots = {
   'envoy.extensions.filters.http.admission_control.v3.AdmissionControl': 'refusal of load by success rate',
   'envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency': 'refusal of load by latency',
   'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig': 'istio.alpn, upstream protocol choice',
+  'stats.PluginConfig': 'istio.stats, standard metrics; travels as TypedStruct',
+  'envoy.tcp.metadataexchange.config.MetadataExchange': 'istio.metadata_exchange on TCP',
 };
 
 /** Extensions inside filters, clusters and routes. */
@@ -116,6 +118,8 @@ const extensions: Roots = {
   'envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery': '%REQ_WITHOUT_QUERY()%',
   'envoy.config.trace.v3.ZipkinConfig': 'spans to Zipkin',
   'envoy.config.trace.v3.OpenTelemetryConfig': 'spans over OTLP',
+  'envoy.config.trace.v3.DatadogConfig': 'Telemetry provider, served to Envoy',
+  'envoy.config.trace.v3.SkyWalkingConfig': 'Telemetry provider, served to Envoy',
   'envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig':
     'span resource',
   'envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig':
@@ -164,9 +168,14 @@ const extensions: Roots = {
   'envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig': 'path templates',
   'envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig': 'path templates',
   'envoy.extensions.compression.gzip.compressor.v3.Gzip': 'compressor library',
+  'envoy.extensions.compression.brotli.compressor.v3.Brotli': 'compressor library',
+  'envoy.extensions.compression.zstd.compressor.v3.Zstd': 'compressor library',
   'envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig':
     'global connection limit',
   'envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig': 'overload by memory',
+  'envoy.config.metrics.v3.StatsdSink': 'bootstrap stats_sinks',
+  'envoy.config.metrics.v3.MetricsServiceConfig': 'bootstrap stats_sinks',
+  'envoy.extensions.bootstrap.internal_listener.v3.InternalListener': 'bootstrap of Envoy as Istio writes it',
   'envoy.extensions.regex_engines.v3.GoogleRE2': 'regular expressions',
   'envoy.extensions.rbac.audit_loggers.stream.v3.StdoutAuditLog': 'audit of authorization',
   'envoy.extensions.rbac.principals.mtls_authenticated.v3.Config': 'principal by certificate',

@@ -34,9 +34,11 @@ import { file_envoy_config_core_v3_socket_option } from './envoy/config/core/v3/
 import { file_envoy_config_core_v3_substitution_format_string } from './envoy/config/core/v3/substitution_format_string_pb.ts';
 import { file_envoy_config_endpoint_v3_endpoint } from './envoy/config/endpoint/v3/endpoint_pb.ts';
 import { file_envoy_config_endpoint_v3_endpoint_components } from './envoy/config/endpoint/v3/endpoint_components_pb.ts';
+import { file_envoy_config_filter_network_metadata_exchange_metadata_exchange } from './envoy/config/filter/network/metadata_exchange/metadata_exchange_pb.ts';
 import { file_envoy_config_listener_v3_api_listener } from './envoy/config/listener/v3/api_listener_pb.ts';
 import { file_envoy_config_listener_v3_listener } from './envoy/config/listener/v3/listener_pb.ts';
 import { file_envoy_config_listener_v3_listener_components } from './envoy/config/listener/v3/listener_components_pb.ts';
+import { file_envoy_config_metrics_v3_metrics_service } from './envoy/config/metrics/v3/metrics_service_pb.ts';
 import { file_envoy_config_metrics_v3_stats } from './envoy/config/metrics/v3/stats_pb.ts';
 import { file_envoy_config_overload_v3_overload } from './envoy/config/overload/v3/overload_pb.ts';
 import { file_envoy_config_ratelimit_v3_rls } from './envoy/config/ratelimit/v3/rls_pb.ts';
@@ -44,8 +46,10 @@ import { file_envoy_config_rbac_v3_rbac } from './envoy/config/rbac/v3/rbac_pb.t
 import { file_envoy_config_route_v3_route } from './envoy/config/route/v3/route_pb.ts';
 import { file_envoy_config_route_v3_route_components } from './envoy/config/route/v3/route_components_pb.ts';
 import { file_envoy_config_route_v3_scoped_route } from './envoy/config/route/v3/scoped_route_pb.ts';
+import { file_envoy_config_trace_v3_datadog } from './envoy/config/trace/v3/datadog_pb.ts';
 import { file_envoy_config_trace_v3_http_tracer } from './envoy/config/trace/v3/http_tracer_pb.ts';
 import { file_envoy_config_trace_v3_opentelemetry } from './envoy/config/trace/v3/opentelemetry_pb.ts';
+import { file_envoy_config_trace_v3_skywalking } from './envoy/config/trace/v3/skywalking_pb.ts';
 import { file_envoy_config_trace_v3_zipkin } from './envoy/config/trace/v3/zipkin_pb.ts';
 import { file_envoy_data_accesslog_v3_accesslog } from './envoy/data/accesslog/v3/accesslog_pb.ts';
 import { file_envoy_data_cluster_v3_outlier_detection_event } from './envoy/data/cluster/v3/outlier_detection_event_pb.ts';
@@ -55,13 +59,16 @@ import { file_envoy_extensions_access_loggers_filters_cel_v3_cel } from './envoy
 import { file_envoy_extensions_access_loggers_grpc_v3_als } from './envoy/extensions/access_loggers/grpc/v3/als_pb.ts';
 import { file_envoy_extensions_access_loggers_open_telemetry_v3_logs_service } from './envoy/extensions/access_loggers/open_telemetry/v3/logs_service_pb.ts';
 import { file_envoy_extensions_access_loggers_stream_v3_stream } from './envoy/extensions/access_loggers/stream/v3/stream_pb.ts';
+import { file_envoy_extensions_bootstrap_internal_listener_v3_internal_listener } from './envoy/extensions/bootstrap/internal_listener/v3/internal_listener_pb.ts';
 import { file_envoy_extensions_clusters_aggregate_v3_cluster } from './envoy/extensions/clusters/aggregate/v3/cluster_pb.ts';
 import { file_envoy_extensions_clusters_common_dns_v3_dns } from './envoy/extensions/clusters/common/dns/v3/dns_pb.ts';
 import { file_envoy_extensions_clusters_dns_v3_dns_cluster } from './envoy/extensions/clusters/dns/v3/dns_cluster_pb.ts';
 import { file_envoy_extensions_clusters_dynamic_forward_proxy_v3_cluster } from './envoy/extensions/clusters/dynamic_forward_proxy/v3/cluster_pb.ts';
 import { file_envoy_extensions_common_dynamic_forward_proxy_v3_dns_cache } from './envoy/extensions/common/dynamic_forward_proxy/v3/dns_cache_pb.ts';
 import { file_envoy_extensions_common_ratelimit_v3_ratelimit } from './envoy/extensions/common/ratelimit/v3/ratelimit_pb.ts';
+import { file_envoy_extensions_compression_brotli_compressor_v3_brotli } from './envoy/extensions/compression/brotli/compressor/v3/brotli_pb.ts';
 import { file_envoy_extensions_compression_gzip_compressor_v3_gzip } from './envoy/extensions/compression/gzip/compressor/v3/gzip_pb.ts';
+import { file_envoy_extensions_compression_zstd_compressor_v3_zstd } from './envoy/extensions/compression/zstd/compressor/v3/zstd_pb.ts';
 import { file_envoy_extensions_filters_common_fault_v3_fault } from './envoy/extensions/filters/common/fault/v3/fault_pb.ts';
 import { file_envoy_extensions_filters_common_set_filter_state_v3_value } from './envoy/extensions/filters/common/set_filter_state/v3/value_pb.ts';
 import { file_envoy_extensions_filters_http_adaptive_concurrency_v3_adaptive_concurrency } from './envoy/extensions/filters/http/adaptive_concurrency/v3/adaptive_concurrency_pb.ts';
@@ -141,6 +148,7 @@ import { file_envoy_extensions_retry_host_omit_canary_hosts_v3_omit_canary_hosts
 import { file_envoy_extensions_retry_host_omit_host_metadata_v3_omit_host_metadata_config } from './envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config_pb.ts';
 import { file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts } from './envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts';
 import { file_envoy_extensions_retry_priority_previous_priorities_v3_previous_priorities_config } from './envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.ts';
+import { file_envoy_extensions_stats_config } from './envoy/extensions/stats/config_pb.ts';
 import { file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_environment_resource_detector } from './envoy/extensions/tracers/opentelemetry/resource_detectors/v3/environment_resource_detector_pb.ts';
 import { file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_static_config_resource_detector } from './envoy/extensions/tracers/opentelemetry/resource_detectors/v3/static_config_resource_detector_pb.ts';
 import { file_envoy_extensions_tracers_opentelemetry_samplers_v3_always_on_sampler } from './envoy/extensions/tracers/opentelemetry/samplers/v3/always_on_sampler_pb.ts';
@@ -273,9 +281,11 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_config_core_v3_substitution_format_string,
   file_envoy_config_endpoint_v3_endpoint,
   file_envoy_config_endpoint_v3_endpoint_components,
+  file_envoy_config_filter_network_metadata_exchange_metadata_exchange,
   file_envoy_config_listener_v3_api_listener,
   file_envoy_config_listener_v3_listener,
   file_envoy_config_listener_v3_listener_components,
+  file_envoy_config_metrics_v3_metrics_service,
   file_envoy_config_metrics_v3_stats,
   file_envoy_config_overload_v3_overload,
   file_envoy_config_ratelimit_v3_rls,
@@ -283,8 +293,10 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_config_route_v3_route,
   file_envoy_config_route_v3_route_components,
   file_envoy_config_route_v3_scoped_route,
+  file_envoy_config_trace_v3_datadog,
   file_envoy_config_trace_v3_http_tracer,
   file_envoy_config_trace_v3_opentelemetry,
+  file_envoy_config_trace_v3_skywalking,
   file_envoy_config_trace_v3_zipkin,
   file_envoy_data_accesslog_v3_accesslog,
   file_envoy_data_cluster_v3_outlier_detection_event,
@@ -294,13 +306,16 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_extensions_access_loggers_grpc_v3_als,
   file_envoy_extensions_access_loggers_open_telemetry_v3_logs_service,
   file_envoy_extensions_access_loggers_stream_v3_stream,
+  file_envoy_extensions_bootstrap_internal_listener_v3_internal_listener,
   file_envoy_extensions_clusters_aggregate_v3_cluster,
   file_envoy_extensions_clusters_common_dns_v3_dns,
   file_envoy_extensions_clusters_dns_v3_dns_cluster,
   file_envoy_extensions_clusters_dynamic_forward_proxy_v3_cluster,
   file_envoy_extensions_common_dynamic_forward_proxy_v3_dns_cache,
   file_envoy_extensions_common_ratelimit_v3_ratelimit,
+  file_envoy_extensions_compression_brotli_compressor_v3_brotli,
   file_envoy_extensions_compression_gzip_compressor_v3_gzip,
+  file_envoy_extensions_compression_zstd_compressor_v3_zstd,
   file_envoy_extensions_filters_common_fault_v3_fault,
   file_envoy_extensions_filters_common_set_filter_state_v3_value,
   file_envoy_extensions_filters_http_adaptive_concurrency_v3_adaptive_concurrency,
@@ -380,6 +395,7 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_extensions_retry_host_omit_host_metadata_v3_omit_host_metadata_config,
   file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts,
   file_envoy_extensions_retry_priority_previous_priorities_v3_previous_priorities_config,
+  file_envoy_extensions_stats_config,
   file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_environment_resource_detector,
   file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_static_config_resource_detector,
   file_envoy_extensions_tracers_opentelemetry_samplers_v3_always_on_sampler,

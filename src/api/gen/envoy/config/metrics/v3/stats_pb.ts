@@ -2,6 +2,8 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Address } from "../../core/v3/address_pb.ts";
+import { file_envoy_config_core_v3_address } from "../../core/v3/address_pb.ts";
 import type { ListStringMatcher, StringMatcher } from "../../../type/matcher/v3/string_pb.ts";
 import { file_envoy_type_matcher_v3_string } from "../../../type/matcher/v3/string_pb.ts";
 import type { Any } from "@bufbuild/protobuf/wkt";
@@ -9,7 +11,7 @@ import { file_google_protobuf_any, file_google_protobuf_wrappers } from "@bufbui
 import type { Message } from "@bufbuild/protobuf";
 
 export const file_envoy_config_metrics_v3_stats: GenFile = /*@__PURE__*/
-  fileDesc("CiNlbnZveS9jb25maWcvbWV0cmljcy92My9zdGF0cy5wcm90bxIXZW52b3kuY29uZmlnLm1ldHJpY3MudjMiVgoJU3RhdHNTaW5rEgwKBG5hbWUYASABKAkSLAoMdHlwZWRfY29uZmlnGAMgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueUgAQg0KC2NvbmZpZ190eXBlItYCCgtTdGF0c0NvbmZpZxI5CgpzdGF0c190YWdzGAEgAygLMiUuZW52b3kuY29uZmlnLm1ldHJpY3MudjMuVGFnU3BlY2lmaWVyEjgKFHVzZV9hbGxfZGVmYXVsdF90YWdzGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRI8Cg1zdGF0c19tYXRjaGVyGAMgASgLMiUuZW52b3kuY29uZmlnLm1ldHJpY3MudjMuU3RhdHNNYXRjaGVyElMKGWhpc3RvZ3JhbV9idWNrZXRfc2V0dGluZ3MYBCADKAsyMC5lbnZveS5jb25maWcubWV0cmljcy52My5IaXN0b2dyYW1CdWNrZXRTZXR0aW5ncxI/ChthbGxvd19kZWZhdWx0X3RhZ19vdmVycmlkZXMYBSABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlIr0BCgxTdGF0c01hdGNoZXISFAoKcmVqZWN0X2FsbBgBIAEoCEgAEkIKDmV4Y2x1c2lvbl9saXN0GAIgASgLMiguZW52b3kudHlwZS5tYXRjaGVyLnYzLkxpc3RTdHJpbmdNYXRjaGVySAASQgoOaW5jbHVzaW9uX2xpc3QYAyABKAsyKC5lbnZveS50eXBlLm1hdGNoZXIudjMuTGlzdFN0cmluZ01hdGNoZXJIAEIPCg1zdGF0c19tYXRjaGVyIlUKDFRhZ1NwZWNpZmllchIQCgh0YWdfbmFtZRgBIAEoCRIPCgVyZWdleBgCIAEoCUgAEhUKC2ZpeGVkX3ZhbHVlGAMgASgJSABCCwoJdGFnX3ZhbHVlIosBChdIaXN0b2dyYW1CdWNrZXRTZXR0aW5ncxIzCgVtYXRjaBgBIAEoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJpbmdNYXRjaGVyEg8KB2J1Y2tldHMYAiADKAESKgoEYmlucxgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZWIGcHJvdG8z", [file_envoy_type_matcher_v3_string, file_google_protobuf_any, file_google_protobuf_wrappers]);
+  fileDesc("CiNlbnZveS9jb25maWcvbWV0cmljcy92My9zdGF0cy5wcm90bxIXZW52b3kuY29uZmlnLm1ldHJpY3MudjMiVgoJU3RhdHNTaW5rEgwKBG5hbWUYASABKAkSLAoMdHlwZWRfY29uZmlnGAMgASgLMhQuZ29vZ2xlLnByb3RvYnVmLkFueUgAQg0KC2NvbmZpZ190eXBlItYCCgtTdGF0c0NvbmZpZxI5CgpzdGF0c190YWdzGAEgAygLMiUuZW52b3kuY29uZmlnLm1ldHJpY3MudjMuVGFnU3BlY2lmaWVyEjgKFHVzZV9hbGxfZGVmYXVsdF90YWdzGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLkJvb2xWYWx1ZRI8Cg1zdGF0c19tYXRjaGVyGAMgASgLMiUuZW52b3kuY29uZmlnLm1ldHJpY3MudjMuU3RhdHNNYXRjaGVyElMKGWhpc3RvZ3JhbV9idWNrZXRfc2V0dGluZ3MYBCADKAsyMC5lbnZveS5jb25maWcubWV0cmljcy52My5IaXN0b2dyYW1CdWNrZXRTZXR0aW5ncxI/ChthbGxvd19kZWZhdWx0X3RhZ19vdmVycmlkZXMYBSABKAsyGi5nb29nbGUucHJvdG9idWYuQm9vbFZhbHVlIr0BCgxTdGF0c01hdGNoZXISFAoKcmVqZWN0X2FsbBgBIAEoCEgAEkIKDmV4Y2x1c2lvbl9saXN0GAIgASgLMiguZW52b3kudHlwZS5tYXRjaGVyLnYzLkxpc3RTdHJpbmdNYXRjaGVySAASQgoOaW5jbHVzaW9uX2xpc3QYAyABKAsyKC5lbnZveS50eXBlLm1hdGNoZXIudjMuTGlzdFN0cmluZ01hdGNoZXJIAEIPCg1zdGF0c19tYXRjaGVyIlUKDFRhZ1NwZWNpZmllchIQCgh0YWdfbmFtZRgBIAEoCRIPCgVyZWdleBgCIAEoCUgAEhUKC2ZpeGVkX3ZhbHVlGAMgASgJSABCCwoJdGFnX3ZhbHVlIosBChdIaXN0b2dyYW1CdWNrZXRTZXR0aW5ncxIzCgVtYXRjaBgBIAEoCzIkLmVudm95LnR5cGUubWF0Y2hlci52My5TdHJpbmdNYXRjaGVyEg8KB2J1Y2tldHMYAiADKAESKgoEYmlucxgDIAEoCzIcLmdvb2dsZS5wcm90b2J1Zi5VSW50MzJWYWx1ZSKtAQoKU3RhdHNkU2luaxIwCgdhZGRyZXNzGAEgASgLMh0uZW52b3kuY29uZmlnLmNvcmUudjMuQWRkcmVzc0gAEhoKEHRjcF9jbHVzdGVyX25hbWUYAiABKAlIABIOCgZwcmVmaXgYAyABKAkSLQolc2NhbGVfaGlzdG9ncmFtX3VuaXRzX3RvX21pbGxpc2Vjb25kcxgEIAEoCEISChBzdGF0c2Rfc3BlY2lmaWVyYgZwcm90bzM", [file_envoy_config_core_v3_address, file_envoy_type_matcher_v3_string, file_google_protobuf_any, file_google_protobuf_wrappers]);
 
 /** message envoy.config.metrics.v3.StatsSink */
 export type StatsSink = Message<"envoy.config.metrics.v3.StatsSink"> & {
@@ -95,4 +97,25 @@ export type HistogramBucketSettings = Message<"envoy.config.metrics.v3.Histogram
 
 export const HistogramBucketSettingsSchema: GenMessage<HistogramBucketSettings> = /*@__PURE__*/
   messageDesc(file_envoy_config_metrics_v3_stats, 4);
+
+/** message envoy.config.metrics.v3.StatsdSink */
+export type StatsdSink = Message<"envoy.config.metrics.v3.StatsdSink"> & {
+  /** oneof envoy.config.metrics.v3.StatsdSink.statsd_specifier */
+  statsdSpecifier: {
+    /** envoy.config.core.v3.Address address = 1 */
+    value: Address;
+    case: "address";
+  } | {
+    /** string tcp_cluster_name = 2 */
+    value: string;
+    case: "tcpClusterName";
+  } | { case: undefined; value?: undefined };
+  /** string prefix = 3 */
+  prefix: string;
+  /** bool scale_histogram_units_to_milliseconds = 4 */
+  scaleHistogramUnitsToMilliseconds: boolean;
+};
+
+export const StatsdSinkSchema: GenMessage<StatsdSink> = /*@__PURE__*/
+  messageDesc(file_envoy_config_metrics_v3_stats, 5);
 
