@@ -122,15 +122,21 @@ export function memoryTransport(acceptor: AdsAcceptor, peer: Peer = memoryPeer):
     open<P extends XdsProtocol>(protocol: P, handler: StreamHandler<ResponseOf[P]>) {
       const requests = new Pipe<RequestOf[P]>();
       const responses = new Pipe<ResponseOf[P]>();
-      const client = new PipeStream(requests, responses);
-      const server = new PipeStream(responses, requests);
-      requests.attach(acceptor.accept(protocol, server, peer));
-      const closer = (): void => client.close();
-      closers.add(closer);
+      const own = new PipeStream(requests, responses);
+      const client: AdsStream<RequestOf[P]> = {
+        send: (message) => own.send(message),
+        flushed: () => own.flushed(),
+        close: (error) => {
+          closers.delete(client.close);
+          own.close(error);
+        },
+      };
+      closers.add(client.close);
+      requests.attach(acceptor.accept(protocol, new PipeStream(responses, requests), peer));
       responses.attach({
         onMessage: (message) => handler.onMessage(message),
         onClose: (error) => {
-          closers.delete(closer);
+          closers.delete(client.close);
           handler.onClose(error);
         },
       });

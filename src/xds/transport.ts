@@ -3,6 +3,7 @@
  * gRPC and memory are two ways to join one to the other, and a relay is an acceptor that forwards to a transport.
  * Messages are immutable once sent: the memory transport hands over the same object.
  */
+import type { X509Certificate } from 'node:crypto';
 import type {
   DeltaDiscoveryRequest,
   DeltaDiscoveryResponse,
@@ -55,12 +56,12 @@ export interface AdsTransport {
 export interface Peer {
   /** `unix` and `memory` peers are on this machine and in this process; `plaintext` is TCP without TLS. */
   readonly kind: 'memory' | 'unix' | 'plaintext' | 'tls';
-  /** `address:port`; empty for memory and Unix sockets. */
+  /** IP address; empty for memory and Unix sockets. */
   readonly address: string;
   /** Request metadata in lower case (`authorization`). Values are secrets: never log them. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Client certificate in DER when TLS verified one, leaf first. */
-  readonly certificates?: readonly Uint8Array[];
+  /** Certificates the client sent, leaf first. TLS has verified them against the roots of the server. */
+  readonly certificates?: readonly X509Certificate[];
 }
 
 /** Server side: takes streams. */
