@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, createSecureServer, type Http2SecureServer, type Http2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { silentLogger } from '#base/log.ts';
+import { GrpcClient, type GrpcClientOptions, type GrpcMetadata, type GrpcTls } from '#xds/grpc_client.ts';
+import { GrpcError } from '#xds/grpc_status.ts';
 import { MetricsRegistry } from '#telemetry/metrics.ts';
 import { toPrometheusText } from '#telemetry/prometheus_text.ts';
 import { clientCertificateAuthenticator } from '../authn/client_certificate_authenticator.ts';
@@ -15,8 +17,8 @@ import { connectionContextValues } from '../authn/connect_request.ts';
 import { jwtAuthenticator } from '../authn/jwt_authenticator.ts';
 import { loopbackAuthenticator } from '../authn/loopback_authenticator.ts';
 import { TokenIssuer } from '../authn/token_issuer.ts';
-import { createCertificate, type CaClientOptions, type CaCredentials } from '../ca_client.ts';
-import { GrpcCallError } from '../grpc_call.ts';
+import { developmentIdentityHeader } from '../authn/development_header.ts';
+import { createCertificate } from '../ca_client.ts';
 import { createCsr } from '../pki/csr.ts';
 import { certificateUris } from '../pki/extensions.ts';
 import { makeKeyPair, privateKeyPem } from '../pki/keys.ts';
@@ -58,7 +60,6 @@ before(async () => {
   for (const server of [secure, plain]) {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   }
-  writeFileSync(join(directory, 'root.pem'), authority.rootPem);
 });
 
 after(() => {
@@ -68,31 +69,47 @@ after(() => {
   rmSync(directory, { recursive: true });
 });
 
-function tls(credentials: CaCredentials, rootPath = join(directory, 'root.pem')): CaClientOptions {
-  const address = `127.0.0.1:${(secure.address() as AddressInfo).port}`;
-  return { address, security: { kind: 'tls', rootPath, serverName }, credentials };
+interface Credentials {
+  readonly metadata?: GrpcMetadata;
+  readonly identity?: { readonly cert: string; readonly key: string };
 }
 
-function plaintext(credentials: CaCredentials): CaClientOptions {
-  const address = `127.0.0.1:${(plain.address() as AddressInfo).port}`;
-  return { address, security: { kind: 'plaintext' }, credentials };
+function token(text: string): Credentials {
+  return { metadata: { authorization: `Bearer ${text}` } };
 }
 
-let tokens = 0;
-function tokenFile(token: string): CaCredentials {
-  const path = join(directory, `token${tokens++}`);
-  writeFileSync(path, `${token}\n`);
-  return { kind: 'token', path };
+function development(identity: string): Credentials {
+  return { metadata: { [developmentIdentityHeader]: identity } };
+}
+
+function tls({ metadata = {}, identity }: Credentials, ca = authority.rootPem): GrpcClientOptions {
+  const { port } = secure.address() as AddressInfo;
+  const tls: GrpcTls = { ca, serverName, ...identity };
+  return { address: { host: '127.0.0.1', port }, tls: () => tls, metadata: () => metadata };
+}
+
+function plaintext({ metadata = {} }: Credentials): GrpcClientOptions {
+  const { port } = plain.address() as AddressInfo;
+  return { address: { host: '127.0.0.1', port }, metadata: () => metadata };
+}
+
+async function send(options: GrpcClientOptions, csr: string, ttlMs = 0): Promise<string[]> {
+  const client = new GrpcClient(options);
+  try {
+    return await createCertificate((...call) => client.unary(...call), csr, ttlMs);
+  } finally {
+    client.close();
+  }
 }
 
 const subject = { namespace: 'default', serviceAccount: 'reviews', podName: 'reviews-1' };
 
-async function ask(options: CaClientOptions, ttlMs = 0): Promise<string[]> {
-  return createCertificate(options, createCsr(await makeKeyPair(), [wished]), ttlMs);
+async function ask(options: GrpcClientOptions, ttlMs = 0): Promise<string[]> {
+  return send(options, createCsr(await makeKeyPair(), [wished]), ttlMs);
 }
 
 test('a token gives a certificate of the caller, not of the wish in the CSR', async () => {
-  const [leaf, root] = await ask(tls(tokenFile(await issuer.issue(subject))), 3_600_000);
+  const [leaf, root] = await ask(tls(token(await issuer.issue(subject))), 3_600_000);
   const certificate = new X509Certificate(leaf!);
   assert.deepEqual(certificateUris(certificate), ['spiffe://cluster.local/ns/default/sa/reviews']);
   assert.ok(certificate.validToDate.getTime() - Date.now() <= 3_600_000);
@@ -102,9 +119,9 @@ test('a token gives a certificate of the caller, not of the wish in the CSR', as
 test('a certificate of the mesh renews itself', async () => {
   const keys = await makeKeyPair();
   const csr = createCsr(keys, []);
-  const chain = await createCertificate(tls(tokenFile(await issuer.issue(subject))), csr, 0);
-  const identity = { certChain: chain[0]!, privateKey: privateKeyPem(keys.privateKey) };
-  const [leaf] = await ask(tls({ kind: 'certificate', read: () => identity }));
+  const chain = await send(tls(token(await issuer.issue(subject))), csr);
+  const identity = { cert: chain[0]!, key: privateKeyPem(keys.privateKey) };
+  const [leaf] = await ask(tls({ identity }));
   assert.deepEqual(certificateUris(new X509Certificate(leaf!)), [
     'spiffe://cluster.local/ns/default/sa/reviews',
   ]);
@@ -112,9 +129,9 @@ test('a certificate of the mesh renews itself', async () => {
 
 test('the development authenticator works in plaintext on loopback and not over TLS', async () => {
   const identity = 'spiffe://cluster.local/ns/a/sa/b';
-  const [leaf] = await ask(plaintext({ kind: 'development', identity }));
+  const [leaf] = await ask(plaintext(development(identity)));
   assert.deepEqual(certificateUris(new X509Certificate(leaf!)), [identity]);
-  await assert.rejects(ask(tls({ kind: 'development', identity })), { code: 16 });
+  await assert.rejects(ask(tls(development(identity))), { code: 16 });
 });
 
 test('callers that are refused', async () => {
@@ -127,12 +144,11 @@ test('callers that are refused', async () => {
   });
   const otherCa = await CertificateAuthority.open({ trustDomain });
   const keys = await makeKeyPair();
-  const identity = (from: CertificateAuthority, uris: string[]): CaCredentials => ({
-    kind: 'certificate',
-    read: () => ({
-      certChain: from.sign(keys.publicKey, { uris })[0]!,
-      privateKey: privateKeyPem(keys.privateKey),
-    }),
+  const identity = (from: CertificateAuthority, uris: string[]): Credentials => ({
+    identity: {
+      cert: from.sign(keys.publicKey, { uris })[0]!,
+      key: privateKeyPem(keys.privateKey),
+    },
   });
   const good = await issuer.issue(subject);
   const [head, , signature] = good.split('.');
@@ -140,50 +156,41 @@ test('callers that are refused', async () => {
   const unsigned = `${Buffer.from('{"alg":"none"}').toString('base64url')}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.`;
   const swapped = `${head}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.${signature}`;
   for (const [name, options, code] of [
-    ['empty token', tls(tokenFile('')), 16],
-    ['no token', tls(tokenFile('garbage')), 16],
-    ['unsigned token', tls(tokenFile(unsigned)), 16],
-    ['claims swapped', tls(tokenFile(swapped)), 16],
-    ['key of a stranger', tls(tokenFile(await stranger.issue(subject))), 16],
-    ['other audience', tls(tokenFile(await otherAudience.issue(subject))), 16],
-    ['other issuer', tls(tokenFile(await otherIssuer.issue(subject))), 16],
-    ['ended token', tls(tokenFile(await old.issue(subject))), 16],
-    ['namespace with a slash', tls(tokenFile(await issuer.issue({ ...subject, namespace: 'a/sa/x' }))), 16],
+    ['empty token', tls(token('')), 16],
+    ['no token', tls(token('garbage')), 16],
+    ['unsigned token', tls(token(unsigned)), 16],
+    ['claims swapped', tls(token(swapped)), 16],
+    ['key of a stranger', tls(token(await stranger.issue(subject))), 16],
+    ['other audience', tls(token(await otherAudience.issue(subject))), 16],
+    ['other issuer', tls(token(await otherIssuer.issue(subject))), 16],
+    ['ended token', tls(token(await old.issue(subject))), 16],
+    ['namespace with a slash', tls(token(await issuer.issue({ ...subject, namespace: 'a/sa/x' }))), 16],
     ['certificate of another authority', tls(identity(otherCa, [wished])), 16],
     ['certificate without identity', tls(identity(authority, ['https://a'])), 16],
     ['certificate of two identities', tls(identity(authority, [wished, `${wished}2`])), 16],
     ['another trust domain', tls(identity(authority, ['spiffe://evil/ns/a/sa/b'])), 7],
-    [
-      'development identity of another trust domain',
-      plaintext({ kind: 'development', identity: 'spiffe://evil/ns/a/sa/b' }),
-      16,
-    ],
+    ['development identity of another trust domain', plaintext(development('spiffe://evil/ns/a/sa/b')), 16],
   ] as const) {
-    await assert.rejects(
-      ask(options),
-      (error) => error instanceof GrpcCallError && error.code === code,
-      name,
-    );
+    await assert.rejects(ask(options), (error) => error instanceof GrpcError && error.code === code, name);
   }
 });
 
 test('requests that are refused', async () => {
-  const options = tls(tokenFile(await issuer.issue(subject)));
-  await assert.rejects(createCertificate(options, 'no csr', 0), { code: 3, message: /not one PEM block/ });
+  const options = tls(token(await issuer.issue(subject)));
+  await assert.rejects(send(options, 'no csr'), { code: 3, message: /not one PEM block/ });
   await assert.rejects(ask(options, 91 * 86_400_000), { code: 3, message: /above the limit/ });
   await assert.rejects(ask(options, 1e15), { code: 3 });
 });
 
 test('a server of another root is not trusted, an absent one is unavailable', async () => {
-  const token = tokenFile(await issuer.issue(subject));
-  const path = join(directory, 'other-root.pem');
-  writeFileSync(path, (await CertificateAuthority.open({ trustDomain })).rootPem);
-  await assert.rejects(ask(tls(token, path)), { code: 14 });
+  const credentials = token(await issuer.issue(subject));
+  const { rootPem } = await CertificateAuthority.open({ trustDomain });
+  await assert.rejects(ask(tls(credentials, rootPem)), { code: 14 });
   const closed = createServer();
   await new Promise<void>((resolve) => closed.listen(0, '127.0.0.1', resolve));
-  const address = `127.0.0.1:${(closed.address() as AddressInfo).port}`;
+  const { port } = closed.address() as AddressInfo;
   await new Promise((resolve) => closed.close(resolve));
-  await assert.rejects(ask({ address, security: { kind: 'plaintext' }, credentials: token }), { code: 14 });
+  await assert.rejects(ask({ address: { host: '127.0.0.1', port } }), { code: 14 });
 });
 
 test('metrics count what happened', () => {
