@@ -1,0 +1,25 @@
+/** Localities from labels of nodes and pods, and from text. */
+import type { NodeBody } from '#config/kinds/kubernetes/types.ts';
+import type { Resource } from '#config/resource.ts';
+import { type Labels, wellKnownLabels } from '../model/labels.ts';
+import { type Locality, unknownLocality } from '../model/service.ts';
+
+/** Reads `region/zone/subzone`; labels, which must not hold slashes, use dots. */
+export function parseLocality(text: string | undefined): Locality {
+  if (text === undefined || text === '') return unknownLocality;
+  const parts = text.includes('/') ? text.split('/') : text.split('.');
+  return { region: parts[0] ?? '', zone: parts[1] ?? '', subzone: parts[2] ?? '' };
+}
+
+/** Where a pod runs: its own label, or the labels of its node. */
+export function podLocality(labels: Labels, node: Resource<NodeBody> | undefined): Locality {
+  const own = labels[wellKnownLabels.locality] ?? labels[wellKnownLabels.oldLocality];
+  if (own !== undefined && own !== '') return parseLocality(own);
+  if (node === undefined) return unknownLocality;
+  const nodeLabels = node.metadata.labels;
+  return {
+    region: nodeLabels[wellKnownLabels.region] ?? '',
+    zone: nodeLabels[wellKnownLabels.zone] ?? '',
+    subzone: nodeLabels[wellKnownLabels.subzone] ?? '',
+  };
+}
