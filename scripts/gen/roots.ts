@@ -99,6 +99,9 @@ const httpFilters: Roots = {
   'envoy.extensions.filters.http.adaptive_concurrency.v3.AdaptiveConcurrency': 'refusal of load by latency',
   'istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig': 'istio.alpn, upstream protocol choice',
   'stats.PluginConfig': 'istio.stats, standard metrics; travels as TypedStruct',
+  'envoy.extensions.filters.http.wasm.v3.Wasm': 'not run; read in configuration dumps of Envoy',
+  'envoy.extensions.filters.http.lua.v3.Lua': 'not run; read in configuration dumps of Envoy',
+  'envoy.extensions.filters.http.lua.v3.LuaPerRoute': 'not run; read in configuration dumps of Envoy',
   'envoy.tcp.metadataexchange.config.MetadataExchange': 'istio.metadata_exchange on TCP',
 };
 
@@ -118,6 +121,7 @@ const extensions: Roots = {
   'envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery': '%REQ_WITHOUT_QUERY()%',
   'envoy.config.trace.v3.ZipkinConfig': 'spans to Zipkin',
   'envoy.config.trace.v3.OpenTelemetryConfig': 'spans over OTLP',
+  'envoy.config.trace.v3.LightstepConfig': 'bootstrap as older Istio writes it',
   'envoy.config.trace.v3.DatadogConfig': 'Telemetry provider, served to Envoy',
   'envoy.config.trace.v3.SkyWalkingConfig': 'Telemetry provider, served to Envoy',
   'envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig':
@@ -131,6 +135,8 @@ const extensions: Roots = {
   'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext': 'TLS of clusters',
   'envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig': 'several trust domains',
   'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer': 'plain text',
+  'envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport':
+    'not run; read in configuration dumps of Envoy',
   'envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport':
     'PROXY protocol to upstream',
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': 'HTTP options of clusters',

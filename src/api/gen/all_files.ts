@@ -48,6 +48,7 @@ import { file_envoy_config_route_v3_route_components } from './envoy/config/rout
 import { file_envoy_config_route_v3_scoped_route } from './envoy/config/route/v3/scoped_route_pb.ts';
 import { file_envoy_config_trace_v3_datadog } from './envoy/config/trace/v3/datadog_pb.ts';
 import { file_envoy_config_trace_v3_http_tracer } from './envoy/config/trace/v3/http_tracer_pb.ts';
+import { file_envoy_config_trace_v3_lightstep } from './envoy/config/trace/v3/lightstep_pb.ts';
 import { file_envoy_config_trace_v3_opentelemetry } from './envoy/config/trace/v3/opentelemetry_pb.ts';
 import { file_envoy_config_trace_v3_skywalking } from './envoy/config/trace/v3/skywalking_pb.ts';
 import { file_envoy_config_trace_v3_zipkin } from './envoy/config/trace/v3/zipkin_pb.ts';
@@ -88,6 +89,7 @@ import { file_envoy_extensions_filters_http_header_to_metadata_v3_header_to_meta
 import { file_envoy_extensions_filters_http_health_check_v3_health_check } from './envoy/extensions/filters/http/health_check/v3/health_check_pb.ts';
 import { file_envoy_extensions_filters_http_jwt_authn_v3_config } from './envoy/extensions/filters/http/jwt_authn/v3/config_pb.ts';
 import { file_envoy_extensions_filters_http_local_ratelimit_v3_local_rate_limit } from './envoy/extensions/filters/http/local_ratelimit/v3/local_rate_limit_pb.ts';
+import { file_envoy_extensions_filters_http_lua_v3_lua } from './envoy/extensions/filters/http/lua/v3/lua_pb.ts';
 import { file_envoy_extensions_filters_http_original_src_v3_original_src } from './envoy/extensions/filters/http/original_src/v3/original_src_pb.ts';
 import { file_envoy_extensions_filters_http_ratelimit_v3_rate_limit } from './envoy/extensions/filters/http/ratelimit/v3/rate_limit_pb.ts';
 import { file_envoy_extensions_filters_http_rbac_v3_rbac } from './envoy/extensions/filters/http/rbac/v3/rbac_pb.ts';
@@ -96,6 +98,7 @@ import { file_envoy_extensions_filters_http_set_filter_state_v3_set_filter_state
 import { file_envoy_extensions_filters_http_set_metadata_v3_set_metadata } from './envoy/extensions/filters/http/set_metadata/v3/set_metadata_pb.ts';
 import { file_envoy_extensions_filters_http_stateful_session_v3_stateful_session } from './envoy/extensions/filters/http/stateful_session/v3/stateful_session_pb.ts';
 import { file_envoy_extensions_filters_http_upstream_codec_v3_upstream_codec } from './envoy/extensions/filters/http/upstream_codec/v3/upstream_codec_pb.ts';
+import { file_envoy_extensions_filters_http_wasm_v3_wasm } from './envoy/extensions/filters/http/wasm/v3/wasm_pb.ts';
 import { file_envoy_extensions_filters_listener_http_inspector_v3_http_inspector } from './envoy/extensions/filters/listener/http_inspector/v3/http_inspector_pb.ts';
 import { file_envoy_extensions_filters_listener_original_dst_v3_original_dst } from './envoy/extensions/filters/listener/original_dst/v3/original_dst_pb.ts';
 import { file_envoy_extensions_filters_listener_original_src_v3_original_src } from './envoy/extensions/filters/listener/original_src/v3/original_src_pb.ts';
@@ -154,6 +157,7 @@ import { file_envoy_extensions_tracers_opentelemetry_resource_detectors_v3_stati
 import { file_envoy_extensions_tracers_opentelemetry_samplers_v3_always_on_sampler } from './envoy/extensions/tracers/opentelemetry/samplers/v3/always_on_sampler_pb.ts';
 import { file_envoy_extensions_tracers_opentelemetry_samplers_v3_parent_based_sampler } from './envoy/extensions/tracers/opentelemetry/samplers/v3/parent_based_sampler_pb.ts';
 import { file_envoy_extensions_tracers_opentelemetry_samplers_v3_trace_id_ratio_based_sampler } from './envoy/extensions/tracers/opentelemetry/samplers/v3/trace_id_ratio_based_sampler_pb.ts';
+import { file_envoy_extensions_transport_sockets_internal_upstream_v3_internal_upstream } from './envoy/extensions/transport_sockets/internal_upstream/v3/internal_upstream_pb.ts';
 import { file_envoy_extensions_transport_sockets_proxy_protocol_v3_upstream_proxy_protocol } from './envoy/extensions/transport_sockets/proxy_protocol/v3/upstream_proxy_protocol_pb.ts';
 import { file_envoy_extensions_transport_sockets_raw_buffer_v3_raw_buffer } from './envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer_pb.ts';
 import { file_envoy_extensions_transport_sockets_tls_v3_common } from './envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
@@ -162,6 +166,7 @@ import { file_envoy_extensions_transport_sockets_tls_v3_tls } from './envoy/exte
 import { file_envoy_extensions_transport_sockets_tls_v3_tls_spiffe_validator_config } from './envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config_pb.ts';
 import { file_envoy_extensions_upstreams_http_v3_http_protocol_options } from './envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts';
 import { file_envoy_extensions_upstreams_tcp_v3_tcp_protocol_options } from './envoy/extensions/upstreams/tcp/v3/tcp_protocol_options_pb.ts';
+import { file_envoy_extensions_wasm_v3_wasm } from './envoy/extensions/wasm/v3/wasm_pb.ts';
 import { file_envoy_service_accesslog_v3_als } from './envoy/service/accesslog/v3/als_pb.ts';
 import { file_envoy_service_auth_v3_attribute_context } from './envoy/service/auth/v3/attribute_context_pb.ts';
 import { file_envoy_service_auth_v3_external_auth } from './envoy/service/auth/v3/external_auth_pb.ts';
@@ -295,6 +300,7 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_config_route_v3_scoped_route,
   file_envoy_config_trace_v3_datadog,
   file_envoy_config_trace_v3_http_tracer,
+  file_envoy_config_trace_v3_lightstep,
   file_envoy_config_trace_v3_opentelemetry,
   file_envoy_config_trace_v3_skywalking,
   file_envoy_config_trace_v3_zipkin,
@@ -335,6 +341,7 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_extensions_filters_http_health_check_v3_health_check,
   file_envoy_extensions_filters_http_jwt_authn_v3_config,
   file_envoy_extensions_filters_http_local_ratelimit_v3_local_rate_limit,
+  file_envoy_extensions_filters_http_lua_v3_lua,
   file_envoy_extensions_filters_http_original_src_v3_original_src,
   file_envoy_extensions_filters_http_ratelimit_v3_rate_limit,
   file_envoy_extensions_filters_http_rbac_v3_rbac,
@@ -343,6 +350,7 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_extensions_filters_http_set_metadata_v3_set_metadata,
   file_envoy_extensions_filters_http_stateful_session_v3_stateful_session,
   file_envoy_extensions_filters_http_upstream_codec_v3_upstream_codec,
+  file_envoy_extensions_filters_http_wasm_v3_wasm,
   file_envoy_extensions_filters_listener_http_inspector_v3_http_inspector,
   file_envoy_extensions_filters_listener_original_dst_v3_original_dst,
   file_envoy_extensions_filters_listener_original_src_v3_original_src,
@@ -401,6 +409,7 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_extensions_tracers_opentelemetry_samplers_v3_always_on_sampler,
   file_envoy_extensions_tracers_opentelemetry_samplers_v3_parent_based_sampler,
   file_envoy_extensions_tracers_opentelemetry_samplers_v3_trace_id_ratio_based_sampler,
+  file_envoy_extensions_transport_sockets_internal_upstream_v3_internal_upstream,
   file_envoy_extensions_transport_sockets_proxy_protocol_v3_upstream_proxy_protocol,
   file_envoy_extensions_transport_sockets_raw_buffer_v3_raw_buffer,
   file_envoy_extensions_transport_sockets_tls_v3_common,
@@ -409,6 +418,7 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_extensions_transport_sockets_tls_v3_tls_spiffe_validator_config,
   file_envoy_extensions_upstreams_http_v3_http_protocol_options,
   file_envoy_extensions_upstreams_tcp_v3_tcp_protocol_options,
+  file_envoy_extensions_wasm_v3_wasm,
   file_envoy_service_accesslog_v3_als,
   file_envoy_service_auth_v3_attribute_context,
   file_envoy_service_auth_v3_external_auth,
