@@ -1,6 +1,7 @@
 /** One gRPC call on an HTTP/2 client stream: frames out, frames in, one status at the end. */
 import {
   type ClientHttp2Stream,
+  type Http2Session,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
   constants,
@@ -74,6 +75,7 @@ export class Call {
   readonly #handler: CallHandler;
   readonly #frames: FrameReader;
   readonly #stream: ClientHttp2Stream;
+  readonly #session: Http2Session | undefined;
   #state: 'open' | 'closed' = 'open';
   #status: { error: GrpcError | undefined } | undefined;
   #unwritten = 0;
@@ -81,6 +83,7 @@ export class Call {
 
   constructor(stream: ClientHttp2Stream, handler: CallHandler, maxMessageBytes: number) {
     this.#stream = stream;
+    this.#session = stream.session;
     this.#handler = handler;
     this.#frames = new FrameReader(maxMessageBytes);
     stream.on('response', (headers) => this.#onHeaders(headers));
@@ -182,6 +185,10 @@ export class Call {
   }
 
   #fromReset(): GrpcError {
+    // Node gives the streams of a lost connection the code CANCEL, as if the peer had reset them.
+    if (this.#session?.destroyed === true) {
+      return new GrpcError(grpcStatus.unavailable, 'connection lost');
+    }
     const code = this.#stream.rstCode;
     return new GrpcError(
       statusOfReset[code] ?? grpcStatus.internal,

@@ -5,6 +5,7 @@ import {
   type Http2SecureServer,
   type Http2Server,
   type Http2ServerRequest,
+  type Http2ServerResponse,
   type ServerHttp2Session,
   createSecureServer,
   createServer,
@@ -67,8 +68,10 @@ function certificatesOf(socket: TLSSocket): X509Certificate[] {
 
 function peerOfSocket(socket: Socket | TLSSocket | undefined): Omit<Peer, 'metadata'> {
   const address = socket?.remoteAddress ?? '';
-  if (socket !== undefined && 'getPeerX509Certificate' in socket && socket.encrypted) {
-    const certificates = socket.authorized ? certificatesOf(socket) : [];
+  // The socket of an HTTP/2 session is a proxy object: it answers to `get`, not to `in`.
+  if (socket !== undefined && (socket as Partial<TLSSocket>).encrypted === true) {
+    const tls = socket as TLSSocket;
+    const certificates = tls.authorized ? certificatesOf(tls) : [];
     return { kind: 'tls', address, ...(certificates.length === 0 ? {} : { certificates }) };
   }
   return { kind: address === '' ? 'unix' : 'plaintext', address };
@@ -84,7 +87,7 @@ export class GrpcServer {
   constructor(options: GrpcServerOptions) {
     this.#options = options;
     this.#log = (options.log ?? silentLogger).scope('grpc');
-    const handler = connectNodeAdapter({
+    const adapter = connectNodeAdapter({
       routes: options.routes,
       grpc: true,
       grpcWeb: false,
@@ -93,6 +96,9 @@ export class GrpcServer {
       contextValues: (request) =>
         setPeer(options.contextValues?.(request) ?? createContextValues(), peerOfSocket(socketOf(request))),
     });
+    const handler = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
+      if (!this.#refused(request)) adapter(request, response);
+    };
     const settings = { maxConcurrentStreams };
     if (options.tls === undefined) this.#server = createServer({ settings }, handler);
     else {
@@ -107,7 +113,6 @@ export class GrpcServer {
         },
         handler,
       );
-      secure.on('secureConnection', (socket) => this.#checkClient(socket));
       secure.on('tlsClientError', (error) => this.#log.debug('TLS handshake failed', { error }));
       this.#server = secure;
     }
@@ -144,14 +149,19 @@ export class GrpcServer {
     await closed;
   }
 
-  /** As Istio: no certificate is fine, a bad one is not. */
-  #checkClient(socket: TLSSocket): void {
-    if (socket.authorized || socket.getPeerX509Certificate() === undefined) return;
+  /** As Istio: no client certificate is fine, a bad one ends the connection. Node has no such mode of its own. */
+  #refused(request: Http2ServerRequest): boolean {
+    const { session } = request.stream;
+    const socket = session?.socket as Partial<TLSSocket> | undefined;
+    if (socket?.encrypted !== true || socket.authorized === true) return false;
+    if (this.#options.tls?.clientCa === undefined || socket.getPeerX509Certificate?.() === undefined)
+      return false;
     this.#log.warn('client certificate refused', {
       from: socket.remoteAddress,
       reason: String(socket.authorizationError),
     });
-    socket.destroy();
+    session?.destroy();
+    return true;
   }
 
   #watch(session: ServerHttp2Session): void {
