@@ -111,7 +111,7 @@ export interface WarmupConfiguration {
   readonly duration?: string;
   /** Share of traffic to start with, 0 to 100. Absent: 10. */
   readonly minimumPercent?: number;
-  /** Speed of the rise, at least 1. Absent: 1, linear. */
+  /** Speed of the rise, above 0. Absent: 1, linear. */
   readonly aggression?: number;
 }
 
@@ -174,7 +174,7 @@ export interface TCPSettings {
   readonly tcpKeepalive?: TcpKeepalive;
   /** At least 1ms. Absent: no limit. */
   readonly maxConnectionDuration?: string;
-  /** TCP proxying only. Absent: 1h; 0s: none. */
+  /** TCP proxying only, at least 1ms. Absent: 1h. */
   readonly idleTimeout?: string;
 }
 
@@ -197,7 +197,7 @@ export interface HTTPSettings {
   readonly maxRequestsPerConnection?: number;
   /** Retries under way at once. Absent: 2^32-1. */
   readonly maxRetries?: number;
-  /** A connection without requests is closed. Absent: 1h; 0s: never. */
+  /** A connection without requests is closed, at least 1ms. Absent: 1h. */
   readonly idleTimeout?: string;
   /** Whether HTTP/1.1 becomes HTTP/2 upstream. Absent or DEFAULT: the mesh's. */
   readonly h2UpgradePolicy?: 'DEFAULT' | 'DO_NOT_UPGRADE' | 'UPGRADE';
