@@ -6,8 +6,8 @@ import type { CommandOptions } from './command.ts';
 
 /** What capture needs of iptables. The dry run has one of its own. */
 export interface Iptables {
-  /** The output of `iptables-save`; undefined when it fails. */
-  save(family: Family): Promise<string | undefined>;
+  /** The output of `iptables-save`, of `iptables-save -c` with counters; undefined when it fails. */
+  save(family: Family, options?: { readonly counters?: boolean }): Promise<string | undefined>;
   /**
    * Feeds `iptables-restore --noflush`; each table is applied whole or not at all.
    * @throws CaptureError `command_failed`
@@ -117,9 +117,9 @@ export async function openIptables(options: IptablesOptions): Promise<Iptables> 
     };
   };
   return {
-    async save(family) {
+    async save(family, { counters = false } = {}) {
       if (programs[family] === undefined) return undefined;
-      const { code, stdout } = await call(family, 'save', []);
+      const { code, stdout } = await call(family, 'save', counters ? ['-c'] : []);
       return code === 0 ? stdout : undefined;
     },
     async restore(family, text) {

@@ -9,9 +9,10 @@ const unshareArgs = [...(process.getuid?.() === 0 ? [] : ['--user', '--map-root-
 
 /**
  * Why tests in namespaces cannot run here, for `skip`; false when they can.
+ * @param ci whether this is CI (`CI=true`)
  * @throws Error in CI, where a missing piece is a failure
  */
-export function namespaceSkip(): string | false {
+export function namespaceSkip(ci: boolean): string | false {
   const script = 'ip link set lo up && iptables -t nat -A OUTPUT -m owner --uid-owner 1 -j RETURN';
   const { status, stderr, error } = spawnSync('unshare', [...unshareArgs, 'sh', '-c', script], {
     encoding: 'utf8',
@@ -20,7 +21,7 @@ export function namespaceSkip(): string | false {
   });
   if (status === 0) return false;
   const reason = `no network namespace with iptables: ${error?.message ?? stderr.trim().split('\n')[0]}`;
-  if (process.env['CI'] === 'true') throw new Error(reason);
+  if (ci) throw new Error(reason);
   return reason;
 }
 
