@@ -33,7 +33,7 @@ export interface StreamWriter {
   readDisable(disable: boolean): void;
 }
 
-/** Server side, given to the connection manager: writes the response. */
+/** Server side, given to the connection manager: writes the response. Not to be used after the stream has ended. */
 export interface ResponseEncoder extends StreamWriter {
   /** 100, 103: sent before the real headers. */
   encode1xxHeaders(headers: ResponseHeaderMap): void;
@@ -56,10 +56,10 @@ export interface RequestDecoder {
 export interface ServerConnectionCallbacks {
   newStream(encoder: ResponseEncoder): RequestDecoder;
   /**
-   * The peer broke the protocol before a stream existed: the manager may log it; the codec has answered (400) and closes.
-   * `details` is Envoy's response code detail (`http1.codec_error`, ...).
+   * The peer broke the protocol before a stream existed. The manager answers through the encoder with `status` and logs;
+   * the codec closes afterwards. `details` is Envoy's response code detail (`http1.codec_error`, ...).
    */
-  onProtocolError(details: string): void;
+  onProtocolError(encoder: ResponseEncoder, status: number, details: string): void;
   onClose(): void;
 }
 
@@ -85,6 +85,11 @@ export interface ServerConnection {
   readonly protocol: string;
   /** Streams that are open. */
   readonly activeStreams: number;
+  /** Wire bytes so far, for `%DOWNSTREAM_WIRE_BYTES_...%`. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Input from the transport; the connection manager forwards what it looked at first. */
+  onData(chunk: Buffer): void;
   /** Lets streams finish, then closes (connection: close, GOAWAY). */
   shutdownNotice(): void;
   /** Closes now. */

@@ -3,10 +3,17 @@
  * short (about ten), so a linear scan beats a hash. Pseudo headers are fields. On the hot path: bench/micro/header_map.ts.
  */
 
+import { flagOf } from './header_names.ts';
+
 /** Header fields, without pseudo headers. Repeated names stay apart until they are joined by `get`. */
 export class HeaderMap {
   names: string[];
   values: string[];
+  /**
+   * Bits of `HeaderFlag` (header_names.ts). A clear bit says that no such header is there; a set bit says that one may be.
+   * Codecs write it; lists made by hand have all bits set.
+   */
+  seen = -1;
 
   constructor(names: string[] = [], values: string[] = []) {
     this.names = names;
@@ -48,6 +55,14 @@ export class HeaderMap {
 
   /** Appends without looking for an equal name. */
   add(name: string, value: string): void {
+    if (this.seen !== -1) this.seen |= flagOf(name);
+    this.names.push(name);
+    this.values.push(value);
+  }
+
+  /** As `add`, for names whose flag the caller knows (0 for none). */
+  addFlagged(name: string, value: string, flag: number): void {
+    this.seen |= flag;
     this.names.push(name);
     this.values.push(value);
   }
