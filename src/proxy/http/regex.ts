@@ -1,0 +1,136 @@
+/**
+ * Regular expressions from configuration, with RE2's syntax and meaning, in linear time. V8's engine runs those that both
+ * engines read alike (it falls back to its own linear engine when a pattern backtracks too much); the others run on re2js.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { RE2JS } from 're2js';
+import type { RegexMatchAndSubstitute, RegexMatcher } from '#api/gen/envoy/type/matcher/v3/regex_pb.ts';
+
+// The fallback does not cover the flags `i` and `u`; patterns that need them never reach V8's engine.
+setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
+
+/** Longest pattern, characters. */
+const maxPatternLength = 16 * 1024;
+
+export interface Regex {
+  /** True when the whole text matches. */
+  matches(text: string): boolean;
+  /** True when a part of the text matches. */
+  find(text: string): boolean;
+  /** Replaces every match; `\1` to `\9` in the substitution give groups, `\0` the match (RE2 Rewrite). */
+  replaceAll(text: string, substitution: string): string;
+}
+
+/** Escapes that mean the same in RE2 and JavaScript; all other letters and digits go to re2js. */
+const sharedEscapes = new Set('dDwWbBnrtfv');
+
+/** True when V8 reads the pattern as RE2 does. Conservative: a doubt means false. */
+function meansTheSame(pattern: string): boolean {
+  for (let i = 0; i < pattern.length; i++) {
+    const c = pattern.charCodeAt(i);
+    if (c > 126) return false;
+    if (c === 92) {
+      const next = pattern[++i];
+      if (next === undefined) return false;
+      if (/[A-Za-z0-9]/.test(next) && !sharedEscapes.has(next)) return false;
+    } else if (c === 40 && pattern[i + 1] === '?' && pattern[i + 2] !== ':') return false;
+    else if (c === 91) {
+      // Bracket expressions: `[]a]`, `[^]a]` and `[[:alpha:]]` differ.
+      const next = pattern[i + 1] === '^' ? pattern[i + 2] : pattern[i + 1];
+      if (next === ']' || pattern.indexOf('[:', i) >= 0) return false;
+    }
+  }
+  return true;
+}
+
+class V8Regex implements Regex {
+  readonly #full: RegExp;
+  readonly #part: RegExp;
+  readonly #all: RegExp;
+
+  constructor(pattern: string) {
+    this.#full = new RegExp(`^(?:${pattern})$`);
+    this.#part = new RegExp(pattern);
+    this.#all = new RegExp(pattern, 'g');
+  }
+
+  matches(text: string): boolean {
+    return this.#full.test(text);
+  }
+
+  find(text: string): boolean {
+    return this.#part.test(text);
+  }
+
+  replaceAll(text: string, substitution: string): string {
+    return text.replace(this.#all, (...groups: unknown[]) => rewrite(substitution, (n) => groups[n]));
+  }
+}
+
+class Re2Regex implements Regex {
+  readonly #re: RE2JS;
+
+  constructor(re: RE2JS) {
+    this.#re = re;
+  }
+
+  matches(text: string): boolean {
+    return this.#re.matches(text);
+  }
+
+  find(text: string): boolean {
+    return this.#re.matcher(text).find();
+  }
+
+  replaceAll(text: string, substitution: string): string {
+    const matcher = this.#re.matcher(text);
+    let out = '';
+    let last = 0;
+    while (matcher.find()) {
+      out += text.slice(last, matcher.start()) + rewrite(substitution, (n) => matcher.group(n));
+      last = matcher.end();
+    }
+    return out + text.slice(last);
+  }
+}
+
+function rewrite(substitution: string, group: (n: number) => unknown): string {
+  return substitution.replace(/\\([0-9\\])/g, (_all, what: string) => {
+    if (what === '\\') return '\\';
+    const text = group(Number(what));
+    return typeof text === 'string' ? text : '';
+  });
+}
+
+/** Compiles a pattern; throws Error with RE2's complaint. */
+export function compileRegex(pattern: string): Regex {
+  if (pattern.length > maxPatternLength) throw new Error(`regex longer than ${maxPatternLength} characters`);
+  let re: RE2JS;
+  try {
+    re = RE2JS.compile(pattern);
+  } catch (error) {
+    throw new Error(`regex '${pattern}': ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+  if (!meansTheSame(pattern)) return new Re2Regex(re);
+  try {
+    return new V8Regex(pattern);
+  } catch {
+    return new Re2Regex(re);
+  }
+}
+
+/** `envoy.type.matcher.v3.RegexMatcher`; the program size limit of RE2 has no counterpart here. */
+export function compileRegexMatcher(matcher: RegexMatcher | undefined): Regex {
+  if (matcher === undefined || matcher.regex === '') throw new Error('regex is empty');
+  return compileRegex(matcher.regex);
+}
+
+/** `RegexMatchAndSubstitute` as a function of the text. */
+export function compileSubstitution(config: RegexMatchAndSubstitute): (text: string) => string {
+  const regex = compileRegexMatcher(config.pattern);
+  const { substitution } = config;
+  if (/\\(?![0-9\\])/.test(substitution)) throw new Error(`bad substitution '${substitution}'`);
+  return (text) => regex.replaceAll(text, substitution);
+}
