@@ -1,11 +1,16 @@
 /** What factories of extensions get from the worker that builds them (envoy Server::Configuration::FactoryContext). */
+import { fromBinary, type JsonObject } from '@bufbuild/protobuf';
 import type { Node } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import type { ConfigSource } from '#api/gen/envoy/config/core/v3/config_source_pb.ts';
+import { TypedStructSchema as UdpaTypedStructSchema } from '#api/gen/udpa/type/v1/typed_struct_pb.ts';
+import { TypedStructSchema } from '#api/gen/xds/type/v3/typed_struct_pb.ts';
+import { TYPED_STRUCT, UDPA_TYPED_STRUCT } from '#api/type_urls.ts';
 import type { Logger } from '#base/log.ts';
 import type { MetricsRegistry } from '#telemetry/metrics.ts';
 import type { HttpFilterFactory } from './http/filter.ts';
 import type { NetworkFilterFactory } from './network/filter.ts';
 import type { ListenerFilterFactory } from './network/listener_filter.ts';
-import type { ExtensionFactory, ExtensionRegistry } from './registry.ts';
+import type { ExtensionFactory, ExtensionKind, ExtensionRegistry } from './registry.ts';
 import type { StreamInfo } from './stream_info/stream_info.ts';
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from './http/header_map.ts';
 import type { ClusterManager } from './upstream/upstream.ts';
@@ -14,6 +19,48 @@ import type { ClusterManager } from './upstream/upstream.ts';
 export interface TypedConfig {
   readonly typeUrl: string;
   readonly value: Uint8Array;
+  /** Set when it came as TypedStruct: the configuration as JSON; `typeUrl` is then the inner one and `value` is empty. */
+  readonly struct?: JsonObject;
+}
+
+const noBytes = new Uint8Array();
+
+/** A typed_config with TypedStruct (of either package) taken off. */
+export function readTypedConfig(any: { readonly typeUrl: string; readonly value: Uint8Array }): TypedConfig {
+  if (any.typeUrl === TYPED_STRUCT) {
+    const { typeUrl, value } = fromBinary(TypedStructSchema, any.value);
+    return { typeUrl, value: noBytes, struct: value ?? {} };
+  }
+  if (any.typeUrl === UDPA_TYPED_STRUCT) {
+    const { typeUrl, value } = fromBinary(UdpaTypedStructSchema, any.value);
+    return { typeUrl, value: noBytes, struct: value ?? {} };
+  }
+  return { typeUrl: any.typeUrl, value: any.value };
+}
+
+/** What `findExtension` found. */
+export interface FoundExtension<Factory extends ExtensionFactory> {
+  readonly factory: Factory;
+  readonly config: TypedConfig;
+}
+
+/**
+ * The extension for a name and its typed_config, which may be absent or a TypedStruct. Undefined when nothing is compiled
+ * in for it: the caller skips what is optional and refuses the rest by name.
+ * @throws Error when the extension is there but does not read TypedStruct.
+ */
+export function findExtension<Factory extends ExtensionFactory>(
+  registry: ExtensionRegistry,
+  kind: ExtensionKind,
+  name: string,
+  any: { readonly typeUrl: string; readonly value: Uint8Array } | undefined,
+): FoundExtension<Factory> | undefined {
+  const config = any === undefined ? { typeUrl: '', value: noBytes } : readTypedConfig(any);
+  const found = config.typeUrl === '' ? registry.findByName(kind, name) : registry.find(kind, config.typeUrl);
+  if (found === undefined) return undefined;
+  if (config.struct !== undefined && found.readsStruct !== true)
+    throw new Error(`${name}: ${config.typeUrl} as TypedStruct is not supported, send the message itself`);
+  return { factory: found as Factory, config };
 }
 
 /** Writes one entry per finished request or connection. */
@@ -44,8 +91,15 @@ export interface FactoryContext {
   readonly direction: 'inbound' | 'outbound' | 'unspecified';
   /** Access loggers from `repeated AccessLog`; throws Error with a readable cause for what is unknown. */
   accessLoggers(configs: readonly unknown[]): AccessLogger[];
-  /** Subscribes to a route configuration by RDS name, or wraps an inline one (a decoded RouteConfiguration message). */
-  routeConfig<T>(source: { readonly rds: string } | { readonly inline: unknown }): RouteConfigProvider<T>;
+  /**
+   * Subscribes to a route configuration by RDS name (from ADS unless a source is named), or wraps an inline one (a decoded
+   * RouteConfiguration message). Called only while the factory's `create` runs: the listener then waits for the routes.
+   */
+  routeConfig<T>(
+    source:
+      | { readonly rds: string; readonly configSource?: ConfigSource | undefined }
+      | { readonly inline: unknown },
+  ): RouteConfigProvider<T>;
   /** Runtime fraction: true with probability numerator/denominator. */
   random(): number;
 }

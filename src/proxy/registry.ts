@@ -28,6 +28,8 @@ export interface ExtensionFactory {
   readonly name: string;
   /** Full type URLs of its configuration; the inner type URL when it travels as TypedStruct. */
   readonly typeUrls: readonly string[];
+  /** True when it reads a configuration that came as TypedStruct (`TypedConfig.struct`). Default false. */
+  readonly readsStruct?: boolean;
 }
 
 /** Immutable after construction. A duplicate type URL of one kind is a programming error and throws. */

@@ -14,7 +14,8 @@ export interface SecretProvider {
   /**
    * Subscribes to a secret. Equal names and sources share one stream behind it.
    * @param source `SdsSecretConfig.sds_config`; undefined names a static secret of the bootstrap.
-   * @param onChange called after each change of `current`, never inside this call.
+   * @param onChange called after each change of `current`, never inside this call. What it throws refuses the new secret by
+   * name; `current` is then the old one again and `onChange` is called once more.
    */
   get(name: string, source: ConfigSource | undefined, onChange: () => void): LiveSecret;
 }
