@@ -15,7 +15,26 @@ export class UsageError extends Error {}
 type CommandFactory = (env: Env) => Command | Promise<Command>;
 
 /** Name, summary, and where the command lives; a command's file is loaded only when it is called or listed alone. */
-const commands: readonly (readonly [name: string, summary: string, load: CommandFactory])[] = [];
+const commands: readonly (readonly [name: string, summary: string, load: CommandFactory])[] = [
+  [
+    'up',
+    'run a mesh on this machine from YAML files',
+    async (env) => (await import('./up.ts')).upCommand(env),
+  ],
+  [
+    'status',
+    'show the pods of the running mesh',
+    async (env) => (await import('./mesh_commands.ts')).statusCommand(env),
+  ],
+  ['logs', 'print what a pod wrote', async (env) => (await import('./mesh_commands.ts')).logsCommand(env)],
+  ['exec', 'run a command in a pod', async (env) => (await import('./mesh_commands.ts')).execCommand(env)],
+  ['down', 'end the running mesh', async (env) => (await import('./mesh_commands.ts')).downCommand(env)],
+  [
+    'istio-iptables',
+    'set the rules that capture the traffic of a pod',
+    async (env) => (await import('./istio_iptables.ts')).istioIptablesCommand(env),
+  ],
+];
 
 /** Version of the package. */
 export function version(): string {

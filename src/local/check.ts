@@ -3,13 +3,9 @@ import { Agent } from 'node:http';
 import type { DestinationRule } from '#config/kinds/destination_rule/types.ts';
 import type { VirtualService } from '#config/kinds/virtual_service/types.ts';
 import type { ConfigStore } from '#config/store/store.ts';
+import type { CheckLine } from './host_driver.ts';
 import type { RequestCount } from './request_stats.ts';
 import { requestOnce, type TrafficTarget } from './traffic.ts';
-
-export interface CheckLine {
-  readonly ok: boolean;
-  readonly text: string;
-}
 
 /** Share of a version may be this far from its weight: 200 samples, four standard deviations. */
 const maxDeviation = 0.15;

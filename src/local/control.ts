@@ -6,6 +6,7 @@ import { chmodSync, rmSync } from 'node:fs';
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { ChildProcess } from 'node:child_process';
 import type { LogLine } from './log_buffer.ts';
+import { isRunning } from './state_directory.ts';
 
 /** What one row of the table of pods shows. */
 export interface PodStatus {
@@ -209,4 +210,13 @@ export async function runInPod(
 
 export async function sendDown(path: string): Promise<void> {
   (await call(path, 'POST', '/down')).resume();
+}
+
+/** Waits until no mesh answers any more. @throws Error after half a minute. */
+export async function waitUntilGone(path: string): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (await isRunning(path)) {
+    if (performance.now() > deadline) throw new Error('the mesh has not ended after 30 s');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }

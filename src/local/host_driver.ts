@@ -36,6 +36,18 @@ export interface PodHost {
   remove(): Promise<void>;
 }
 
+/** One judgement of `--check`. */
+export interface CheckLine {
+  readonly ok: boolean;
+  readonly text: string;
+}
+
+/** What a driver with captured packets can tell of its rules and of the wire. */
+export interface CaptureEvidence {
+  /** Starts watching; `markers` must not be seen in plain text between pods. */
+  watch(markers: readonly string[]): Promise<{ finish(): Promise<readonly CheckLine[]> }>;
+}
+
 export interface HostDriver {
   readonly mode: 'capture' | 'none';
   /** One line for people: which mode runs and why. */
@@ -45,6 +57,7 @@ export interface HostDriver {
   createPod(pod: PlannedPod): Promise<PodHost>;
   /** Makes a port of a pod reachable on the person's machine; gives `http://localhost:PORT`. */
   publish(host: PodHost, port: number): Promise<string>;
-  /** Where this process reaches what `publish` shows. */
+  /** Present when packets are captured. */
+  readonly evidence?: CaptureEvidence;
   close(): Promise<void>;
 }

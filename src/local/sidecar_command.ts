@@ -16,6 +16,8 @@ export interface SidecarSettings {
   readonly dataPlane: 'built_in' | 'envoy';
   readonly envoyPath: string | undefined;
   readonly xdsProtocol: 'sotw' | 'delta';
+  /** What every process gets (PATH, HOME). */
+  readonly baseEnvironment: Readonly<Record<string, string>>;
   /** Owner of the pod's files when the sidecar runs as another user. */
   readonly own: (path: string) => void;
 }
@@ -68,6 +70,7 @@ export function sidecarCommand(
   const owner = pod.workload;
   const group = owner.apiVersion === 'v1' ? 'v1' : owner.apiVersion;
   const env: Record<string, string> = {
+    ...settings.baseEnvironment,
     POD_NAME: pod.name,
     POD_NAMESPACE: pod.namespace,
     INSTANCE_IP: host.ip,

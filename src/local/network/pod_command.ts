@@ -39,16 +39,6 @@ export interface Caller {
 /** Changes the folder and becomes the command. */
 const changeFolder = 'cd "$1" && shift && exec "$@"';
 
-/** No privileges beyond those named, and none to be had by starting another program. */
-function privileges(readsAllFiles: boolean): string[] {
-  const kept = readsAllFiles ? '-all,+dac_read_search' : '-all';
-  return [
-    `--inh-caps=${kept}`,
-    ...(readsAllFiles ? [`--ambient-caps=${kept}`] : []),
-    `--bounding-set=${kept}`,
-  ];
-}
-
 /** The process that holds a pod, and who its processes belong to. */
 export interface PodProcess {
   readonly pid: number;
@@ -63,16 +53,30 @@ export function podCommandLine(
   options: Omit<PodSpawnOptions, 'env' | 'stdio'>,
 ): string[] {
   const { user = 'caller', readsAllFiles = false, cwd = '/' } = options;
-  const { uid, gid } = user === 'caller' ? caller.ids : user;
-  const { shownAs } = caller;
-  const become = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--no-new-privs'];
-  const shown =
-    user === 'caller' && shownAs !== undefined
-      ? ['unshare', '--user', `--map-user=${shownAs.uid}`, `--map-group=${shownAs.gid}`, '--']
-      : [];
   const enter = ['nsenter', `--target=${pid}`, '--net', '--mount', '--uts', '--'];
   const goTo = ['sh', '-c', changeFolder, 'pod', cwd];
-  return [...enter, ...goTo, ...become, ...privileges(readsAllFiles), '--', ...shown, command, ...args];
+  const become =
+    user === 'caller' && caller.shownAs !== undefined
+      ? showAs(caller.shownAs)
+      : change(user === 'caller' ? caller.ids : user, readsAllFiles);
+  return [...enter, ...goTo, ...become, command, ...args];
+}
+
+/** Another user, with no privileges beyond those named and none to be had by starting another program. */
+function change({ uid, gid }: UserIds, readsAllFiles: boolean): string[] {
+  const kept = readsAllFiles ? '-all,+dac_read_search' : '-all';
+  const capabilities = [`--inh-caps=${kept}`, ...(readsAllFiles ? [`--ambient-caps=${kept}`] : [])];
+  const ids = [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--no-new-privs'];
+  return ['setpriv', ...ids, ...capabilities, `--bounding-set=${kept}`, '--'];
+}
+
+/**
+ * The same user under other numbers. Mapping root's number needs a privilege, so privileges go after: starting a program
+ * as a user other than root drops them.
+ */
+function showAs({ uid, gid }: UserIds): string[] {
+  const map = ['unshare', '--user', `--map-user=${uid}`, `--map-group=${gid}`, '--'];
+  return [...map, 'setpriv', '--no-new-privs', '--inh-caps=-all', '--'];
 }
 
 /** Starts a process in a pod. */
