@@ -114,6 +114,7 @@ export function issueIntermediate(
 /** Names of a leaf. */
 export interface LeafNames {
   readonly uris: readonly string[];
+  /** DNS names and IP addresses of a server. */
   readonly dnsNames?: readonly string[];
 }
 

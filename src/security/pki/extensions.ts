@@ -1,5 +1,6 @@
 /** X.509 version 3 extensions (RFC 5280, section 4.2) that a mesh certificate carries. */
 import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
+import { isIP } from 'node:net';
 import {
   bitString,
   boolean,
@@ -20,11 +21,28 @@ function extension(id: string, critical: boolean, value: Buffer): Buffer {
   return sequence(objectIdentifier(id), ...(critical ? [boolean(true)] : []), octetString(value));
 }
 
-/** GeneralName choices: uniformResourceIdentifier and dNSName (RFC 5280, section 4.2.1.6). */
+/** GeneralName choices: uniformResourceIdentifier, dNSName and iPAddress (RFC 5280, section 4.2.1.6). */
 const uriTag = contextTag(6, false);
 const dnsTag = contextTag(2, false);
+const ipTag = contextTag(7, false);
 
-/** subjectAltName of URIs and DNS names; critical when the subject is empty. */
+/** The 4 or 16 bytes of an address. */
+function addressBytes(address: string): Buffer {
+  if (isIP(address) === 4) return Buffer.from(address.split('.').map(Number));
+  // The URL parser writes IPv4 parts in hexadecimal and leaves at most one `::`.
+  const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
+  const groups = (text: string): number[] =>
+    text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16));
+  const [left, right] = [groups(head), groups(tail ?? '')];
+  const bytes = Buffer.alloc(16);
+  for (const [index, group] of left.entries()) bytes.writeUInt16BE(group, index * 2);
+  for (const [index, group] of right.entries()) {
+    bytes.writeUInt16BE(group, (8 - right.length + index) * 2);
+  }
+  return bytes;
+}
+
+/** subjectAltName of URIs and names of hosts (DNS names, IP addresses); critical when the subject is empty. */
 export function subjectAltName(
   uris: readonly string[],
   critical: boolean,
@@ -32,7 +50,9 @@ export function subjectAltName(
 ): Buffer {
   const names = [
     ...uris.map((uri) => encode(uriTag, Buffer.from(uri, 'latin1'))),
-    ...dnsNames.map((name) => encode(dnsTag, Buffer.from(name, 'latin1'))),
+    ...dnsNames.map((name) =>
+      isIP(name) === 0 ? encode(dnsTag, Buffer.from(name, 'latin1')) : encode(ipTag, addressBytes(name)),
+    ),
   ];
   return extension(oid.subjectAltName, critical, sequence(...names));
 }
