@@ -1,15 +1,24 @@
-/** Type URLs of the resources that travel over xDS, and what the protocol says about each. */
+/** What the protocol says about each type of resource. */
+import {
+  CLUSTER,
+  CLUSTER_LOAD_ASSIGNMENT,
+  EXTENSION_CONFIG,
+  LISTENER,
+  NAME_TABLE,
+  ROUTE_CONFIGURATION,
+  SECRET,
+} from '#api/type_urls.ts';
 
 /** Type URLs by the short name of their discovery service. */
 export const typeUrls = {
-  cds: 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
-  eds: 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
-  lds: 'type.googleapis.com/envoy.config.listener.v3.Listener',
-  rds: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
-  sds: 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret',
-  ecds: 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig',
+  cds: CLUSTER,
+  eds: CLUSTER_LOAD_ASSIGNMENT,
+  lds: LISTENER,
+  rds: ROUTE_CONFIGURATION,
+  sds: SECRET,
+  ecds: EXTENSION_CONFIG,
   /** Names for the agent's DNS proxy (Istio). One resource without a name. */
-  nds: 'type.googleapis.com/istio.networking.nds.v1.NameTable',
+  nds: NAME_TABLE,
 } as const;
 
 /**
@@ -37,7 +46,7 @@ export function isFullState(typeUrl: string): boolean {
 /** Types that are only ever asked for by name: an empty list of names is no wildcard for them. */
 const namedTypes: ReadonlySet<string> = new Set([typeUrls.eds, typeUrls.rds, typeUrls.sds, typeUrls.ecds]);
 
-/** True when a first request without names asks for all resources (xDS protocol, "How the client specifies what resources to return"). */
+/** True when a first request without names asks for all (xDS protocol, "How the client specifies what resources to return"). */
 export function allowsLegacyWildcard(typeUrl: string): boolean {
   return !namedTypes.has(typeUrl);
 }

@@ -30,8 +30,8 @@ export interface GrpcServerTls {
   readonly clientCa?: string;
 }
 
-/** Where to listen: `port: 0` picks a free one. */
-export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+/** Where to listen: `port: 0` picks a free one; without host on all addresses. */
+export type ListenAddress = { readonly host?: string; readonly port: number } | { readonly path: string };
 
 export interface GrpcServerOptions {
   /** Adds services, e.g. `registerAds(router, server)`. */

@@ -106,6 +106,11 @@ export class XdsServer<Client, Push> implements AdsAcceptor {
     }));
   }
 
+  /** Names that a client asks for of a type; none for a pure wildcard. */
+  names(client: Client, typeUrl: string): readonly string[] {
+    return [...(this.#clients.get(client)?.subscriptions.get(typeUrl)?.names ?? [])];
+  }
+
   /** Ends the stream of a client; it will come back. */
   disconnect(client: Client, error: GrpcError = new GrpcError(grpcStatus.unavailable, 'disconnected')): void {
     this.#clients.get(client)?.close(error);
