@@ -97,13 +97,14 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
     env: { ...options.env, PATH: withSystemPath(options.env['PATH']) },
     ...(options.cwd !== undefined && { cwd: options.cwd }),
   });
-  const exited = new Promise<number>((resolve, reject) => {
-    child.on('error', (cause) =>
+  await new Promise<void>((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', (cause) =>
       reject(new SandboxError(`cannot run ${program}: ${cause.message}`, { cause })),
     );
-    child.on('exit', (code) => resolve(code ?? 137));
   });
-  exited.catch(() => {});
+  child.on('error', () => {});
+  const exited = new Promise<number>((resolve) => child.on('exit', (code) => resolve(code ?? 137)));
   const lifeline = child.stdio[3];
   if (!lifeline || !('write' in lifeline)) throw new SandboxError('no pipe to the sandbox');
   lifeline.on('error', () => {});
@@ -133,7 +134,7 @@ export async function openSandbox(options: SandboxOptions): Promise<Sandbox> {
 /** Waits until the process has a user namespace of its own. */
 async function userNamespaceOf(pid: number, exited: Promise<number>): Promise<void> {
   const state = { ended: false };
-  void exited.finally(() => (state.ended = true)).catch(() => {});
+  void exited.then(() => (state.ended = true));
   const own = await readlink('/proc/self/ns/user');
   const deadline = Date.now() + openTimeoutMs;
   while (!state.ended && Date.now() < deadline) {

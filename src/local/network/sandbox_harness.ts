@@ -1,6 +1,7 @@
 /** For tests: programs that open sandboxes, run as this user or, from root, as an ordinary user that exists nowhere else. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import {
   accessSync,
   constants,
@@ -20,8 +21,8 @@ export interface Run {
   readonly name: 'root' | 'rootless';
   /** Why it cannot be, for `skip`. */
   readonly skip: string | false;
-  /** Starts Node with the program; `modules(name)` of the text are files of this folder. */
-  start(program: string): { child: ChildProcess; cleanup: () => void };
+  /** Starts Node with a function that a module of this folder exports in a record: `start('scenarios.ts', 'outside.x')`. */
+  start(module: string, name: string): { child: ChildProcess; cleanup: () => void };
 }
 
 const ordinaryUid = 4711;
@@ -68,11 +69,14 @@ function rootlessSkip(): string | false {
   return false;
 }
 
-function startNode(program: string, rootless: boolean): { child: ChildProcess; cleanup: () => void } {
-  const source = program.replaceAll(/modules\('([a-z_./]+)'\)/g, (_, name: string) =>
-    JSON.stringify(join(import.meta.dirname, name)),
-  );
-  const node = [process.execPath, '--input-type=module', '-e', source];
+/** Arguments of Node that call an exported function: `nodeCall('scenarios.ts', 'inside.x')`. */
+export function nodeCall(module: string, name: string): string[] {
+  const path = JSON.stringify(join(import.meta.dirname, module));
+  return ['--input-type=module', '-e', `import * as m from ${path}; await m.${name}();`];
+}
+
+function startNode(call: readonly string[], rootless: boolean): { child: ChildProcess; cleanup: () => void } {
+  const node = [process.execPath, ...call];
   if (!rootless || !isRoot) {
     const child = spawn(node[0] ?? '', node.slice(1), { stdio: ['ignore', 'pipe', 'pipe'], cwd: '/' });
     return { child, cleanup: () => {} };
@@ -95,27 +99,32 @@ export async function sandboxRuns(ci: boolean): Promise<Run[]> {
   const support = await detectCapture();
   const missing = support.mode === 'none' && support.missing;
   if (missing && ci) throw new Error(missing);
-  const run = (name: Run['name'], skip: string | false): Run => ({
-    name,
+  const run = (way: Run['name'], skip: string | false): Run => ({
+    name: way,
     skip: skip || missing,
-    start: (program) => startNode(program, name === 'rootless'),
+    start: (module, name) => startNode(nodeCall(module, name), way === 'rootless'),
   });
   return [run('root', isRoot ? false : 'not root'), run('rootless', rootlessSkip())];
 }
 
-/** Runs a program to its end; its standard output. A failure is an error with all output. */
-export function runToEnd({ child, cleanup }: { child: ChildProcess; cleanup: () => void }): Promise<string> {
+/** Runs a program to its end. A failure is an error with all output. */
+export function runToEnd({ child, cleanup }: { child: ChildProcess; cleanup: () => void }): Promise<void> {
   return new Promise((resolve, reject) => {
-    let output = '';
     let all = '';
-    child.stdout?.setEncoding('utf8').on('data', (text: string) => ((output += text), (all += text)));
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (all += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (all += text));
     const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
     child.on('close', (code) => {
       clearTimeout(timer);
       cleanup();
-      if (code === 0) resolve(output);
+      if (code === 0) resolve();
       else reject(new Error(`exit code ${code}: ${all}`));
     });
   });
+}
+
+/** Waits for the first output of a process. */
+export async function firstOutput({ stdout }: ChildProcess): Promise<void> {
+  if (stdout === null) throw new Error('the process has no output');
+  await once(stdout, 'data');
 }
