@@ -1,6 +1,6 @@
 /** The names that the mesh knows, out of the control plane's name table (NDS). */
-import { isIPv4, isIPv6 } from 'node:net';
 import type { NameTable } from '#api/gen/istio/networking/nds/v1/nds_pb.ts';
+import { ipBytes } from '#security/pki/ip_bytes.ts';
 
 /** Addresses of one name, as bytes. */
 export interface Addresses {
@@ -16,29 +16,6 @@ export interface FoundName extends Addresses {
 
 /** Most names of one table; more is refused. */
 export const maxNames = 200_000;
-
-function v4Bytes(ip: string): Buffer {
-  return Buffer.from(ip.split('.').map(Number));
-}
-
-function v6Bytes(ip: string): Buffer {
-  const [head = '', tail] = (ip.split('%')[0] ?? '').split('::');
-  const groups = (text: string): number[] =>
-    text
-      .split(':')
-      .filter((group) => group !== '')
-      .flatMap((group) => {
-        if (!group.includes('.')) return [Number.parseInt(group, 16)];
-        const [a = 0, b = 0, c = 0, d = 0] = group.split('.').map(Number);
-        return [(a << 8) | b, (c << 8) | d];
-      });
-  const first = groups(head);
-  const last = tail === undefined ? [] : groups(tail);
-  const zeros = Array.from({ length: 8 - first.length - last.length }, () => 0);
-  const bytes = Buffer.alloc(16);
-  for (const [i, group] of [...first, ...zeros, ...last].entries()) bytes.writeUInt16BE(group, i * 2);
-  return bytes;
-}
 
 /** Names under which a service of Kubernetes is asked for besides its full name. */
 function shortNames(
@@ -74,9 +51,10 @@ export class NameLookup {
     this.#searchSuffix = `.${domain.toLowerCase()}.`;
     for (const [key, info] of Object.entries(table.table)) {
       const host = key.toLowerCase();
+      const bytes = info.ips.map(ipBytes).filter((address) => address !== undefined);
       const addresses = {
-        v4: info.ips.filter((ip) => isIPv4(ip)).map(v4Bytes),
-        v6: info.ips.filter((ip) => isIPv6(ip)).map(v6Bytes),
+        v4: bytes.filter(({ length }) => length === 4),
+        v6: bytes.filter(({ length }) => length === 16),
       };
       this.#names.set(`${host}.`, addresses);
       const { shortname, namespace } = info;

@@ -169,6 +169,17 @@ test('chains that are refused', async () => {
   }
 });
 
+test('servers are named by DNS names and addresses', async () => {
+  const root = await makeRoot();
+  const dnsNames = ['istiod.istio-system.svc', '127.0.0.1', '::1'];
+  const keys = await makeKeyPair();
+  const leaf = new X509Certificate(issueLeaf(root, keys.publicKey, { uris: [], dnsNames }, validity(1)));
+  assert.equal(leaf.checkHost('istiod.istio-system.svc'), 'istiod.istio-system.svc');
+  assert.equal(leaf.checkIP('127.0.0.1'), '127.0.0.1');
+  assert.equal(leaf.checkIP('::1'), '::1');
+  assert.equal(leaf.checkIP('127.0.0.2'), undefined);
+});
+
 test('PEM bundles split and odd text is skipped', async () => {
   const [a, b] = [(await makeRoot()).pem, (await makeRoot()).pem];
   assert.deepEqual(splitCertificates(`# comment\n${a}\n\n${b}trailer`), [a, b]);

@@ -14,6 +14,7 @@ import {
   sequence,
   tag,
 } from './der.ts';
+import { ipBytes } from './ip_bytes.ts';
 import { oid } from './oids.ts';
 import { publicKeyDer } from './keys.ts';
 
