@@ -7,7 +7,7 @@ import { TypedStructSchema } from '#api/gen/xds/type/v3/typed_struct_pb.ts';
 import { TYPED_STRUCT, UDPA_TYPED_STRUCT } from '#api/type_urls.ts';
 import type { Logger } from '#base/log.ts';
 import type { MetricsRegistry } from '#telemetry/metrics.ts';
-import type { HttpFilterFactory } from './http/filter.ts';
+import type { HttpFilterFactory, TerminalHttpFilterFactory } from './http/filter.ts';
 import type { NetworkFilterFactory } from './network/filter.ts';
 import type { ListenerFilterFactory } from './network/listener_filter.ts';
 import type { ExtensionFactory, ExtensionKind, ExtensionRegistry } from './registry.ts';
@@ -106,7 +106,11 @@ export interface FactoryContext {
 
 /** Factory kinds, as they stand in `extensions.ts`. Each decodes its own typed_config and throws Error when it is bad. */
 export interface HttpFilterExtension extends ExtensionFactory {
-  create(config: TypedConfig, context: FactoryContext, filterName: string): HttpFilterFactory;
+  create(
+    config: TypedConfig,
+    context: FactoryContext,
+    filterName: string,
+  ): HttpFilterFactory | TerminalHttpFilterFactory;
   /** Decodes a `typed_per_filter_config` of this filter. */
   createRouteConfig?(config: TypedConfig, context: FactoryContext): unknown;
 }

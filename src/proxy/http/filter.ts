@@ -3,8 +3,10 @@
  * A factory is made once per filter chain from typed_config; it makes one filter per request, or gives the same object
  * when the filter keeps no state of a request.
  */
+import type { DownstreamConnection } from '../network/connection.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 import type { ResponseFlags } from '../stream_info/response_flags.ts';
+import type { ResetReason } from './codec.ts';
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from './header_map.ts';
 
 /** What a filter tells the chain. Numbers: asked for each event of each request. */
@@ -55,6 +57,27 @@ export interface FilterCallbacks {
   continueEncoding(): void;
   /** Answers in place of the upstream; runs the encoder filters; ends the request. */
   sendLocalReply(reply: LocalReply): void;
+  /** Request body held back while a filter has stopped; undefined when there is none. */
+  decodingBuffer(): Buffer | undefined;
+  /** Response body held back while a filter has stopped. */
+  encodingBuffer(): Buffer | undefined;
+}
+
+/** What the last filter (the router) may do besides: it makes the response. */
+export interface TerminalFilterCallbacks extends FilterCallbacks {
+  readonly connection: DownstreamConnection;
+  /** Bytes that one direction may hold back (per_connection_buffer_limit_bytes). */
+  readonly bufferLimit: number;
+  /** True when the response cannot be written as fast as it comes: its source should pause. */
+  readonly downstreamAboveHighWatermark: boolean;
+  encode1xxHeaders(headers: ResponseHeaderMap): void;
+  encodeHeaders(headers: ResponseHeaderMap, endStream: boolean): void;
+  encodeData(data: Buffer, endStream: boolean): void;
+  encodeTrailers(trailers: HeaderMap): void;
+  /** The response broke off after its headers were sent. */
+  resetStream(reason: ResetReason): void;
+  /** Stops (true) or goes on with (false) reading the request. Calls count. */
+  readDisable(disable: boolean): void;
 }
 
 /**
@@ -74,8 +97,22 @@ export interface HttpFilter {
   onDestroy?(): void;
 }
 
+/** The last filter of a chain. It hears how the response is taken. */
+export interface TerminalHttpFilter extends HttpFilter {
+  onAboveWriteBufferHighWatermark(): void;
+  onBelowWriteBufferLowWatermark(): void;
+}
+
+/** Made once per chain by the extension of a terminal filter. */
+export interface TerminalHttpFilterFactory {
+  readonly terminal: true;
+  createTerminalFilter(callbacks: TerminalFilterCallbacks): TerminalHttpFilter;
+  close?(): void;
+}
+
 /** Made once per chain. `Config` is private to the filter. */
 export interface HttpFilterFactory {
+  readonly terminal?: false;
   createFilter(callbacks: FilterCallbacks): HttpFilter;
   /** Turns a decoded `typed_per_filter_config` into what `perFilterConfig` will give; throws a ConfigError text. */
   routeConfig?(config: unknown): unknown;

@@ -36,7 +36,9 @@ export const ResponseFlag = {
 /** A set of flags: bits of `ResponseFlag`. */
 export type ResponseFlags = number;
 
+// Envoy prints flags in the order in which they were set; URX is set before the failure of the last attempt.
 const names: readonly (readonly [number, string, string])[] = [
+  [ResponseFlag.upstreamRetryLimitExceeded, 'URX', 'UpstreamRetryLimitExceeded'],
   [ResponseFlag.failedLocalHealthCheck, 'LH', 'FailedLocalHealthCheck'],
   [ResponseFlag.noHealthyUpstream, 'UH', 'NoHealthyUpstream'],
   [ResponseFlag.upstreamRequestTimeout, 'UT', 'UpstreamRequestTimeout'],
@@ -52,7 +54,6 @@ const names: readonly (readonly [number, string, string])[] = [
   [ResponseFlag.unauthorizedExternalService, 'UAEX', 'UnauthorizedExternalService'],
   [ResponseFlag.rateLimitServiceError, 'RLSE', 'RateLimitServiceError'],
   [ResponseFlag.downstreamConnectionTermination, 'DC', 'DownstreamConnectionTermination'],
-  [ResponseFlag.upstreamRetryLimitExceeded, 'URX', 'UpstreamRetryLimitExceeded'],
   [ResponseFlag.streamIdleTimeout, 'SI', 'StreamIdleTimeout'],
   [ResponseFlag.invalidEnvoyRequestHeaders, 'IH', 'InvalidEnvoyRequestHeaders'],
   [ResponseFlag.downstreamProtocolError, 'DPE', 'DownstreamProtocolError'],

@@ -28,6 +28,8 @@ export interface UpstreamInfo {
 
 export class StreamInfo {
   readonly connection: ConnectionInfo;
+  /** The client as the request tells it (x-forwarded-for), else the connection's remote address. */
+  remoteAddress: Address;
   /** Milliseconds since the epoch. */
   readonly startTimeMs: number = Date.now();
   readonly start: number = performance.now();
@@ -76,6 +78,7 @@ export class StreamInfo {
 
   constructor(connection: ConnectionInfo, protocol: string) {
     this.connection = connection;
+    this.remoteAddress = connection.remoteAddress;
     this.protocol = protocol;
   }
 
