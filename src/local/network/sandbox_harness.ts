@@ -30,7 +30,7 @@ const isRoot = process.getuid?.() === 0;
 
 /** The files of the user database with one more user, bound over the real ones in a mount namespace of its own. */
 const asOrdinaryUser = `
-for file in passwd group subuid subgid; do [ -e /etc/$file ] || touch /etc/$file; mount --bind "$DATABASE/$file" /etc/$file; done
+for file in passwd group subuid subgid; do mount --bind "$DATABASE/$file" /etc/$file; done
 exec setpriv --reuid ${ordinaryUid} --regid ${ordinaryUid} --clear-groups --inh-caps=-all -- "$@"`;
 
 function writeUserDatabase(folder: string): void {
