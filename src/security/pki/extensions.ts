@@ -1,6 +1,5 @@
 /** X.509 version 3 extensions (RFC 5280, section 4.2) that a mesh certificate carries. */
 import { createHash, type KeyObject, X509Certificate } from 'node:crypto';
-import { isIP } from 'node:net';
 import {
   bitString,
   boolean,
@@ -27,20 +26,9 @@ const uriTag = contextTag(6, false);
 const dnsTag = contextTag(2, false);
 const ipTag = contextTag(7, false);
 
-/** The 4 or 16 bytes of an address. */
-function addressBytes(address: string): Buffer {
-  if (isIP(address) === 4) return Buffer.from(address.split('.').map(Number));
-  // The URL parser writes IPv4 parts in hexadecimal and leaves at most one `::`.
-  const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
-  const groups = (text: string): number[] =>
-    text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16));
-  const [left, right] = [groups(head), groups(tail ?? '')];
-  const bytes = Buffer.alloc(16);
-  for (const [index, group] of left.entries()) bytes.writeUInt16BE(group, index * 2);
-  for (const [index, group] of right.entries()) {
-    bytes.writeUInt16BE(group, (8 - right.length + index) * 2);
-  }
-  return bytes;
+function hostName(name: string): Buffer {
+  const address = ipBytes(name);
+  return address === undefined ? encode(dnsTag, Buffer.from(name, 'latin1')) : encode(ipTag, address);
 }
 
 /** subjectAltName of URIs and names of hosts (DNS names, IP addresses); critical when the subject is empty. */
@@ -49,12 +37,7 @@ export function subjectAltName(
   critical: boolean,
   dnsNames: readonly string[] = [],
 ): Buffer {
-  const names = [
-    ...uris.map((uri) => encode(uriTag, Buffer.from(uri, 'latin1'))),
-    ...dnsNames.map((name) =>
-      isIP(name) === 0 ? encode(dnsTag, Buffer.from(name, 'latin1')) : encode(ipTag, addressBytes(name)),
-    ),
-  ];
+  const names = [...uris.map((uri) => encode(uriTag, Buffer.from(uri, 'latin1'))), ...dnsNames.map(hostName)];
   return extension(oid.subjectAltName, critical, sequence(...names));
 }
 
