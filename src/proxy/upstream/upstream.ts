@@ -4,6 +4,7 @@ import type { ClientConnection, RequestEncoder, ResponseDecoder, ResetReason } f
 import type { RequestHeaderMap } from '../http/header_map.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionInfo, TlsInfo } from '../network/connection.ts';
+import type { UpstreamTransportOptions } from '../network/transport_socket.ts';
 
 export type MetadataMap = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
@@ -42,6 +43,8 @@ export interface LoadBalancerContext {
   /** Retry predicates: true asks the balancer for another host (bounded by `hostSelectionRetryCount`). */
   shouldSelectAnotherHost(host: Host): boolean;
   readonly hostSelectionRetryCount: number;
+  /** Overrides of SNI, ALPN and expected names for this request's connection (Istio's `istio.alpn` filter, auto_sni). */
+  readonly transportOptions?: UpstreamTransportOptions | undefined;
 }
 
 /** Why a pool could not give a stream (envoy ConnectionPool::PoolFailureReason). */
@@ -55,6 +58,8 @@ export interface HttpPoolCallbacks {
     connection: ClientConnection,
     tls: TlsInfo | undefined,
     connectionId: number,
+    /** The connection served a request before: when it ends without a byte of response, the peer may not have seen this one. */
+    reused: boolean,
   ): void;
   onPoolFailure(reason: PoolFailure, transportFailureReason: string, host: Host): void;
 }

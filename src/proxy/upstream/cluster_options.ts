@@ -1,0 +1,141 @@
+/** What a live cluster reads from envoy.config.cluster.v3.Cluster, with Envoy's defaults filled in. */
+import { fromBinary } from '@bufbuild/protobuf';
+import {
+  type Cluster,
+  Cluster_ClusterProtocolSelection as ProtocolSelection,
+  Cluster_DiscoveryType as DiscoveryType,
+} from '#api/gen/envoy/config/cluster/v3/cluster_pb.ts';
+import type { SocketAddress } from '#api/gen/envoy/config/core/v3/address_pb.ts';
+import type { Http1ProtocolOptions } from '#api/gen/envoy/config/core/v3/protocol_pb.ts';
+import {
+  type HttpProtocolOptions,
+  HttpProtocolOptionsSchema,
+} from '#api/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts';
+import type { Address } from '../network/address.ts';
+import { durationMs } from '../network/duration.ts';
+import type { KeepaliveOptions } from '../network/socket_options.ts';
+
+const httpOptionsKey = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
+
+/** Where a cluster's hosts come from. */
+export type Discovery = 'static' | 'strict_dns' | 'logical_dns' | 'eds' | 'original_dst';
+
+/** Which HTTP version goes upstream: fixed, that of the downstream request, or what ALPN chooses. */
+export type ProtocolChoice = 'http1' | 'http2' | 'downstream' | 'auto';
+
+export interface ClusterOptions {
+  readonly discovery: Discovery;
+  readonly protocol: ProtocolChoice;
+  readonly connectTimeoutMs: number;
+  /** 0 means never. */
+  readonly idleTimeoutMs: number;
+  readonly maxConnectionDurationMs: number;
+  /** 0 means no limit. */
+  readonly maxRequestsPerConnection: number;
+  readonly maxResponseHeadersKb: number;
+  readonly maxResponseHeaders: number;
+  readonly bufferLimitBytes: number;
+  readonly http1: Http1ProtocolOptions | undefined;
+  readonly sourceAddresses: readonly Address[];
+  readonly keepalive: KeepaliveOptions | undefined;
+  /** SNI follows the request's authority. */
+  readonly autoSni: boolean;
+  readonly autoSanValidation: boolean;
+  /** Header that `auto_sni` reads in place of the authority; empty for none. */
+  readonly autoSniHeader: string;
+}
+
+const dnsClusterType = 'envoy.clusters.dns';
+
+function discoveryOf(cluster: Cluster): Discovery {
+  const { clusterDiscoveryType: type } = cluster;
+  if (type.case === 'clusterType') {
+    if (type.value.name === dnsClusterType) return 'strict_dns';
+    throw new Error(`cluster type ${type.value.name} is not compiled in`);
+  }
+  switch (type.value ?? DiscoveryType.STATIC) {
+    case DiscoveryType.STRICT_DNS:
+      return 'strict_dns';
+    case DiscoveryType.LOGICAL_DNS:
+      return 'logical_dns';
+    case DiscoveryType.EDS:
+      return 'eds';
+    case DiscoveryType.ORIGINAL_DST:
+      return 'original_dst';
+    default:
+      return 'static';
+  }
+}
+
+function protocolOf(cluster: Cluster, http: HttpProtocolOptions | undefined): ProtocolChoice {
+  const options = http?.upstreamProtocolOptions;
+  if (options === undefined) {
+    if (cluster.protocolSelection === ProtocolSelection.USE_DOWNSTREAM_PROTOCOL) return 'downstream';
+    return cluster.http2ProtocolOptions === undefined ? 'http1' : 'http2';
+  }
+  switch (options.case) {
+    case 'explicitHttpConfig':
+      return options.value.protocolConfig.case === 'http2ProtocolOptions' ? 'http2' : 'http1';
+    case 'useDownstreamProtocolConfig':
+      return 'downstream';
+    case 'autoConfig':
+      return 'auto';
+    default:
+      return 'http1';
+  }
+}
+
+function http1Of(cluster: Cluster, http: HttpProtocolOptions | undefined): Http1ProtocolOptions | undefined {
+  const options = http?.upstreamProtocolOptions;
+  if (options?.case === 'explicitHttpConfig')
+    return options.value.protocolConfig.case === 'httpProtocolOptions'
+      ? options.value.protocolConfig.value
+      : undefined;
+  if (options?.case === undefined) return cluster.httpProtocolOptions;
+  return options.value.httpProtocolOptions;
+}
+
+function sourceAddress(proto: SocketAddress | undefined): Address[] {
+  if (proto === undefined || proto.address === '') return [];
+  return [
+    { ip: proto.address, port: proto.portSpecifier.case === 'portValue' ? proto.portSpecifier.value : 0 },
+  ];
+}
+
+/** @throws Error when the cluster asks for what is not there. */
+export function readClusterOptions(cluster: Cluster): ClusterOptions {
+  const any = cluster.typedExtensionProtocolOptions[httpOptionsKey];
+  const http = any === undefined ? undefined : fromBinary(HttpProtocolOptionsSchema, any.value);
+  const common = http?.commonHttpProtocolOptions ?? cluster.commonHttpProtocolOptions;
+  const upstream = http?.upstreamHttpProtocolOptions ?? cluster.upstreamHttpProtocolOptions;
+  const bind = cluster.upstreamBindConfig;
+  const keepalive = cluster.upstreamConnectionOptions?.tcpKeepalive;
+  return {
+    discovery: discoveryOf(cluster),
+    protocol: protocolOf(cluster, http),
+    connectTimeoutMs: durationMs(cluster.connectTimeout) ?? 5000,
+    idleTimeoutMs: durationMs(common?.idleTimeout) ?? 3_600_000,
+    maxConnectionDurationMs: durationMs(common?.maxConnectionDuration) ?? 0,
+    maxRequestsPerConnection: common?.maxRequestsPerConnection ?? cluster.maxRequestsPerConnection ?? 0,
+    maxResponseHeadersKb: common?.maxResponseHeadersKb ?? 60,
+    maxResponseHeaders: common?.maxHeadersCount ?? 100,
+    bufferLimitBytes: cluster.perConnectionBufferLimitBytes ?? 1024 * 1024,
+    http1: http1Of(cluster, http),
+    sourceAddresses: [
+      ...sourceAddress(bind?.sourceAddress),
+      ...(bind?.extraSourceAddresses ?? []).flatMap((extra) => sourceAddress(extra.address)),
+      ...(bind?.additionalSourceAddresses ?? []).flatMap(sourceAddress),
+    ],
+    keepalive:
+      keepalive === undefined
+        ? undefined
+        : {
+            probes: keepalive.keepaliveProbes,
+            timeSeconds: keepalive.keepaliveTime,
+            intervalSeconds: keepalive.keepaliveInterval,
+          },
+    autoSni: upstream?.autoSni ?? false,
+    autoSanValidation: upstream?.autoSanValidation ?? false,
+    autoSniHeader: upstream?.overrideAutoSniHeader.toLowerCase() ?? '',
+  };
+}
