@@ -11,7 +11,7 @@ export type MemoryStoreEdit =
 export interface MemoryStore extends ConfigStore {
   /**
    * Makes all edits, then tells listeners once. A put of an object of the same kind, namespace, name and
-   * resourceVersion changes nothing; a remove of an unknown object neither. No listener is called without a change.
+   * resourceVersion tells nobody; a remove of an unknown object neither. No listener is called without a change.
    */
   apply(edits: readonly MemoryStoreEdit[]): readonly ConfigChange[];
   put(...resources: readonly Resource[]): void;
@@ -46,11 +46,10 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): MemoryStore
     if (objects === undefined) kinds.set(resource.kind, (objects = new Map()));
     const key = keyOf(resource.metadata.namespace, resource.metadata.name);
     const previous = objects.get(key);
-    if (previous !== undefined && previous.metadata.resourceVersion === resource.metadata.resourceVersion) {
-      return undefined;
-    }
     objects.set(key, resource);
     lists.delete(resource.kind);
+    // The same content from another place, or other lines of a file, is no change.
+    if (previous?.metadata.resourceVersion === resource.metadata.resourceVersion) return undefined;
     return previous === undefined ? { type: 'add', resource } : { type: 'update', resource, previous };
   }
 
