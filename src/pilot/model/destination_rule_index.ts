@@ -145,9 +145,14 @@ function overlay(base: EffectivePolicy, policy: TrafficPolicy | undefined, port:
   const own = portLevelSettings.find((settings) => settings.port?.number === port);
   if (own === undefined) return out;
   // Blocks of a port do not inherit: what it leaves out takes its default.
-  const { connectionPool, loadBalancer, outlierDetection, tls, ...rest } = out;
+  const { tunnel, proxyProtocol, retryBudget } = out;
   const { port: _, ...portBlocks } = own;
-  return { ...rest, ...portBlocks };
+  return {
+    ...(tunnel === undefined ? {} : { tunnel }),
+    ...(proxyProtocol === undefined ? {} : { proxyProtocol }),
+    ...(retryBudget === undefined ? {} : { retryBudget }),
+    ...portBlocks,
+  };
 }
 
 /** The policy for a port of a service, or of one of its subsets. */

@@ -15,7 +15,6 @@ import {
 import { type Pod, readPod } from '../service_registry/kubernetes_pod.ts';
 import { serviceEntryEndpoints } from '../service_registry/service_entry.ts';
 import { type ConfigObject, configObjects, resourcesOf } from './config_object.ts';
-import { wellKnownLabels } from './labels.ts';
 import type { MeshIndex } from './mesh_index.ts';
 import { append } from './multimap.ts';
 import type { ServiceIndex } from './service_index.ts';
@@ -29,6 +28,9 @@ export const endpointKinds: readonly string[] = [
   'Node',
   'WorkloadEntry',
 ];
+
+/** Label of an EndpointSlice that names its service. */
+const serviceNameLabel = 'kubernetes.io/service-name';
 
 interface NamespaceShard {
   readonly objects: NamespaceObjects;
@@ -120,7 +122,7 @@ function readObjects(namespace: string, sources: Sources, mesh: MeshIndex): Name
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   const slices = new Map<string, Resource<EndpointSliceBody>[]>();
   for (const slice of sources.slices.get(namespace) ?? []) {
-    const service = slice.metadata.labels[wellKnownLabels.serviceName];
+    const service = slice.metadata.labels[serviceNameLabel];
     if (service !== undefined) append(slices, service, slice);
   }
   return {

@@ -25,20 +25,3 @@ export function labelFingerprint(labels: Labels, keys: ReadonlySet<string>): str
   }
   return parts.sort().join(',');
 }
-
-/** Labels and annotations of Kubernetes and Istio that the mesh reads from pods, nodes and services. */
-export const wellKnownLabels = {
-  tlsMode: 'security.istio.io/tlsMode',
-  canonicalName: 'service.istio.io/canonical-name',
-  canonicalRevision: 'service.istio.io/canonical-revision',
-  network: 'topology.istio.io/network',
-  cluster: 'topology.istio.io/cluster',
-  region: 'topology.kubernetes.io/region',
-  zone: 'topology.kubernetes.io/zone',
-  subzone: 'topology.istio.io/subzone',
-  locality: 'topology.istio.io/locality',
-  oldLocality: 'istio-locality',
-  hostname: 'kubernetes.io/hostname',
-  exportTo: 'networking.istio.io/exportTo',
-  serviceName: 'kubernetes.io/service-name',
-} as const;

@@ -1,10 +1,10 @@
 /** MeshConfig as the translation reads it: key `mesh` of ConfigMap `istio`, with Istio's defaults filled in. */
 import { parse } from 'yaml';
+import { parseDurationMs } from '#config/schema/duration.ts';
 import type { ConfigMapBody } from '#config/kinds/kubernetes/types.ts';
 import type { MeshConfig } from '#config/mesh_config/types.ts';
 import type { ConfigStore } from '#config/store/store.ts';
 import type { Resource } from '#config/resource.ts';
-import { durationMs } from './duration.ts';
 
 /** What the control plane is started with. */
 export interface MeshOptions {
@@ -62,8 +62,8 @@ export function createMeshIndex(config: MeshConfig, options: MeshOptions = {}): 
     rootNamespace: config.rootNamespace ?? filled.namespace,
     trustDomain: config.trustDomain ?? 'cluster.local',
     trustDomainAliases: config.trustDomainAliases ?? [],
-    connectTimeoutMs: durationMs(config.connectTimeout) ?? 10_000,
-    protocolDetectionTimeoutMs: durationMs(config.protocolDetectionTimeout) ?? 0,
+    connectTimeoutMs: parseDurationMs(config.connectTimeout ?? '10s') ?? 10_000,
+    protocolDetectionTimeoutMs: parseDurationMs(config.protocolDetectionTimeout ?? '0s') ?? 0,
     outboundPort: config.proxyListenPort ?? 15001,
     inboundPort: config.proxyInboundListenPort ?? 15006,
     httpProxyPort: config.proxyHttpPort ?? 0,

@@ -1,7 +1,8 @@
 /** Pods: what the mesh knows of the workload behind an address. */
+import { label, TLS_MODE_ISTIO } from '#api/well_known.ts';
 import type { NodeBody, PodBody } from '#config/kinds/kubernetes/types.ts';
 import type { ObjectMeta, Resource } from '#config/resource.ts';
-import { type Labels, wellKnownLabels } from '../model/labels.ts';
+import type { Labels } from '../model/labels.ts';
 import type { MeshIndex } from '../model/mesh_index.ts';
 import type { Locality } from '../model/service.ts';
 import { podLocality } from './locality.ts';
@@ -39,18 +40,13 @@ export function workloadName(metadata: ObjectMeta): string {
 
 /** `service.istio.io/canonical-name`, else the name labels, else the workload. */
 export function canonicalName(labels: Labels, workload: string): string {
-  return (
-    labels[wellKnownLabels.canonicalName] ?? labels['app.kubernetes.io/name'] ?? labels['app'] ?? workload
-  );
+  return labels[label.canonicalName] ?? labels['app.kubernetes.io/name'] ?? labels['app'] ?? workload;
 }
 
 /** `service.istio.io/canonical-revision`, else the version labels, else `latest`. */
 export function canonicalRevision(labels: Labels): string {
   return (
-    labels[wellKnownLabels.canonicalRevision] ??
-    labels['app.kubernetes.io/version'] ??
-    labels['version'] ??
-    'latest'
+    labels[label.canonicalRevision] ?? labels['app.kubernetes.io/version'] ?? labels['version'] ?? 'latest'
   );
 }
 
@@ -88,7 +84,7 @@ export function readPod(
     serviceAccount: `spiffe://${mesh.trustDomain}/ns/${namespace}/sa/${account}`,
     locality: podLocality(labels, node),
     nodeName: body.spec?.nodeName ?? '',
-    tlsMode: labels[wellKnownLabels.tlsMode] === 'istio' ? 'istio' : 'disabled',
+    tlsMode: labels[label.tlsMode] === TLS_MODE_ISTIO ? 'istio' : 'disabled',
     workload: [
       workload,
       namespace,

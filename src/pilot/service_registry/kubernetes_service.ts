@@ -1,9 +1,9 @@
 /** Kubernetes Services as services of the mesh. */
+import { annotation } from '#api/well_known.ts';
 import type { ServiceBody } from '#config/kinds/kubernetes/types.ts';
 import type { Resource } from '#config/resource.ts';
 import type { ConfigStore } from '#config/store/store.ts';
 import { resourcesOf } from '../model/config_object.ts';
-import { wellKnownLabels } from '../model/labels.ts';
 import type { MeshIndex } from '../model/mesh_index.ts';
 import { protocolOfServicePort } from '../model/protocol.ts';
 import type { Service, ServicePort } from '../model/service.ts';
@@ -31,9 +31,9 @@ function readAddresses(service: ServiceObject): readonly string[] {
 }
 
 function readExportTo(service: ServiceObject, mesh: MeshIndex): readonly string[] {
-  const annotation = service.metadata.annotations[wellKnownLabels.exportTo];
-  if (annotation === undefined) return mesh.config.defaultServiceExportTo ?? ['*'];
-  return annotation.split(',').map((entry) => entry.trim());
+  const exportTo = service.metadata.annotations[annotation.exportTo];
+  if (exportTo === undefined) return mesh.config.defaultServiceExportTo ?? ['*'];
+  return exportTo.split(',').map((entry) => entry.trim());
 }
 
 /** All Services of the store; those of type ExternalName become aliases of the service they name, if there is one. */

@@ -1,7 +1,8 @@
 /** Localities from labels of nodes and pods, and from text. */
+import { label } from '#api/well_known.ts';
 import type { NodeBody } from '#config/kinds/kubernetes/types.ts';
 import type { Resource } from '#config/resource.ts';
-import { type Labels, wellKnownLabels } from '../model/labels.ts';
+import type { Labels } from '../model/labels.ts';
 import { type Locality, unknownLocality } from '../model/service.ts';
 
 /** Reads `region/zone/subzone`; labels, which must not hold slashes, use dots. */
@@ -13,13 +14,13 @@ export function parseLocality(text: string | undefined): Locality {
 
 /** Where a pod runs: its own label, or the labels of its node. */
 export function podLocality(labels: Labels, node: Resource<NodeBody> | undefined): Locality {
-  const own = labels[wellKnownLabels.locality] ?? labels[wellKnownLabels.oldLocality];
+  const own = labels['topology.istio.io/locality'] ?? labels[label.locality];
   if (own !== undefined && own !== '') return parseLocality(own);
   if (node === undefined) return unknownLocality;
   const nodeLabels = node.metadata.labels;
   return {
-    region: nodeLabels[wellKnownLabels.region] ?? '',
-    zone: nodeLabels[wellKnownLabels.zone] ?? '',
-    subzone: nodeLabels[wellKnownLabels.subzone] ?? '',
+    region: nodeLabels[label.region] ?? '',
+    zone: nodeLabels[label.zone] ?? '',
+    subzone: nodeLabels[label.subzone] ?? '',
   };
 }
