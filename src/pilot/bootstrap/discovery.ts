@@ -23,7 +23,7 @@ import { ServingCertificate } from './serving_certificate.ts';
 
 /** Where a port listens. */
 export interface ListenOptions {
-  /** IP address. Default 127.0.0.1; for `secure` all addresses. */
+  /** IP address; empty: all. Default 127.0.0.1, for `secure` all. */
   readonly address?: string;
   /** Port; 0 picks a free one. */
   readonly port: number;
@@ -149,7 +149,7 @@ async function start(options: DiscoveryOptions, closers: Closers): Promise<Disco
 
   const listenGrpc = async (
     where: ListenOptions | undefined,
-    address: string | undefined,
+    address: string,
     tls?: GrpcServerTls,
   ): Promise<{ readonly port: number; readonly grpc: GrpcServer | undefined }> => {
     if (where === undefined) return { port: 0, grpc: undefined };
@@ -164,7 +164,7 @@ async function start(options: DiscoveryOptions, closers: Closers): Promise<Disco
     });
     closers.add(() => grpc.close());
     const host = where.address ?? address;
-    const port = await grpc.listen({ port: where.port, ...(host === undefined ? {} : { host }) });
+    const port = await grpc.listen({ port: where.port, ...(host === '' ? {} : { host }) });
     return { port, grpc };
   };
   let secure: Awaited<ReturnType<typeof listenGrpc>> = { port: 0, grpc: undefined };
@@ -180,7 +180,7 @@ async function start(options: DiscoveryOptions, closers: Closers): Promise<Disco
       onRenew: (renewed) => secure.grpc?.rotate(renewed),
     });
     closers.add(() => renewal.close());
-    secure = await listenGrpc(options.secure, undefined, tls);
+    secure = await listenGrpc(options.secure, '', tls);
   }
   const plaintext = await listenGrpc(options.plaintext, '127.0.0.1');
 

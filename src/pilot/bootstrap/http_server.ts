@@ -44,7 +44,7 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** Starts a server; port 0 picks a free one. */
+/** Starts a server; an empty address is all, port 0 picks a free one. */
 export async function serveHttp(pages: Pages, address: string, port: number): Promise<HttpServer> {
   const server: Server = createServer(
     { requestTimeout: 30_000, maxHeaderSize: 16 * 1024 },
@@ -54,7 +54,7 @@ export async function serveHttp(pages: Pages, address: string, port: number): Pr
   );
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, address, () => {
+    server.listen(address === '' ? { port } : { port, host: address }, () => {
       server.off('error', reject);
       resolve();
     });
