@@ -30,6 +30,16 @@ const commands: readonly (readonly [name: string, summary: string, load: Command
   ['exec', 'run a command in a pod', async (env) => (await import('./mesh_commands.ts')).execCommand(env)],
   ['down', 'end the running mesh', async (env) => (await import('./mesh_commands.ts')).downCommand(env)],
   [
+    'pilot-discovery',
+    'the control plane',
+    async (env) => (await import('./pilot_discovery.ts')).pilotDiscoveryCommand(env),
+  ],
+  [
+    'proxy-status',
+    'show how far each proxy follows the control plane',
+    async (env) => (await import('./proxy_status.ts')).proxyStatusCommand(env),
+  ],
+  [
     'istio-iptables',
     'set the rules that capture the traffic of a pod',
     async (env) => (await import('./istio_iptables.ts')).istioIptablesCommand(env),

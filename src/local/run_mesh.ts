@@ -100,7 +100,6 @@ export async function runMesh(options: RunMeshOptions): Promise<RunningMesh> {
       port: options.discovery.port,
       extraNames: [driver.controlPlane.host],
     },
-    plaintext: undefined,
     caDirectory: join(directories.keep, 'ca'),
     trustDomain,
     authenticators: [
@@ -113,6 +112,7 @@ export async function runMesh(options: RunMeshOptions): Promise<RunningMesh> {
     ],
     log: options.log,
   });
+  discovery.subscribe(options.onChange);
   settings = { ...options.sidecars, driver, trustDomain, rootCertificate: discovery.rootCertificatePem };
 
   const renew = setInterval(() => {
@@ -191,6 +191,7 @@ export async function runMesh(options: RunMeshOptions): Promise<RunningMesh> {
     evidence: driver.evidence,
     settled: () =>
       mesh.pods.length > 0 &&
+      discovery.progress().live === discovery.progress().total &&
       mesh.pods.every(
         (running) => running.ready && (!running.pod.injected || xdsState(running) === 'SYNCED'),
       ) &&

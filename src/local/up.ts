@@ -106,10 +106,7 @@ export async function up(options: UpOptions): Promise<number> {
     running = mesh;
     show();
     if (options.check) {
-      exitCode = (await Promise.race([
-        checkNow(mesh, options, screen, files.store),
-        ended.then(() => 1),
-      ])) as number;
+      exitCode = (await Promise.race([checkNow(mesh, screen, files.store), ended.then(() => 1)])) as number;
     } else {
       stops.push(showRates(mesh, screen));
       if (options.trafficRps > 0)
@@ -141,7 +138,6 @@ export async function up(options: UpOptions): Promise<number> {
 
 async function checkNow(
   mesh: RunningMesh,
-  options: UpOptions,
   screen: Screen,
   store: Parameters<typeof runChecks>[1],
 ): Promise<number> {
