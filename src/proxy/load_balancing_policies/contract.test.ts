@@ -1,0 +1,307 @@
+/** One suite for every policy: fairness, weights, health, priorities, localities, host set changes. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type DescMessage, create, toBinary } from '@bufbuild/protobuf';
+import { LeastRequestSchema } from '#api/gen/envoy/extensions/load_balancing_policies/least_request/v3/least_request_pb.ts';
+import { MaglevSchema } from '#api/gen/envoy/extensions/load_balancing_policies/maglev/v3/maglev_pb.ts';
+import { RandomSchema } from '#api/gen/envoy/extensions/load_balancing_policies/random/v3/random_pb.ts';
+import { RingHashSchema } from '#api/gen/envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash_pb.ts';
+import { RoundRobinSchema } from '#api/gen/envoy/extensions/load_balancing_policies/round_robin/v3/round_robin_pb.ts';
+import { rawBufferUpstream } from '../network/raw_buffer.ts';
+import { UpstreamHost } from '../upstream/host.ts';
+import type { HostSet, LoadBalancer, LoadBalancingPolicyExtension } from '../upstream/load_balancer.ts';
+import type { Host, LoadBalancerContext } from '../upstream/upstream.ts';
+import { leastRequest } from './least_request/least_request.ts';
+import { maglev } from './maglev/maglev.ts';
+import { random } from './random/random.ts';
+import { ringHash } from './ring_hash/ring_hash.ts';
+import { roundRobin } from './round_robin/round_robin.ts';
+
+let seed = 7;
+function draw(): number {
+  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+  return seed / 2 ** 32;
+}
+
+function host(n: number, weight = 1, healthy = true, priority = 0): UpstreamHost {
+  const noLocality = { region: '', zone: '', subZone: '' };
+  const made = new UpstreamHost(
+    { ip: `10.0.0.${n}`, port: 80 },
+    '',
+    undefined,
+    noLocality,
+    priority,
+    weight,
+    rawBufferUpstream,
+  );
+  made.edsHealthy = healthy;
+  made.refreshHealth();
+  return made;
+}
+
+function set(priority: number, ...localities: { weight: number; hosts: UpstreamHost[] }[]): HostSet {
+  const hosts = localities.flatMap((entry) => entry.hosts);
+  return {
+    priority,
+    hosts,
+    healthyHosts: hosts.filter((one) => one.healthy),
+    localities: localities.map((entry) => ({
+      locality: { region: '', zone: '', subZone: '' },
+      weight: entry.weight,
+      hosts: entry.hosts,
+      healthyHosts: entry.hosts.filter((one) => one.healthy),
+    })),
+    overprovisioningFactor: 140,
+  };
+}
+
+function context(more: Partial<LoadBalancerContext> = {}): LoadBalancerContext {
+  return {
+    hash: BigInt(Math.floor(draw() * 2 ** 32)) * BigInt(Math.floor(draw() * 2 ** 32)),
+    metadataMatch: undefined,
+    downstream: undefined,
+    requestHeaders: undefined,
+    shouldSelectAnotherHost: () => false,
+    hostSelectionRetryCount: 0,
+    ...more,
+  };
+}
+
+interface Policy {
+  readonly name: string;
+  readonly extension: LoadBalancingPolicyExtension;
+  readonly schema: DescMessage;
+  /** Most deviation of a share from what is fair, as a factor. */
+  readonly tolerance: number;
+  readonly weights: boolean;
+  /** Field of the configuration that turns weighted localities on. */
+  readonly locality: object;
+}
+
+const weighted = {
+  localityLbConfig: { localityConfigSpecifier: { case: 'localityWeightedLbConfig', value: {} } },
+};
+const policies: Policy[] = [
+  {
+    name: 'round_robin',
+    extension: roundRobin,
+    schema: RoundRobinSchema,
+    tolerance: 0.01,
+    weights: true,
+    locality: weighted,
+  },
+  {
+    name: 'least_request',
+    extension: leastRequest,
+    schema: LeastRequestSchema,
+    tolerance: 0.1,
+    weights: true,
+    locality: weighted,
+  },
+  {
+    name: 'random',
+    extension: random,
+    schema: RandomSchema,
+    tolerance: 0.1,
+    weights: false,
+    locality: weighted,
+  },
+  {
+    name: 'ring_hash',
+    extension: ringHash,
+    schema: RingHashSchema,
+    tolerance: 0.35,
+    weights: true,
+    locality: { localityWeightedLbConfig: {} },
+  },
+  {
+    name: 'maglev',
+    extension: maglev,
+    schema: MaglevSchema,
+    tolerance: 0.1,
+    weights: true,
+    locality: { localityWeightedLbConfig: {} },
+  },
+];
+
+const rounds = 20_000;
+
+function balancer(policy: Policy, config: object = {}, healthyPanicThreshold = 50): LoadBalancer {
+  const value = toBinary(policy.schema, create(policy.schema, config as never));
+  return policy.extension.create({ value }, { healthyPanicThreshold, random: draw });
+}
+
+function shares(lb: LoadBalancer): Map<Host | undefined, number> {
+  const counts = new Map<Host | undefined, number>();
+  for (let i = 0; i < rounds; i++) {
+    const chosen = lb.chooseHost(context());
+    counts.set(chosen, (counts.get(chosen) ?? 0) + 1 / rounds);
+  }
+  return counts;
+}
+
+for (const policy of policies) {
+  const { name, tolerance } = policy;
+  const near = (actual: number | undefined, expected: number, what: string): void => {
+    const got = actual ?? 0;
+    assert.ok(
+      Math.abs(got - expected) <= expected * tolerance + 0.01,
+      `${name} ${what}: ${got}, expected ${expected}`,
+    );
+  };
+
+  test(`${name}: no host gives none`, () => {
+    const lb = balancer(policy);
+    assert.equal(lb.chooseHost(context()), undefined);
+    lb.update([set(0)]);
+    assert.equal(lb.chooseHost(context()), undefined);
+  });
+
+  test(`${name}: equal hosts get equal shares`, () => {
+    const hosts = [1, 2, 3, 4, 5].map((n) => host(n));
+    const lb = balancer(policy);
+    lb.update([set(0, { weight: 0, hosts })]);
+    const counts = shares(lb);
+    for (const one of hosts) near(counts.get(one), 0.2, one.address.ip);
+  });
+
+  test(`${name}: weights of hosts`, { skip: policy.weights ? false : 'Envoy ignores weights here' }, () => {
+    const hosts = [host(1, 1), host(2, 2), host(3, 5)];
+    const lb = balancer(policy);
+    lb.update([set(0, { weight: 0, hosts })]);
+    const counts = shares(lb);
+    near(counts.get(hosts[0]), 0.125, 'weight 1');
+    near(counts.get(hosts[1]), 0.25, 'weight 2');
+    near(counts.get(hosts[2]), 0.625, 'weight 5');
+  });
+
+  test(`${name}: unhealthy hosts are left out until panic`, () => {
+    const hosts = [host(1), host(2), host(3), host(4, 1, false)];
+    const lb = balancer(policy);
+    lb.update([set(0, { weight: 0, hosts })]);
+    assert.equal(shares(lb).get(hosts[3]), undefined);
+    for (const one of hosts.slice(1)) one.edsHealthy = false;
+    for (const one of hosts) one.refreshHealth();
+    lb.update([set(0, { weight: 0, hosts })]);
+    for (const one of hosts) near(shares(lb).get(one), 0.25, 'panic');
+    const strict = balancer(policy, {}, 0);
+    strict.update([set(0, { weight: 0, hosts })]);
+    near(shares(strict).get(hosts[0]), 1, 'panic off');
+    for (const one of hosts) one.edsHealthy = false;
+    for (const one of hosts) one.refreshHealth();
+    strict.update([set(0, { weight: 0, hosts })]);
+    assert.equal(strict.chooseHost(context()), undefined);
+  });
+
+  test(`${name}: lower priorities take what higher ones cannot`, () => {
+    const first = [host(1), host(2), host(3, 1, false), host(4, 1, false)];
+    const second = [host(5, 1, true, 1)];
+    const lb = balancer(policy);
+    lb.update([set(0, { weight: 0, hosts: first }), set(1, { weight: 0, hosts: second })]);
+    // 1.4 * 50 % of the first priority is healthy: it takes 70 %.
+    near(shares(lb).get(second[0]), 0.3, 'second priority');
+    for (const one of first) one.edsHealthy = true;
+    for (const one of first) one.refreshHealth();
+    lb.update([set(0, { weight: 0, hosts: first }), set(1, { weight: 0, hosts: second })]);
+    assert.equal(shares(lb).get(second[0]), undefined);
+    for (const one of first) one.edsHealthy = false;
+    for (const one of first) one.refreshHealth();
+    lb.update([set(0, { weight: 0, hosts: first }), set(1, { weight: 0, hosts: second })]);
+    near(shares(lb).get(second[0]), 1, 'failover');
+  });
+
+  test(`${name}: weighted localities`, () => {
+    const near1 = [host(1), host(2)];
+    const far = [host(3)];
+    const unused = [host(4)];
+    const lb = balancer(policy, policy.locality);
+    const sets = () => [
+      set(0, { weight: 80, hosts: near1 }, { weight: 20, hosts: far }, { weight: 0, hosts: unused }),
+    ];
+    lb.update(sets());
+    let counts = shares(lb);
+    near(counts.get(far[0]), 0.2, 'locality of weight 20');
+    near(counts.get(near1[0]), 0.4, 'locality of weight 80');
+    assert.equal(counts.get(unused[0]), undefined);
+    // Half of the first locality is gone: 80 * 1.4 * 0.5 = 56 against 20.
+    near1[1]!.edsHealthy = false;
+    near1[1]!.refreshHealth();
+    lb.update(sets());
+    counts = shares(lb);
+    near(counts.get(near1[0]), 56 / 76, 'half healthy locality');
+  });
+
+  test(`${name}: hosts come and go`, () => {
+    const hosts = [1, 2, 3, 4].map((n) => host(n));
+    const lb = balancer(policy);
+    lb.update([set(0, { weight: 0, hosts })]);
+    shares(lb);
+    const next = [...hosts.slice(1), host(9)];
+    lb.update([set(0, { weight: 0, hosts: next })]);
+    const counts = shares(lb);
+    assert.equal(counts.get(hosts[0]), undefined);
+    for (const one of next) near(counts.get(one), 0.25, one.address.ip);
+  });
+
+  test(`${name}: another host is chosen when the first is not wanted`, () => {
+    const hosts = [1, 2, 3, 4].map((n) => host(n));
+    const lb = balancer(policy);
+    lb.update([set(0, { weight: 0, hosts })]);
+    let again = 0;
+    for (let i = 0; i < 500; i++) {
+      const chosen = lb.chooseHost(
+        context({ shouldSelectAnotherHost: (one) => one === hosts[0], hostSelectionRetryCount: 50 }),
+      );
+      if (chosen === hosts[0]) again++;
+    }
+    assert.ok(again < 25, `the unwanted host was chosen ${again} times of 500`);
+  });
+}
+
+for (const policy of policies.filter(({ name }) => name === 'ring_hash' || name === 'maglev')) {
+  test(`${policy.name}: a hash stays with its host, and few move when one goes`, () => {
+    const hosts = Array.from({ length: 10 }, (_, n) => host(n + 1));
+    const hashes = Array.from({ length: 2000 }, () => context().hash);
+    const one = balancer(policy);
+    const two = balancer(policy);
+    one.update([set(0, { weight: 0, hosts })]);
+    two.update([set(0, { weight: 0, hosts: [...hosts].reverse() })]);
+    const before = hashes.map((hash) => one.chooseHost(context({ hash })));
+    assert.deepEqual(
+      hashes.map((hash) => two.chooseHost(context({ hash }))?.address.ip),
+      before.map((chosen) => chosen?.address.ip),
+    );
+    one.update([set(0, { weight: 0, hosts: hosts.slice(1) })]);
+    const moved = hashes.filter(
+      (hash, i) => before[i] !== hosts[0] && one.chooseHost(context({ hash })) !== before[i],
+    );
+    assert.ok(moved.length < hashes.length * 0.1, `${moved.length} of ${hashes.length} moved`);
+  });
+}
+
+test('least_request prefers the host with fewer requests', () => {
+  const hosts = [host(1), host(2)];
+  hosts[0]!.activeRequests = 10;
+  for (const [config, least] of [
+    [{}, 0.7],
+    [{ selectionMethod: 1 }, 1],
+  ] as const) {
+    const lb = balancer(policies[1]!, config);
+    lb.update([set(0, { weight: 0, hosts })]);
+    assert.ok((shares(lb).get(hosts[1]) ?? 0) >= least - 0.001);
+  }
+});
+
+test('slow start gives a new host its share step by step', () => {
+  for (const policy of policies.slice(0, 2)) {
+    const lb = balancer(policy, { slowStartConfig: { slowStartWindow: { seconds: 1000n, nanos: 0 } } });
+    const old = host(1);
+    old.activeRequests = 0;
+    lb.update([set(0, { weight: 0, hosts: [old] })]);
+    const fresh = host(2);
+    lb.update([set(0, { weight: 0, hosts: [old, fresh] })]);
+    // Both are in their window here; the minimum weight keeps both in use.
+    const counts = shares(lb);
+    assert.ok((counts.get(old) ?? 0) > 0.3 && (counts.get(fresh) ?? 0) > 0.3);
+  }
+});
