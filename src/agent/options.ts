@@ -1,5 +1,6 @@
 /** What an agent is told: one typed record, read from flags and environment by `src/cli/pilot_agent.ts`. */
 import type { Logger } from '#base/log.ts';
+import type { AppProber } from './probers.ts';
 
 /** `sidecar` beside an application, `router` as a gateway (node id prefix). */
 export type NodeType = 'sidecar' | 'router';
@@ -155,6 +156,8 @@ export interface AgentOptions {
   readonly runDirectory: string;
   /** Applications whose metrics are merged. */
   readonly scrapeTargets?: readonly ScrapeTarget[];
+  /** Probes of the kubelet that the agent runs, by path (`ISTIO_KUBE_APP_PROBERS`). */
+  readonly probers?: ReadonlyMap<string, AppProber>;
   /** Leave as soon as no connection is open after SIGTERM (`EXIT_ON_ZERO_ACTIVE_CONNECTIONS`). Default false. */
   readonly exitOnZeroActiveConnections?: boolean;
   /** Shortest drain when leaving early, milliseconds. Default 5 000 (`MINIMUM_DRAIN_DURATION`). */

@@ -40,6 +40,11 @@ const commands: readonly (readonly [name: string, summary: string, load: Command
     async (env) => (await import('./proxy_status.ts')).proxyStatusCommand(env),
   ],
   [
+    'pilot-agent',
+    'run and ask the agent of one pod',
+    async (env) => (await import('./pilot_agent.ts')).pilotAgentCommand(env),
+  ],
+  [
     'istio-iptables',
     'set the rules that capture the traffic of a pod',
     async (env) => (await import('./istio_iptables.ts')).istioIptablesCommand(env),
