@@ -208,6 +208,24 @@ for (const [transportName, makeTransport] of Object.entries(transports)) {
         assert.deepEqual(names(updates[2]), ['b']);
       });
 
+      test('names asked for one by one go out together', async (t) => {
+        const { source, client, updates } = await setUp(t);
+        const all = Array.from({ length: 50 }, (_, i) => `c${i}`);
+        source.set(
+          eds,
+          all.map((name) => assignment(name)),
+        );
+        client.start();
+        client.subscribe(eds, ['c0']);
+        await until(() => source.acks.length === 1, 'first ACK');
+        for (const name of all.slice(1)) client.subscribe(eds, [name]);
+        client.unsubscribe(eds, ['c0']);
+        client.subscribe(eds, ['c0']);
+        await until(() => updates.length > 1, 'second update');
+        assert.equal(source.asked.length, 2);
+        assert.deepEqual(names(updates[1]).sort(), all.sort());
+      });
+
       test('a name subscribed again is sent again', async (t) => {
         const { source, client, updates } = await setUp(t);
         source.set(eds, [assignment('a'), assignment('b')]);

@@ -56,6 +56,8 @@ export class AdsClient {
   readonly #log: Logger;
   readonly #backoff: Backoff;
   readonly #types = new Map<string, TypeEntry>();
+  /** Types whose names have changed since the last turn of the event loop. */
+  readonly #untold = new Set<TypeState>();
   #state: AdsClientState = { kind: 'idle' };
   #stream: OpenStream | undefined;
   /** Streams are numbered so that what an old one still delivers is dropped. */
@@ -88,43 +90,47 @@ export class AdsClient {
   }
 
   /**
-   * Asks for resources by name, or for all (`*`). Adds to what is asked for already.
+   * Asks for resources by name, or for all (`*`). Adds to what is asked for already. What is asked for in one turn of the
+   * event loop goes out in one request.
    * @throws RangeError above 100 000 names.
    */
   subscribe(typeUrl: string, names: readonly string[] | '*'): void {
-    const entry = this.#entry(typeUrl);
-    const { state } = entry;
-    const added: string[] = [];
-    if (names === '*') {
-      if (!state.wildcard) added.push('*');
-      state.wildcard = true;
-    } else {
-      for (const name of names) {
-        if (state.names.has(name)) continue;
-        if (state.names.size >= maxNames) throw new RangeError(`more than ${maxNames} names of ${typeUrl}`);
-        state.names.add(name);
-        added.push(name);
-      }
+    const { state } = this.#entry(typeUrl);
+    for (const name of names === '*' ? ['*'] : names) {
+      if (name === '*' ? state.wildcard : state.names.has(name)) continue;
+      if (state.names.size >= maxNames) throw new RangeError(`more than ${maxNames} names of ${typeUrl}`);
+      state.add(name);
+      this.#changed(state);
     }
-    if (added.length > 0) this.#request(state, { kind: 'change', added, removed: [] });
   }
 
   /** Stops asking; the resources are forgotten without a call of the listener. */
   unsubscribe(typeUrl: string, names: readonly string[] | '*'): void {
-    const entry = this.#types.get(typeUrl);
-    if (entry === undefined) return;
-    const { state } = entry;
-    const removed: string[] = [];
-    if (names === '*') {
-      if (state.wildcard) removed.push('*');
-      state.wildcard = false;
-    } else {
-      for (const name of names) if (state.names.delete(name)) removed.push(name);
+    const state = this.#types.get(typeUrl)?.state;
+    if (state === undefined) return;
+    for (const name of names === '*' ? ['*'] : names) {
+      if (name === '*' ? !state.wildcard : !state.names.has(name)) continue;
+      state.remove(name);
+      this.#changed(state);
     }
-    state.forget(
-      names === '*' ? Object.keys(state.versions()).filter((name) => !state.names.has(name)) : removed,
-    );
-    if (removed.length > 0) this.#request(state, { kind: 'change', added: [], removed });
+  }
+
+  #changed(state: TypeState): void {
+    if (this.#untold.size === 0) setImmediate(() => this.#tellChanges());
+    this.#untold.add(state);
+  }
+
+  #tellChanges(): void {
+    const states = [...this.#untold];
+    this.#untold.clear();
+    if (this.#stream === undefined) return;
+    for (const state of states) {
+      const change = state.untold();
+      if (change === undefined) continue;
+      const names = this.#options.protocol === 'sotw' ? state.namesBefore() : undefined;
+      if (names !== undefined) this.#stream.send(state, { kind: 'names', names }, undefined);
+      this.#request(state, { kind: 'change', ...change });
+    }
   }
 
   #entry(typeUrl: string): TypeEntry {
@@ -183,8 +189,10 @@ export class AdsClient {
     const node = this.#nodeSent ? undefined : this.#options.node();
     this.#stream.send(state, sent, node);
     this.#nodeSent = true;
-    state.requested = true;
-    if (state.names.size > 0) state.named = true;
+    // An answer over delta carries no names: they still have to be told.
+    const carriesNames =
+      this.#options.protocol === 'sotw' || sent.kind === 'initial' || sent.kind === 'change';
+    if (carriesNames) state.tell();
   }
 
   #onResponse(response: DecodedResponse, generation: number): void {

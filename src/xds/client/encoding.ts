@@ -22,6 +22,8 @@ export type RequestReason =
   | { readonly kind: 'initial' }
   /** Names came or went. */
   | { readonly kind: 'change'; readonly added: readonly string[]; readonly removed: readonly string[] }
+  /** SotW only: this list in place of the whole one. */
+  | { readonly kind: 'names'; readonly names: readonly string[] }
   | { readonly kind: 'ack' }
   | { readonly kind: 'nack'; readonly detail: string };
 
@@ -56,7 +58,7 @@ export const sotwEncoding: ClientEncoding<'sotw'> = {
   encode: (state, reason, node) =>
     create(DiscoveryRequestSchema, {
       typeUrl: state.typeUrl,
-      resourceNames: state.namesOnWire(),
+      resourceNames: reason.kind === 'names' ? [...reason.names] : state.namesOnWire(),
       versionInfo: state.acceptedVersion,
       responseNonce: state.nonce,
       ...(node === undefined ? {} : { node }),

@@ -37,7 +37,11 @@ export class TypeState {
   /** A request for the type has gone out on the stream at hand. */
   requested = false;
   /** A name stood in a request on the stream at hand: an empty list no longer means "all". */
-  named = false;
+  #named = false;
+  /** Names that the server has been told on the stream at hand, `*` among them. */
+  readonly #told = new Set<string>();
+  /** Names that were given up and are wanted again before the server heard of it: what was held of them is gone. */
+  readonly #again = new Set<string>();
   /** A response came since the client started. */
   answered = false;
   readonly #accepted = new Map<string, Accepted>();
@@ -53,15 +57,62 @@ export class TypeState {
   /** Names as they stand in a request: `*` only where an empty list would not say it. */
   namesOnWire(): string[] {
     if (!this.wildcard) return [...this.names];
-    const implicit = this.names.size === 0 && !this.named && allowsLegacyWildcard(this.typeUrl);
+    const implicit = this.names.size === 0 && !this.#named && allowsLegacyWildcard(this.typeUrl);
     return implicit ? [] : ['*', ...this.names];
+  }
+
+  add(name: string): void {
+    if (this.#told.has(name)) this.#again.add(name);
+    if (name === '*') this.wildcard = true;
+    else this.names.add(name);
+  }
+
+  /** Stops asking for a name and forgets what only it covered. */
+  remove(name: string): void {
+    this.#again.delete(name);
+    if (name === '*') {
+      this.wildcard = false;
+      for (const held of this.#accepted.keys()) if (!this.names.has(held)) this.#accepted.delete(held);
+    } else {
+      this.names.delete(name);
+      if (!this.wildcard) this.#accepted.delete(name);
+    }
+  }
+
+  /** What the server has not been told yet; undefined when there is nothing. */
+  untold(): { readonly added: readonly string[]; readonly removed: readonly string[] } | undefined {
+    const added = [...this.names].filter((name) => !this.#told.has(name) || this.#again.has(name));
+    if (this.wildcard && (!this.#told.has('*') || this.#again.has('*'))) added.push('*');
+    const removed = [...this.#told].filter((name) => (name === '*' ? !this.wildcard : !this.names.has(name)));
+    return added.length === 0 && removed.length === 0 ? undefined : { added, removed };
+  }
+
+  /**
+   * Names of the request that has to come before the one which asks for some of them once more; undefined when none is
+   * needed. A list of names cannot say "once more" in one request.
+   */
+  namesBefore(): readonly string[] | undefined {
+    if (this.#again.size === 0) return undefined;
+    return [...this.#told].filter((name) => !this.#again.has(name));
+  }
+
+  /** A request with all names, or with what `untold` gave, goes out. */
+  tell(): void {
+    this.requested = true;
+    if (this.names.size > 0) this.#named = true;
+    this.#again.clear();
+    this.#told.clear();
+    for (const name of this.names) this.#told.add(name);
+    if (this.wildcard) this.#told.add('*');
   }
 
   /** A new stream: the server knows nothing of the old one. */
   onStreamOpen(): void {
     this.nonce = '';
     this.requested = false;
-    this.named = false;
+    this.#named = false;
+    this.#told.clear();
+    this.#again.clear();
   }
 
   /** Versions of what is held, for the first delta request of a stream. */
@@ -69,15 +120,6 @@ export class TypeState {
     const versions: Record<string, string> = {};
     for (const [name, { version }] of this.#accepted) versions[name] = version;
     return versions;
-  }
-
-  /** Forgets resources that are no longer asked for. */
-  forget(names: Iterable<string>): void {
-    for (const name of names) if (!this.wildcard) this.#accepted.delete(name);
-  }
-
-  get size(): number {
-    return this.#accepted.size;
   }
 
   /** The part of a response that is new. Resources nobody asked for are left out. */
