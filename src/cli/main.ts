@@ -45,6 +45,11 @@ const commands: readonly (readonly [name: string, summary: string, load: Command
     async (env) => (await import('./pilot_agent.ts')).pilotAgentCommand(env),
   ],
   [
+    'validate',
+    'check Istio and Kubernetes YAML without applying it',
+    async (env) => (await import('./validate.ts')).validateCommand(env),
+  ],
+  [
     'istio-iptables',
     'set the rules that capture the traffic of a pod',
     async (env) => (await import('./istio_iptables.ts')).istioIptablesCommand(env),
