@@ -164,7 +164,7 @@ test('a change of endpoints pushes endpoints alone', async (t) => {
   await until(() => progress.at(-1)?.live === 1, 'live');
   const before = updates.length;
   store.put(slice('reviews', '10.0.0.1', '10.0.0.2'));
-  await until(() => server.generation === 2 && progress.at(-1)?.live === 1, 'live again');
+  await until(() => server.progress().generation === 2 && server.progress().live === 1, 'live again');
   assert.equal(updates.length, before + 1);
   assert.equal(last().typeUrl, typeUrls.eds);
   assert.deepEqual(addresses(last().update).sort(), ['10.0.0.1', '10.0.0.2']);
@@ -180,7 +180,7 @@ test('a burst of changes is one push, and what is unchanged is not sent', async 
   const { updates } = connect();
   await until(() => progress.at(-1)?.live === 1, 'live');
   for (let i = 0; i < 100; i++) store.put(service(`s${i}`, `10.97.0.${i}`));
-  await until(() => server.generation === 2 && progress.at(-1)?.live === 1, 'live again');
+  await until(() => server.progress().generation === 2 && server.progress().live === 1, 'live again');
   assert.equal(server.pushes, 1);
   const clusters = updates.filter(({ typeUrl }) => typeUrl === typeUrls.cds).at(-1)!;
   assert.equal(clusters.update.changed.length, 100);
@@ -202,7 +202,7 @@ test('a refusal shows in status and progress until it is healed', async (t) => {
   assert.match(toPrometheusText(registry.snapshot()), /pilot_total_xds_rejects\{type="eds"\} 1/);
   refuse = false;
   store.put(slice('reviews', '10.0.0.3'));
-  await until(() => progress.at(-1)?.live === 1, 'healed');
+  await until(() => server.progress().generation === 2 && server.progress().live === 1, 'healed');
   assert.notEqual(server.proxyStatus('web-1.default')!.summary, 'ERROR');
 });
 
@@ -226,7 +226,7 @@ test('a generator that fails leaves the other types alone', async (t) => {
   );
   broken = false;
   store.put(slice('reviews', '10.0.0.3'));
-  await until(() => progress.at(-1)?.live === 1, 'healed');
+  await until(() => server.progress().generation === 2 && server.progress().live === 1, 'healed');
 });
 
 test('a node of another form, and an identity of another namespace, are refused', async (t) => {
