@@ -1,0 +1,168 @@
+/**
+ * Where access logs go. Lines gather in memory and leave as whole lines: at 64 KiB, or 100 ms after the first. Files are
+ * written by the worker itself (O_APPEND keeps batches of workers apart); standard output and error belong to the process,
+ * so their batches go to the main thread, which writes them one after the other.
+ */
+import { closeSync, openSync, write } from 'node:fs';
+
+/** Characters (one per byte) after which a batch leaves at once. */
+const batchBytes = 64 * 1024;
+const flushIntervalMs = 100;
+/** Bytes that may wait for a slow disk; lines past that are dropped and counted. */
+const maxWaitingBytes = 16 * 1024 * 1024;
+
+/** Takes lines, each with its newline, one character per byte. */
+export interface LogSink {
+  write(line: string): void;
+}
+
+/** Gathers lines and gives batches to `#deliver`. */
+class Batch implements LogSink {
+  readonly #deliver: (bytes: Buffer) => void;
+  #text = '';
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(deliver: (bytes: Buffer) => void) {
+    this.#deliver = deliver;
+  }
+
+  write(line: string): void {
+    this.#text += line;
+    if (this.#text.length >= batchBytes) this.flush();
+    else if (this.#timer === undefined) {
+      this.#timer = setTimeout(() => this.flush(), flushIntervalMs);
+      this.#timer.unref();
+    }
+  }
+
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#text === '') return;
+    const bytes = Buffer.from(this.#text, 'latin1');
+    this.#text = '';
+    this.#deliver(bytes);
+  }
+}
+
+/** One open file; one write at a time, in order. */
+class FileWriter {
+  readonly #path: string;
+  #fd: number;
+  readonly #queue: Buffer[] = [];
+  #waitingBytes = 0;
+  #writing = false;
+  readonly #onIdle: (() => void)[] = [];
+  droppedBytes = 0;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#fd = openSync(path, 'a', 0o644);
+  }
+
+  push(bytes: Buffer): void {
+    if (this.#waitingBytes + bytes.length > maxWaitingBytes) {
+      this.droppedBytes += bytes.length;
+      return;
+    }
+    this.#queue.push(bytes);
+    this.#waitingBytes += bytes.length;
+    if (!this.#writing) this.#next();
+  }
+
+  #next(): void {
+    const bytes = this.#queue[0];
+    this.#writing = bytes !== undefined;
+    if (bytes !== undefined) this.#write(bytes, 0);
+    else for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  #write(bytes: Buffer, offset: number): void {
+    write(this.#fd, bytes, offset, bytes.length - offset, null, (error, written) => {
+      if (error !== null) this.droppedBytes += bytes.length - offset;
+      else if (offset + written < bytes.length) {
+        this.#write(bytes, offset + written);
+        return;
+      }
+      this.#queue.shift();
+      this.#waitingBytes -= bytes.length;
+      this.#next();
+    });
+  }
+
+  /** After a rotation: the next write goes to a new file of the same name. */
+  reopen(): void {
+    const fd = openSync(this.#path, 'a', 0o644);
+    const old = this.#fd;
+    this.#fd = fd;
+    // A write on the old descriptor may be under way: it keeps its place until that is done.
+    setTimeout(() => closeSync(old), 1000).unref();
+  }
+
+  /** Resolves when all that was pushed is written. */
+  finish(): Promise<void> {
+    if (!this.#writing) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle.push(resolve));
+  }
+}
+
+const streams: Readonly<Record<string, 1 | 2>> = {
+  '/dev/stdout': 1,
+  '/proc/self/fd/1': 1,
+  '/dev/fd/1': 1,
+  '/dev/stderr': 2,
+  '/proc/self/fd/2': 2,
+  '/dev/fd/2': 2,
+};
+
+/** All sinks of one worker, by path. They live as long as the worker. */
+export class LogSinks {
+  readonly #post: (fd: 1 | 2, text: Uint8Array) => void;
+  readonly #sinks = new Map<string, Batch>();
+  readonly #files: FileWriter[] = [];
+
+  /** @param post hands whole lines for standard output (1) or error (2) to the main thread. */
+  constructor(post: (fd: 1 | 2, text: Uint8Array) => void) {
+    this.#post = post;
+  }
+
+  /** @throws Error when the file cannot be opened. */
+  open(path: string): LogSink {
+    const fd = streams[path];
+    const key = fd === undefined ? path : `fd ${fd}`;
+    let sink = this.#sinks.get(key);
+    if (sink !== undefined) return sink;
+    if (fd === undefined) {
+      let file: FileWriter;
+      try {
+        file = new FileWriter(path);
+      } catch (error) {
+        throw new Error(`unable to open file '${path}': ${(error as Error).message}`, { cause: error });
+      }
+      this.#files.push(file);
+      sink = new Batch((bytes) => file.push(bytes));
+    } else sink = new Batch((bytes) => this.#post(fd, bytes));
+    this.#sinks.set(key, sink);
+    return sink;
+  }
+
+  /** Bytes that were dropped because a disk was slow or full. */
+  get droppedBytes(): number {
+    return this.#files.reduce((sum, file) => sum + file.droppedBytes, 0);
+  }
+
+  flush(): void {
+    for (const sink of this.#sinks.values()) sink.flush();
+  }
+
+  reopen(): void {
+    this.flush();
+    for (const file of this.#files) file.reopen();
+  }
+
+  /** Resolves when all lines are written: nothing is lost at the end of a worker. */
+  async close(): Promise<void> {
+    this.flush();
+    await Promise.all(this.#files.map((file) => file.finish()));
+  }
+}
