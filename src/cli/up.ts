@@ -17,6 +17,7 @@ interface Flags {
   readonly oneAddress: boolean;
   readonly trustDomain: string;
   readonly inside: boolean;
+  readonly apps: readonly string[];
 }
 
 /** Requests/s that the generator makes at most. */
@@ -75,6 +76,11 @@ export function upCommand(env: Env): Command {
     )
     .option('--trust-domain <name>', 'trust domain of identities', 'cluster.local')
     .option('--one-address', 'without capture: own ports on 127.0.0.1 in place of own addresses', false)
+    .addOption(
+      new Option('--apps <file>', 'a trysail.yaml of which only the programs are taken; may be repeated')
+        .default([])
+        .argParser((value: string, before: string[]) => [...before, value]),
+    )
     .addOption(nameOption())
     .addOption(new Option('--inside').default(false).hideHelp())
     .action(async (paths: string[], flags: Flags) => {
@@ -89,6 +95,7 @@ export function upCommand(env: Env): Command {
       const { startUp } = await import('#local/start_up.ts');
       process.exitCode = await startUp({
         paths,
+        appFiles: flags.apps,
         trafficRps: flags.traffic,
         check: flags.check,
         json: flags.json,

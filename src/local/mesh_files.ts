@@ -13,6 +13,8 @@ import { createAppCommands, type AppCommands, type AppEntry } from './app_comman
 
 export interface MeshFilesOptions {
   readonly paths: readonly string[];
+  /** `trysail.yaml` files of which only the programs are taken. */
+  readonly appFiles: readonly string[];
   readonly nodePath: string;
   readonly baseEnvironment: Readonly<Record<string, string>>;
   /** New problems, as lines `file:line:column: ...`. */
@@ -63,6 +65,12 @@ export async function openMeshFiles(options: MeshFilesOptions): Promise<MeshFile
   const entries: AppEntry[] = [];
   const read = new Set<string>();
   const programProblems: string[] = [];
+  const addApps = (program: TrysailFile | undefined, folder: string): void => {
+    read.add(resolve(folder));
+    for (const { image, command, env } of program?.apps ?? []) {
+      entries.push({ image, command, env: env ?? {}, directory: resolve(folder) });
+    }
+  };
   for (const path of options.paths) {
     const folder = isFolder(path) ? path : dirname(path);
     const isProgramFile = basename(path) === trysailFileName;
@@ -70,11 +78,13 @@ export async function openMeshFiles(options: MeshFilesOptions): Promise<MeshFile
     if (folder !== path && !isProgramFile) paths.push(path);
     else if (program?.resources === undefined) paths.push(folder);
     else paths.push(...program.resources.map((resource) => join(folder, resource)));
-    if (program === undefined || read.has(resolve(folder))) continue;
-    read.add(resolve(folder));
-    for (const { image, command, env } of program.apps ?? []) {
-      entries.push({ image, command, env: env ?? {}, directory: resolve(folder) });
-    }
+    if (!read.has(resolve(folder))) addApps(program, folder);
+  }
+  for (const path of options.appFiles) {
+    const folder = dirname(path);
+    const program = readProgramFile(folder, (problems) => programProblems.push(...problems));
+    if (program === undefined) programProblems.push(`${path}: cannot be read`);
+    if (!read.has(resolve(folder))) addApps(program, folder);
   }
   let current: readonly string[] = programProblems;
   const say = (errors: readonly ConfigError[], warnings: readonly ConfigError[]): void => {

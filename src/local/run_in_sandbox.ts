@@ -11,6 +11,7 @@ function insideArguments(options: StartUpOptions): string[] {
   args.push('--traffic', String(options.trafficRps), '--trust-domain', options.trustDomain);
   args.push('--data-plane', options.dataPlane);
   if (options.envoyPath !== undefined) args.push('--envoy-path', options.envoyPath);
+  for (const file of options.appFiles) args.push('--apps', file);
   if (options.check) args.push('--check');
   if (options.json) args.push('--json');
   return args;

@@ -12,6 +12,8 @@ import { up, type UpOptions } from './up.ts';
 
 export interface StartUpOptions {
   readonly paths: readonly string[];
+  /** Further `trysail.yaml` files, of which only the programs are taken. */
+  readonly appFiles: readonly string[];
   readonly trafficRps: number;
   readonly check: boolean;
   readonly json: boolean;
@@ -109,11 +111,12 @@ function common(
   log: Logger,
 ): Pick<
   UpOptions,
-  'paths' | 'trafficRps' | 'check' | 'json' | 'sidecars' | 'trustDomain' | 'log' | 'output'
+  'paths' | 'appFiles' | 'trafficRps' | 'check' | 'json' | 'sidecars' | 'trustDomain' | 'log' | 'output'
 > {
   const { stdout } = process;
   return {
     paths: options.paths,
+    appFiles: options.appFiles,
     trafficRps: options.trafficRps,
     check: options.check,
     json: options.json,

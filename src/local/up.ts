@@ -20,6 +20,7 @@ const checkReadyMs = 45_000;
 
 export interface UpOptions {
   readonly paths: readonly string[];
+  readonly appFiles: readonly string[];
   /** Requests/s to the gateway; 0 for none. */
   readonly trafficRps: number;
   readonly check: boolean;
@@ -65,6 +66,7 @@ export async function up(options: UpOptions): Promise<number> {
 
   const files = await openMeshFiles({
     paths: options.paths,
+    appFiles: options.appFiles,
     nodePath: options.sidecars.nodePath,
     baseEnvironment: options.sidecars.baseEnvironment,
     onProblems: (problems) => {
