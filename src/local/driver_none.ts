@@ -98,12 +98,12 @@ export async function createNoneDriver(options: NoneDriverOptions): Promise<Host
         ISTIO_META_INTERCEPTION_MODE: 'NONE',
         ISTIO_META_HTTP_PROXY_PORT: String(sidecar['httpProxy']),
       },
-      start(process: ProcessSpec): ChildProcess {
-        const [command = '', ...args] = process.command;
+      start(spec: ProcessSpec): ChildProcess {
+        const [command = '', ...args] = spec.command;
         return spawn(command, args, {
-          cwd: process.cwd,
-          env: process.env,
-          stdio: [process.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+          cwd: spec.cwd,
+          env: spec.env,
+          stdio: [spec.input === true ? 'pipe' : 'ignore', 'pipe', 'pipe'],
           // a group of its own: ending the group ends what the application started too
           detached: true,
         });
