@@ -11,7 +11,9 @@ import { parseArgs } from 'node:util';
 const { values, positionals } = parseArgs({ options: { suite: { type: 'string' } }, allowPositionals: true });
 const major = Number(process.versions.node.split('.')[0]);
 if (major < 26) {
-  console.error(`trysail: tests need Node 26, this is ${process.version}: npm left out the optional packages`);
+  console.error(
+    `trysail: tests need Node 26, this is ${process.version}: npm left out the optional packages`,
+  );
   process.exit(2);
 }
 
@@ -26,8 +28,18 @@ const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
 /** Runs node's test runner on files; adds its counts to the totals. */
 function run(files: string[], concurrency: number): void {
   if (files.length === 0) return;
-  const args = ['--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, '--test-timeout=300000', ...files];
-  const result = spawnSync(process.execPath, args, { encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'inherit'] });
+  const args = [
+    '--test',
+    '--test-reporter=spec',
+    `--test-concurrency=${concurrency}`,
+    '--test-timeout=300000',
+    ...files,
+  ];
+  const result = spawnSync(process.execPath, args, {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const text = result.stdout;
   const count = (name: string): number => Number(new RegExp(`^ℹ ${name} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
   totals.passed += count('pass');
