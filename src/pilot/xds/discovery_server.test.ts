@@ -20,6 +20,7 @@ import { typeUrls } from '#xds/type_url.ts';
 import { cds } from './cds.ts';
 import { DiscoveryServer, type Progress } from './discovery_server.ts';
 import { eds } from './eds.ts';
+import { lds } from './lds.ts';
 import type { Generator } from './generator.ts';
 import { pilotMetrics } from './metrics.ts';
 import { nds } from './nds.ts';
@@ -81,7 +82,10 @@ interface SetUpOptions {
   readonly authenticators?: readonly Authenticator[];
 }
 
-function setUp(t: TestContext, { generators = [cds, eds, nds], authenticators = [] }: SetUpOptions = {}) {
+function setUp(
+  t: TestContext,
+  { generators = [cds, eds, lds, nds], authenticators = [] }: SetUpOptions = {},
+) {
   const store = createMemoryStore();
   store.put(service('reviews', '10.96.0.1'), slice('reviews', '10.0.0.1'));
   const registry = new MetricsRegistry();
@@ -120,6 +124,7 @@ function setUp(t: TestContext, { generators = [cds, eds, nds], authenticators = 
     client.subscribe(typeUrls.cds, '*');
     client.subscribe(typeUrls.eds, [reviews]);
     client.subscribe(typeUrls.nds, '*');
+    client.subscribe(typeUrls.lds, '*');
     client.start();
     t.after(() => client.close());
     return { client, updates, errors, last: () => updates.at(-1)! };
@@ -152,7 +157,7 @@ test('a proxy gets clusters, endpoints and names, and becomes live', async (t) =
     CDS: 'SYNCED',
     EDS: 'SYNCED',
     NDS: 'SYNCED',
-    LDS: 'IGNORED',
+    LDS: 'SYNCED',
     RDS: 'IGNORED',
     ECDS: 'IGNORED',
   });
@@ -215,10 +220,10 @@ test('a generator that fails leaves the other types alone', async (t) => {
       return eds.generate(...args);
     },
   };
-  const { store, server, progress, connect } = setUp(t, { generators: [cds, failing, nds] });
+  const { store, server, progress, connect } = setUp(t, { generators: [cds, failing, lds, nds] });
   const { updates } = connect();
   await until(() => progress.at(-1)?.rejected === 1, 'failure');
-  await until(() => updates.length === 2, 'other types');
+  await until(() => updates.length === 3, 'other types');
   const status = server.proxyStatus('web-1.default')!;
   assert.deepEqual(
     status.types.filter(({ state }) => state === 'ERROR').map(({ type, detail }) => [type, detail]),
@@ -251,7 +256,7 @@ test('a node of another form, and an identity of another namespace, are refused'
     assert.equal(errors[0]!.code, code);
   }
   const good = connect({ peer: tls({ authorization: 'default' }) });
-  await until(() => good.updates.length === 3, 'updates');
+  await until(() => good.updates.length === 4, 'updates');
   assert.equal([...server.connections].length, 1);
   assert.deepEqual([...server.connections][0]!.caller?.namespace, 'default');
 });

@@ -5,8 +5,9 @@
 import { type Logger, silentLogger } from '#base/log.ts';
 import type { ConfigChange, ConfigStore } from '#config/store/store.ts';
 import type { Authenticator } from '#security/authn/authenticator.ts';
-import { XdsServer } from '#xds/server/server.ts';
+import { type TypeStatus, XdsServer } from '#xds/server/server.ts';
 import type { StreamLimits } from '#xds/server/server_stream.ts';
+import { typeUrls } from '#xds/type_url.ts';
 import { endpointKinds } from '../model/endpoint_index.ts';
 import type { MeshOptions } from '../model/mesh_index.ts';
 import { type PushContext, buildPushContext } from '../model/push_context.ts';
@@ -227,9 +228,16 @@ export class DiscoveryServer {
     const accepted =
       connection.failures.size === 0 &&
       statuses.every(({ sent, acked }) => sent === undefined || sent.nonce === acked?.nonce) &&
-      statuses.some(({ acked }) => acked !== undefined);
+      statuses.some(({ acked }) => acked !== undefined) &&
+      !this.#starting(statuses);
     if (accepted) connection.liveGeneration = connection.sentGeneration;
     this.#notify();
+  }
+
+  /** A data plane asks for listeners only after its clusters are there; until then it is not live. */
+  #starting(statuses: readonly TypeStatus[]): boolean {
+    const has = (typeUrl: string): boolean => statuses.some((status) => status.typeUrl === typeUrl);
+    return has(typeUrls.cds) && !has(typeUrls.lds);
   }
 
   #rejects(connection: Connection): boolean {

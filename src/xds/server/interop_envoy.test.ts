@@ -1,11 +1,7 @@
 /** The server against real Envoy: it must accept what we send, ask as we expect, and its refusal must reach us. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { delimiter, join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type TestContext, test } from 'node:test';
 import { type DescMessage, type JsonValue, fromJson } from '@bufbuild/protobuf';
 import { ClusterSchema } from '#api/gen/envoy/config/cluster/v3/cluster_pb.ts';
@@ -13,6 +9,15 @@ import { ClusterLoadAssignmentSchema } from '#api/gen/envoy/config/endpoint/v3/e
 import { ListenerSchema } from '#api/gen/envoy/config/listener/v3/listener_pb.ts';
 import { RouteConfigurationSchema } from '#api/gen/envoy/config/route/v3/route_pb.ts';
 import { createTypeRegistry } from '#api/registry.ts';
+import {
+  envoyBootstrap,
+  findEnvoy,
+  listenerUrl,
+  missingEnvoy,
+  startEnvoy,
+  stat,
+  until,
+} from '../envoy_for_tests.ts';
 import type { XdsProtocol } from '../transport.ts';
 import { typeUrls } from '../type_url.ts';
 import { registerAds } from './discovery_services.ts';
@@ -24,20 +29,8 @@ import type { ServedResource } from './source.ts';
 
 const { cds, eds, lds, rds } = typeUrls;
 
-function findEnvoy(): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'envoy'));
-  return [process.env['TRYSAIL_ENVOY'] ?? '', ...folders].find((path) => {
-    try {
-      if (path !== '') accessSync(path, constants.X_OK);
-      return path !== '';
-    } catch {
-      return false;
-    }
-  });
-}
-
-const envoy = findEnvoy();
-const missing = envoy === undefined ? 'no Envoy: set TRYSAIL_ENVOY or put envoy on the PATH' : false;
+const envoy = findEnvoy(process.env);
+const missing = envoy === undefined ? missingEnvoy : false;
 if (missing !== false && process.env['CI'] === 'true') throw new Error(missing);
 
 const registry = createTypeRegistry();
@@ -101,90 +94,6 @@ async function backend(t: TestContext, text: string): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-function bootstrap(xdsPort: number, protocol: XdsProtocol): string {
-  return JSON.stringify({
-    node: { id: 'envoy', cluster: 'test' },
-    admin: { address: { socketAddress: { address: '127.0.0.1', portValue: 0 } } },
-    dynamicResources: {
-      adsConfig: {
-        apiType: protocol === 'delta' ? 'DELTA_GRPC' : 'GRPC',
-        transportApiVersion: 'V3',
-        grpcServices: [{ envoyGrpc: { clusterName: 'xds' } }],
-        setNodeOnFirstMessageOnly: true,
-      },
-      cdsConfig: ads,
-      ldsConfig: ads,
-    },
-    staticResources: {
-      clusters: [
-        {
-          name: 'xds',
-          type: 'STATIC',
-          typedExtensionProtocolOptions: {
-            'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-              '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
-              explicitHttpConfig: { http2ProtocolOptions: {} },
-            },
-          },
-          loadAssignment: {
-            clusterName: 'xds',
-            endpoints: [
-              {
-                lbEndpoints: [
-                  { endpoint: { address: { socketAddress: { address: '127.0.0.1', portValue: xdsPort } } } },
-                ],
-              },
-            ],
-          },
-        },
-      ],
-    },
-  });
-}
-
-/** Starts Envoy; gives the URL of its admin server. */
-async function startEnvoy(t: TestContext, config: string): Promise<string> {
-  const args = ['--config-yaml', config, '--disable-hot-restart', '--concurrency', '1', '-l', 'info'];
-  const child = spawn(envoy ?? '', args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  let log = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text));
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  t.after(async () => {
-    child.kill('SIGKILL');
-    await exited;
-  });
-  await until(
-    () => /admin address: (\S+)/.test(log) || child.exitCode !== null,
-    () => log,
-  );
-  const admin = /admin address: (\S+)/.exec(log)?.[1];
-  if (admin === undefined) assert.fail(log);
-  return `http://${admin}`;
-}
-
-/** URL of the first listener, empty while there is none. */
-async function listenerUrl(admin: string): Promise<string> {
-  const response = await fetch(`${admin}/listeners?format=json`);
-  const { listener_statuses: statuses } = (await response.json()) as {
-    listener_statuses?: { local_address: { socket_address: { port_value: number } } }[];
-  };
-  const port = statuses?.[0]?.local_address.socket_address.port_value;
-  return port === undefined ? '' : `http://127.0.0.1:${port}/`;
-}
-
-async function stat(admin: string, name: string): Promise<number> {
-  const text = await (await fetch(`${admin}/stats?filter=^${name}$`)).text();
-  return Number(text.split(':')[1]);
-}
-
-async function until(condition: () => boolean | Promise<boolean>, what: () => string): Promise<void> {
-  const end = Date.now() + 10_000;
-  while (!(await condition())) {
-    if (Date.now() > end) assert.fail(`timed out: ${what()}`);
-    await sleep(20);
-  }
-}
-
 for (const protocol of ['sotw', 'delta'] satisfies XdsProtocol[]) {
   test(`Envoy takes, changes, refuses and recovers over ${protocol}`, { skip: missing }, async (t) => {
     const nacks: string[] = [];
@@ -210,7 +119,11 @@ for (const protocol of ['sotw', 'delta'] satisfies XdsProtocol[]) {
     const push = async () => {
       for (const client of server.clients) await server.push(client, undefined, undefined);
     };
-    const admin = await startEnvoy(t, bootstrap(xdsPort, protocol));
+    const admin = await startEnvoy(
+      t,
+      envoy ?? '',
+      envoyBootstrap({ id: 'envoy', cluster: 'test' }, protocol, xdsPort),
+    );
     let url = '';
     await until(
       async () => (url = await listenerUrl(admin)) !== '',
