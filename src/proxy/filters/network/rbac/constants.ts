@@ -1,2 +1,0 @@
-/** Envoy's name of the filter. */
-export const networkRbacName = 'envoy.filters.network.rbac';

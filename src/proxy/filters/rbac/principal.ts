@@ -1,0 +1,71 @@
+/** `envoy.config.rbac.v3.Principal` compiled: who asks. */
+import type { Principal, Principal_Authenticated } from '#api/gen/envoy/config/rbac/v3/rbac_pb.ts';
+import { compileStringMatcher } from '../../http/string_matcher.ts';
+import { compileCidrRule, connectionRemoteOf, directRemoteOf, remoteOf } from './address_rules.ts';
+import {
+  compileFilterStateRule,
+  compileHeaderRule,
+  compileMetadataRule,
+  compilePathRule,
+  compileSourcedMetadataRule,
+} from './shared_rules.ts';
+import { allOf, anyOf, compileAt, notOf, type RbacMatcher } from './subject.ts';
+
+/** Without a name: any peer that showed a certificate. With one: URI SANs, then DNS SANs, then the subject. */
+function authenticatedRule({ principalName }: Principal_Authenticated): RbacMatcher {
+  if (principalName === undefined)
+    return ({ connection }) => connection.tls?.peerCertificateValidated === true;
+  const matches = compileStringMatcher(principalName);
+  return ({ connection: { tls } }) => {
+    if (tls === undefined || !tls.peerCertificateValidated) return false;
+    const { peerUriSans, peerDnsSans } = tls;
+    for (let i = 0; i < peerUriSans.length; i++) if (matches(peerUriSans[i] as string)) return true;
+    for (let i = 0; i < peerDnsSans.length; i++) if (matches(peerDnsSans[i] as string)) return true;
+    return matches(tls.peerSubject);
+  };
+}
+
+/**
+ * @param where place of the principal, for errors
+ * @throws RbacConfigError
+ */
+export function compilePrincipal(principal: Principal, where: string): RbacMatcher {
+  return compileAt(where, () => compileIdentifier(principal.identifier, where));
+}
+
+function compileIdentifier(identifier: Principal['identifier'], where: string): RbacMatcher {
+  switch (identifier.case) {
+    case 'andIds':
+    case 'orIds': {
+      const name = identifier.case === 'andIds' ? 'and_ids' : 'or_ids';
+      const each = identifier.value.ids.map((one, i) => compilePrincipal(one, `${where}.${name}[${i}]`));
+      return identifier.case === 'andIds' ? allOf(each) : anyOf(each);
+    }
+    case 'notId':
+      return notOf(compilePrincipal(identifier.value, `${where}.not_id`));
+    case 'any':
+      return () => true;
+    case 'authenticated':
+      return authenticatedRule(identifier.value);
+    case 'sourceIp':
+      return compileCidrRule(identifier.value, connectionRemoteOf);
+    case 'directRemoteIp':
+      return compileCidrRule(identifier.value, directRemoteOf);
+    case 'remoteIp':
+      return compileCidrRule(identifier.value, remoteOf);
+    case 'header':
+      return compileHeaderRule(identifier.value);
+    case 'urlPath':
+      return compilePathRule(identifier.value);
+    case 'metadata':
+      return compileMetadataRule(identifier.value);
+    case 'sourcedMetadata':
+      return compileSourcedMetadataRule(identifier.value);
+    case 'filterState':
+      return compileFilterStateRule(identifier.value);
+    case 'custom':
+      throw new Error(`custom principal ${identifier.value.name} is not supported`);
+    default:
+      throw new Error('principal without identifier');
+  }
+}
