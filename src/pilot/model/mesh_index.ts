@@ -1,10 +1,13 @@
 /** MeshConfig as the translation reads it: key `mesh` of ConfigMap `istio`, with Istio's defaults filled in. */
-import { parse } from 'yaml';
 import { parseDurationMs } from '#config/schema/duration.ts';
-import type { ConfigMapBody } from '#config/kinds/kubernetes/types.ts';
+import { meshConfigOf } from '#config/mesh_config/config_map.ts';
+import {
+  defaultMeshConfig,
+  type EffectiveMeshConfig,
+  mergeMeshConfig,
+} from '#config/mesh_config/defaults.ts';
 import type { MeshConfig } from '#config/mesh_config/types.ts';
 import type { ConfigStore } from '#config/store/store.ts';
-import type { Resource } from '#config/resource.ts';
 
 /** What the control plane is started with. */
 export interface MeshOptions {
@@ -12,7 +15,7 @@ export interface MeshOptions {
   readonly domainSuffix?: string;
   /** Name of the cluster the services come from. Default `Kubernetes`. */
   readonly clusterId?: string;
-  /** Namespace of ConfigMap `istio`, and the root namespace unless MeshConfig names another. Default `istio-system`. */
+  /** Namespace of ConfigMap `istio`, Default `istio-system`. */
   readonly namespace?: string;
   /** Name of the ConfigMap. Default `istio`. */
   readonly configMapName?: string;
@@ -21,7 +24,7 @@ export interface MeshOptions {
 /** Settings of the mesh, defaults filled in. */
 export interface MeshIndex {
   readonly options: Required<MeshOptions>;
-  readonly config: MeshConfig;
+  readonly config: EffectiveMeshConfig;
   readonly domainSuffix: string;
   readonly clusterId: string;
   readonly rootNamespace: string;
@@ -37,45 +40,43 @@ export interface MeshIndex {
   readonly allowAnyOutbound: boolean;
 }
 
-/** The parsed `mesh` key; empty when there is none or it is no mapping. */
-function readMeshConfig(store: ConfigStore, options: Required<MeshOptions>): MeshConfig {
-  const object = store.get('ConfigMap', options.namespace, options.configMapName);
-  const text = (object as Resource<ConfigMapBody> | undefined)?.body.data?.['mesh'];
-  if (text === undefined) return {};
-  const value: unknown = parse(text);
-  return typeof value === 'object' && value !== null ? (value as MeshConfig) : {};
-}
-
-/** Fills in what MeshConfig leaves open. */
-export function createMeshIndex(config: MeshConfig, options: MeshOptions = {}): MeshIndex {
-  const filled: Required<MeshOptions> = {
+function fillOptions(options: MeshOptions): Required<MeshOptions> {
+  return {
     domainSuffix: options.domainSuffix ?? 'cluster.local',
     clusterId: options.clusterId ?? 'Kubernetes',
     namespace: options.namespace ?? 'istio-system',
     configMapName: options.configMapName ?? 'istio',
   };
+}
+
+function indexOf(config: EffectiveMeshConfig, options: Required<MeshOptions>): MeshIndex {
   return {
-    options: filled,
+    options,
     config,
-    domainSuffix: filled.domainSuffix,
-    clusterId: filled.clusterId,
-    rootNamespace: config.rootNamespace ?? filled.namespace,
-    trustDomain: config.trustDomain ?? 'cluster.local',
-    trustDomainAliases: config.trustDomainAliases ?? [],
-    connectTimeoutMs: parseDurationMs(config.connectTimeout ?? '10s') ?? 10_000,
-    protocolDetectionTimeoutMs: parseDurationMs(config.protocolDetectionTimeout ?? '0s') ?? 0,
-    outboundPort: config.proxyListenPort ?? 15001,
-    inboundPort: config.proxyInboundListenPort ?? 15006,
-    httpProxyPort: config.proxyHttpPort ?? 0,
-    autoMtls: config.enableAutoMtls ?? true,
-    allowAnyOutbound: config.outboundTrafficPolicy?.mode !== 'REGISTRY_ONLY',
+    domainSuffix: options.domainSuffix,
+    clusterId: options.clusterId,
+    rootNamespace: config.rootNamespace,
+    trustDomain: config.trustDomain,
+    trustDomainAliases: config.trustDomainAliases,
+    connectTimeoutMs: parseDurationMs(config.connectTimeout) ?? 10_000,
+    protocolDetectionTimeoutMs: parseDurationMs(config.protocolDetectionTimeout) ?? 0,
+    outboundPort: config.proxyListenPort,
+    inboundPort: config.proxyInboundListenPort,
+    httpProxyPort: config.proxyHttpPort,
+    autoMtls: config.enableAutoMtls,
+    allowAnyOutbound: config.outboundTrafficPolicy.mode !== 'REGISTRY_ONLY',
   };
+}
+
+/** An index of settings that stand in no store. */
+export function createMeshIndex(config: MeshConfig, options: MeshOptions = {}): MeshIndex {
+  return indexOf(mergeMeshConfig(defaultMeshConfig, config), fillOptions(options));
 }
 
 /** Reads MeshConfig from the store. */
 export function buildMeshIndex(store: ConfigStore, options: MeshOptions = {}): MeshIndex {
-  const filled = createMeshIndex({}, options).options;
-  return createMeshIndex(readMeshConfig(store, filled), filled);
+  const filled = fillOptions(options);
+  return indexOf(meshConfigOf(store.get('ConfigMap', filled.namespace, filled.configMapName)), filled);
 }
 
 /** Trust domains whose identities count as the mesh's own, the mesh's first. */

@@ -25,7 +25,7 @@ import { expandTrustDomains, type MeshIndex } from '../../model/mesh_index.ts';
 import { isHttp, isHttp2 } from '../../model/protocol.ts';
 import type { Service, ServicePort } from '../../model/service.ts';
 import { anyUnpack } from '@bufbuild/protobuf/wkt';
-import { meshTlsContext, rawBuffer, spiffeMatcher, upstreamTls } from '../transport_socket.ts';
+import { agentSecret, meshTlsContext, rawBuffer, spiffeMatcher, upstreamTls } from '../transport_socket.ts';
 import { adsSource, any, exactMatch } from '../wire.ts';
 
 /** Where Linux distributions keep the roots of public authorities. */
@@ -73,70 +73,52 @@ function namedPeers(names: readonly string[]): SubjectAltNameMatcher[] {
   );
 }
 
+/** Where the client's certificate and the roots come from: a Secret by the control plane, or files by the agent. */
+function credentials(settings: ClientTLSSettings) {
+  const { credentialName, clientCertificate, privateKey } = settings;
+  if (credentialName !== undefined) {
+    const secret = (name: string) => create(SdsSecretConfigSchema, { name, sdsConfig: adsSource() });
+    return {
+      certificate: secret(`kubernetes://${credentialName}`),
+      roots: secret(`kubernetes://${credentialName}-cacert`),
+    };
+  }
+  return {
+    certificate:
+      clientCertificate === undefined || privateKey === undefined
+        ? undefined
+        : agentSecret(`file-cert:${clientCertificate}~${privateKey}`),
+    roots: agentSecret(`file-root:${settings.caCertificates ?? systemRoots}`),
+  };
+}
+
 /** TLS to servers outside the mesh: SIMPLE and MUTUAL. */
 function ordinaryContext(input: UpstreamTlsInput, settings: ClientTLSSettings): CommonTlsContext {
+  const { certificate, roots } = credentials(settings);
   const names = settings.subjectAltNames ?? input.service.subjectAltNames;
-  const peers = namedPeers(names);
-  const context = create(CommonTlsContextSchema, {
-    alpnProtocols: isHttp2(input.port.protocol) ? [alpn.h2] : [],
-  });
-  if (settings.credentialName !== undefined) {
-    const name = `kubernetes://${settings.credentialName}`;
-    const secret = (suffix: string) =>
-      create(SdsSecretConfigSchema, { name: `${name}${suffix}`, sdsConfig: adsSource() });
-    if (settings.mode === 'MUTUAL') context.tlsCertificateSdsSecretConfigs = [secret('')];
-    if (settings.insecureSkipVerify !== true) {
-      context.validationContextType = {
-        case: 'combinedValidationContext',
-        value: {
-          $typeName:
-            'envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext',
-          defaultValidationContext: validation(peers, undefined),
-          validationContextSdsSecretConfig: secret('-cacert'),
-        },
-      };
-    }
-    return context;
-  }
-  if (
-    settings.mode === 'MUTUAL' &&
-    settings.clientCertificate !== undefined &&
-    settings.privateKey !== undefined
-  ) {
-    const file = (filename: string) => ({ specifier: { case: 'filename' as const, value: filename } });
-    return create(CommonTlsContextSchema, {
-      alpnProtocols: context.alpnProtocols,
-      tlsCertificates: [
-        { certificateChain: file(settings.clientCertificate), privateKey: file(settings.privateKey) },
-      ],
-      ...ordinaryValidation(peers, settings),
-    });
-  }
   return create(CommonTlsContextSchema, {
-    alpnProtocols: context.alpnProtocols,
-    ...ordinaryValidation(peers, settings),
+    alpnProtocols: isHttp2(input.port.protocol) ? [alpn.h2] : [],
+    tlsCertificateSdsSecretConfigs:
+      settings.mode === 'MUTUAL' && certificate !== undefined ? [certificate] : [],
+    ...(settings.insecureSkipVerify === true
+      ? {}
+      : {
+          validationContextType: {
+            case: 'combinedValidationContext' as const,
+            value: {
+              defaultValidationContext: {
+                matchTypedSubjectAltNames: namedPeers(names),
+                ...(settings.caCrl === undefined ? {} : { crl: filename(settings.caCrl) }),
+              },
+              validationContextSdsSecretConfig: roots,
+            },
+          },
+        }),
   });
 }
 
-function validation(peers: SubjectAltNameMatcher[], roots: string | undefined) {
-  const message = create(CommonTlsContextSchema, {
-    validationContextType: {
-      case: 'validationContext',
-      value: {
-        matchTypedSubjectAltNames: peers,
-        ...(roots === undefined ? {} : { trustedCa: { specifier: { case: 'filename', value: roots } } }),
-      },
-    },
-  });
-  return message.validationContextType.case === 'validationContext'
-    ? message.validationContextType.value
-    : undefined;
-}
-
-function ordinaryValidation(peers: SubjectAltNameMatcher[], settings: ClientTLSSettings) {
-  if (settings.insecureSkipVerify === true) return {};
-  const value = validation(peers, settings.caCertificates ?? systemRoots);
-  return value === undefined ? {} : { validationContextType: { case: 'validationContext' as const, value } };
+function filename(value: string) {
+  return { specifier: { case: 'filename' as const, value } };
 }
 
 /** Without a name in the rule, the server name and the expected name are the host of the request. */

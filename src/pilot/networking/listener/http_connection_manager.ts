@@ -16,16 +16,12 @@ import {
   HttpFilterSchema,
 } from '#api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts';
 import { UuidRequestIdConfigSchema } from '#api/gen/envoy/extensions/request_id/uuid/v3/uuid_pb.ts';
-import {
-  FilterConfig_Protocol as Upstream,
-  FilterConfigSchema as AlpnSchema,
-} from '#api/gen/istio/envoy/config/filter/http/alpn/v2alpha1/config_pb.ts';
-import { alpn, httpFilter, networkFilter } from '#api/well_known.ts';
+import { httpFilter, networkFilter } from '#api/well_known.ts';
 import type { Any } from '@bufbuild/protobuf/wkt';
 import type { MeshIndex } from '../../model/mesh_index.ts';
 import type { Protocol } from '../../model/protocol.ts';
 import { adsSource, any, durationOf } from '../wire.ts';
-import { httpStatsFilter, type ListenerClass, peerMetadataFilter } from './private_filters.ts';
+import { alpnFilter, httpStatsFilter, type ListenerClass, peerMetadataFilter } from './private_filters.ts';
 
 /** Value of header `server` in answers of inbound and gateway listeners. */
 const serverName = 'istio-envoy';
@@ -51,21 +47,6 @@ function filter(name: string, typedConfig: Any, isOptional = false): HttpFilter 
     isOptional,
     configType: { case: 'typedConfig', value: typedConfig },
   });
-}
-
-/** Tells the peer by ALPN that HTTP is spoken inside mutual TLS, so that ports of undeclared protocol are told apart. */
-function alpnFilter(): HttpFilter {
-  return filter(
-    httpFilter.istioAlpn,
-    any(AlpnSchema, {
-      alpnOverride: [
-        { upstreamProtocol: Upstream.HTTP10, alpnOverride: [alpn.istioHttp10, alpn.istio, alpn.http10] },
-        { upstreamProtocol: Upstream.HTTP11, alpnOverride: [alpn.istioHttp11, alpn.istio, alpn.http11] },
-        { upstreamProtocol: Upstream.HTTP2, alpnOverride: [alpn.istioH2, alpn.istio, alpn.h2] },
-      ],
-    }),
-    true,
-  );
 }
 
 /** The filters that never differ, made once. */

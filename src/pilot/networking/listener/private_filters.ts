@@ -17,6 +17,8 @@ const statsType = `${typePrefix}stats.PluginConfig`;
 const peerMetadataType = `${typePrefix}io.istio.http.peer_metadata.Config`;
 const metadataExchangeType = `${typePrefix}envoy.tcp.metadataexchange.config.MetadataExchange`;
 
+const alpnType = `${typePrefix}istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig`;
+
 /** Where a listener stands. */
 export type ListenerClass = 'sidecar_inbound' | 'sidecar_outbound' | 'gateway';
 
@@ -52,6 +54,20 @@ export function peerMetadataFilter(listenerClass: ListenerClass): HttpFilter {
           upstream_propagation: istioHeaders,
         },
   );
+}
+
+/**
+ * `istio.alpn`: tells the peer by ALPN that HTTP is spoken inside mutual TLS, so that ports of undeclared protocol are told
+ * apart there.
+ */
+export function alpnFilter(): HttpFilter {
+  return optionalFilter(httpFilter.istioAlpn, alpnType, {
+    alpn_override: [
+      { upstream_protocol: 'HTTP10', alpn_override: [alpn.istioHttp10, alpn.istio, alpn.http10] },
+      { upstream_protocol: 'HTTP11', alpn_override: [alpn.istioHttp11, alpn.istio, alpn.http11] },
+      { upstream_protocol: 'HTTP2', alpn_override: [alpn.istioH2, alpn.istio, alpn.h2] },
+    ],
+  });
 }
 
 /** `istio.stats` on HTTP: Istio's standard metrics. */

@@ -11,7 +11,7 @@ import { CommonTlsContextSchema } from '#api/gen/envoy/extensions/transport_sock
 import { alpn } from '#api/well_known.ts';
 import type { ServerTLSSettings, TLSProtocol } from '#config/kinds/gateway/types.ts';
 import type { MeshIndex } from '../../model/mesh_index.ts';
-import { downstreamTls, inboundMutualTls } from '../transport_socket.ts';
+import { agentSecret, downstreamTls, inboundMutualTls } from '../transport_socket.ts';
 import { adsSource, exactMatch } from '../wire.ts';
 
 const versions: Readonly<Record<TLSProtocol, TlsProtocol>> = {
@@ -44,10 +44,10 @@ function certificates(tls: ServerTLSSettings) {
   if (names.length > 0) return { tlsCertificateSdsSecretConfigs: names.map(secret) };
   const files = tls.tlsCertificates ?? [tls];
   return {
-    tlsCertificates: files.flatMap(({ serverCertificate, privateKey }) =>
+    tlsCertificateSdsSecretConfigs: files.flatMap(({ serverCertificate, privateKey }) =>
       serverCertificate === undefined || privateKey === undefined
         ? []
-        : [{ certificateChain: file(serverCertificate), privateKey: file(privateKey) }],
+        : agentSecret(`file-cert:${serverCertificate}~${privateKey}`),
     ),
   };
 }
@@ -65,27 +65,24 @@ function validation(tls: ServerTLSSettings) {
     verifyCertificateHash: [...(tls.verifyCertificateHash ?? [])],
   };
   const credential = tls.caCertCredentialName ?? tls.credentialName;
-  if (credential !== undefined) {
-    return {
-      validationContextType: {
-        case: 'combinedValidationContext' as const,
-        value: {
-          defaultValidationContext: context,
-          validationContextSdsSecretConfig: secret(`${credential}-cacert`),
-        },
-      },
-    };
-  }
-  return {
-    validationContextType: {
-      case: 'validationContext' as const,
-      value: {
-        ...context,
-        ...(tls.caCertificates === undefined ? {} : { trustedCa: file(tls.caCertificates) }),
-        ...(tls.caCrl === undefined ? {} : { crl: file(tls.caCrl) }),
-      },
-    },
+  const roots =
+    credential !== undefined
+      ? secret(`${credential}-cacert`)
+      : tls.caCertificates === undefined
+        ? undefined
+        : agentSecret(`file-root:${tls.caCertificates}`);
+  const defaultValidationContext = {
+    ...context,
+    ...(tls.caCrl === undefined ? {} : { crl: file(tls.caCrl) }),
   };
+  return roots === undefined
+    ? { validationContextType: { case: 'validationContext' as const, value: defaultValidationContext } }
+    : {
+        validationContextType: {
+          case: 'combinedValidationContext' as const,
+          value: { defaultValidationContext, validationContextSdsSecretConfig: roots },
+        },
+      };
 }
 
 /** The transport socket for settings that end TLS; undefined for those that pass it through. */
