@@ -18,6 +18,7 @@ import {
 } from '#api/gen/envoy/config/core/v3/config_source_pb.ts';
 import { Http2ProtocolOptionsSchema } from '#api/gen/envoy/config/core/v3/protocol_pb.ts';
 import { FileAccessLogSchema } from '#api/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts';
+import { DownstreamConnectionsConfigSchema } from '#api/gen/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.ts';
 import { HttpProtocolOptionsSchema } from '#api/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts';
 import { staticListener } from './bootstrap_listeners.ts';
 import { buildStatsConfig } from './bootstrap_stats.ts';
@@ -34,7 +35,7 @@ export const staticClusters = {
 } as const;
 
 /** Largest downstream connection count of Istio's bootstrap: no limit below the 32-bit range. */
-const maxConnections = '2147483647';
+const maxConnections = 2_147_483_647n;
 
 function socketAddress({ address, port }: Endpoint): Address {
   return create(AddressSchema, {
@@ -103,6 +104,9 @@ function adsSource() {
 /** Builds the bootstrap; stock Envoy accepts it (`--mode validate`). */
 export function buildBootstrap(options: AgentOptions): Bootstrap {
   const { endpoints, runDirectory } = options;
+  const connectionLimit = create(DownstreamConnectionsConfigSchema, {
+    maxActiveDownstreamConnections: maxConnections,
+  });
   const nullLog = create(FileAccessLogSchema, { path: '/dev/null' });
   return create(BootstrapSchema, {
     node: buildNode(options),
@@ -122,12 +126,22 @@ export function buildBootstrap(options: AgentOptions): Bootstrap {
           layerSpecifier: {
             case: 'staticLayer',
             value: {
-              'overload.global_downstream_max_connections': maxConnections,
               're2.max_program_size.error_level': '32768',
             },
           },
         },
         { name: 'admin', layerSpecifier: { case: 'adminLayer', value: {} } },
+      ],
+    },
+    overloadManager: {
+      resourceMonitors: [
+        {
+          name: 'envoy.resource_monitors.global_downstream_max_connections',
+          configType: {
+            case: 'typedConfig',
+            value: anyPack(DownstreamConnectionsConfigSchema, connectionLimit),
+          },
+        },
       ],
     },
     statsConfig: buildStatsConfig(options.domain, options.proxyConfig.statsInclusion),

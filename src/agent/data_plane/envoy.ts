@@ -1,10 +1,15 @@
 /** Envoy as a child process: generated bootstrap file, log lines forwarded, exit watched. */
-import { toJson } from '@bufbuild/protobuf';
+import { createRegistry, toJson } from '@bufbuild/protobuf';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { BootstrapSchema, type Bootstrap } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
+import { FileAccessLogSchema } from '#api/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts';
+import { RouterSchema } from '#api/gen/envoy/extensions/filters/http/router/v3/router_pb.ts';
+import { HttpConnectionManagerSchema } from '#api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts';
+import { DownstreamConnectionsConfigSchema } from '#api/gen/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.ts';
+import { HttpProtocolOptionsSchema } from '#api/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts';
 import type { Logger } from '#base/log.ts';
 import { fetchText } from '../http_fetch.ts';
 import type { Endpoint } from '../options.ts';
@@ -38,13 +43,18 @@ const adminTimeoutMs = 5000;
 /** Longest log line that is forwarded, characters. */
 const maxLineChars = 8192;
 
+/** What stands behind the Any fields of a bootstrap: a registry of all types would load them all. */
+const typedConfigs = createRegistry(
+  DownstreamConnectionsConfigSchema,
+  FileAccessLogSchema,
+  HttpConnectionManagerSchema,
+  HttpProtocolOptionsSchema,
+  RouterSchema,
+);
+
 /** Writes the bootstrap as JSON; typed configurations are written out by their types. */
 export async function writeBootstrap(bootstrap: Bootstrap, path: string): Promise<void> {
-  const { createTypeRegistry } = await import('#api/registry.ts');
-  const json = toJson(BootstrapSchema, bootstrap, {
-    registry: createTypeRegistry(),
-    useProtoFieldName: true,
-  });
+  const json = toJson(BootstrapSchema, bootstrap, { registry: typedConfigs, useProtoFieldName: true });
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await writeFile(path, `${JSON.stringify(json, null, 2)}\n`, { mode: 0o644 });
   await chmod(path, 0o644);
