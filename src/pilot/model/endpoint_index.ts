@@ -1,6 +1,6 @@
 /**
  * Endpoints of all services, in one shard per namespace. A change of pods or endpoints rebuilds only the shards it
- * touches; `fullPush` tells whether anything but EDS depends on what changed.
+ * touches; `needsFullPush` tells whether anything but EDS depends on what changed.
  */
 import type { EndpointSliceBody, EndpointsBody, NodeBody, PodBody } from '#config/kinds/kubernetes/types.ts';
 import type { ServiceEntry } from '#config/kinds/service_entry/types.ts';
@@ -196,19 +196,37 @@ function sameList(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((item, index) => item === b[index]);
 }
 
+/** Addresses of a headless service, and whether all of its pods take mutual TLS. */
+function headlessTraits(index: EndpointIndex, service: Service): readonly string[] {
+  return [...allEndpoints(index, service).values()]
+    .flat()
+    .map(({ address, tlsMode, podHostname }) => `${address} ${tlsMode} ${podHostname}`);
+}
+
+/** Whether a pod that was there before has other labels or ports: policies and services may choose it anew. */
+function podsChanged(before: NamespaceShard | undefined, after: NamespaceShard): boolean {
+  return after.objects.pods.some((pod) => {
+    const old = before?.objects.podByName.get(pod.name);
+    if (old === undefined) return false;
+    return (
+      JSON.stringify([old.labels, [...old.namedPorts]]) !== JSON.stringify([pod.labels, [...pod.namedPorts]])
+    );
+  });
+}
+
 /**
- * Whether the difference of two indices matters beyond EDS: the identities of a service (clusters pin them), or the pods of
- * a headless service (listeners and the name table hold their addresses).
+ * Whether the difference of two indices matters beyond EDS: the identities of a service (clusters pin them), the pods of
+ * a headless service (listeners and the name table hold their addresses), the labels of a pod (its own policies).
  */
 export function needsFullPush(before: EndpointIndex, after: EndpointIndex, services: ServiceIndex): boolean {
   for (const [namespace, shard] of after.shards) {
-    if (before.shards.get(namespace) === shard) continue;
+    const old = before.shards.get(namespace);
+    if (old === shard) continue;
+    if (podsChanged(old, shard)) return true;
     for (const service of services.byNamespace.get(namespace) ?? []) {
       if (!sameList(serviceAccounts(before, service), serviceAccounts(after, service))) return true;
-      if (!isHeadless(service)) continue;
-      const addresses = (index: EndpointIndex) =>
-        [...allEndpoints(index, service).values()].flat().map((endpoint) => endpoint.address);
-      if (!sameList(addresses(before), addresses(after))) return true;
+      if (!isHeadless(service) && service.addresses.length > 0) continue;
+      if (!sameList(headlessTraits(before, service), headlessTraits(after, service))) return true;
     }
   }
   return false;

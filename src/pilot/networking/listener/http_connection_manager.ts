@@ -65,7 +65,7 @@ export function httpFilters(input: HttpConnectionManagerInput): HttpFilter[] {
   const outbound = input.listenerClass !== 'sidecar_inbound';
   return [
     // First, so that denials are reported with the labels of the caller.
-    ...(input.listenerClass === 'gateway' ? [] : [peerMetadataFilter(input.listenerClass)]),
+    peerMetadataFilter(input.listenerClass),
     ...input.authorization,
     ...(input.protocol === 'GRPCWeb' || input.listenerClass === 'gateway' ? [fixed.grpcWeb] : []),
     fixed.grpcStats,
