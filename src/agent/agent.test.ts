@@ -9,8 +9,10 @@ import { join } from 'node:path';
 import { afterEach, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
+import { Health } from '#api/gen/grpc/health/v1/health_pb.ts';
 import { certificateUris } from '#security/pki/extensions.ts';
 import { makeKeyPair, privateKeyPem } from '#security/pki/keys.ts';
+import { GrpcServer } from '#xds/server/grpc_server.ts';
 import { startAgent } from './agent.ts';
 import { directListener, TestControlPlane, testServerName } from './control_plane_for_tests.ts';
 import { findEnvoy } from './data_plane/find_envoy.ts';
@@ -250,6 +252,12 @@ test('probes and metrics of the application go through the agent', async () => {
   await new Promise<void>((resolve) => application.listen(0, '127.0.0.1', resolve));
   cleanups.push(() => new Promise((resolve) => application.close(resolve)));
   const { port } = application.address() as AddressInfo;
+  const healthServer = new GrpcServer({
+    routes: (router) =>
+      router.service(Health, { check: ({ service }) => ({ status: service === 'sick' ? 2 : 1 }) }),
+  });
+  const health = { port: await healthServer.listen({ host: '127.0.0.1', port: 0 }) };
+  cleanups.push(() => healthServer.close());
   const { probers, unknown } = parseProbers(
     JSON.stringify({
       '/app-health/a/livez': { httpGet: { path: '/live', port }, timeoutSeconds: 1 },
@@ -257,11 +265,14 @@ test('probes and metrics of the application go through the agent', async () => {
       '/app-health/a/startupz': { httpGet: { path: '/bad', port } },
       '/app-health/b/livez': { tcpSocket: { port } },
       '/app-health/b/readyz': { tcpSocket: { port: await freePort() } },
-      '/app-health/c/livez': { grpc: { port } },
+      '/app-health/c/livez': { grpc: { port: health.port } },
+      '/app-health/c/readyz': { grpc: { port: health.port, service: 'sick' } },
+      '/app-health/c/startupz': { grpc: { port } },
+      '/app-health/d/livez': { exec: { command: ['true'] } },
     }),
     '127.0.0.1',
   );
-  assert.deepEqual(unknown, ['/app-health/c/livez']);
+  assert.deepEqual(unknown, ['/app-health/d/livez']);
   const scrapeTargets = [{ port, path: '/metrics' }];
   const { options } = await setUp({ kind: 'envoy', path: '/bin/sleep' }, { probers, scrapeTargets });
   // `sleep` refuses Envoy's arguments: the agent must be asked before it has ended.
@@ -275,6 +286,9 @@ test('probes and metrics of the application go through the agent', async () => {
     ['/app-health/a/startupz', 500],
     ['/app-health/b/livez', 200],
     ['/app-health/b/readyz', 500],
+    ['/app-health/c/livez', 200],
+    ['/app-health/c/readyz', 500],
+    ['/app-health/c/startupz', 500],
     ['/app-health/none', 404],
     ['/quitquitquit', 405],
   ] as const) {

@@ -217,12 +217,17 @@ async function start(given: AgentOptions, closers: Closers): Promise<Agent> {
   let dataPlane: DataPlane | undefined;
   let draining: string | undefined;
   let ended = false;
+  const own: AgentMetrics = agentMetrics(metrics, () => manager.identity?.notAfterMs);
   const notReady = async (): Promise<string | undefined> => {
     if (draining !== undefined) return draining;
     const missing = relay.notReady() ?? (dataPlane === undefined ? 'the proxy has not started' : undefined);
-    return missing ?? (await dataPlane?.notReady());
+    const reason = missing ?? (await dataPlane?.notReady());
+    if (reason === undefined && !own.started) {
+      own.markStarted();
+      log.info('proxy is ready', { afterMs: Math.round(performance.now()) });
+    }
+    return reason;
   };
-  const own: AgentMetrics = agentMetrics(metrics, () => manager.identity?.notAfterMs);
   const drain = async (): Promise<void> => {
     if (draining !== undefined) return;
     draining = 'the proxy is draining';
@@ -273,10 +278,7 @@ async function start(given: AgentOptions, closers: Closers): Promise<Agent> {
   });
   const firstReady = setInterval(() => {
     void notReady().then((reason) => {
-      if (reason !== undefined || own.started) return;
-      own.markStarted();
-      clearInterval(firstReady);
-      log.info('proxy is ready', { afterMs: Math.round(performance.now()) });
+      if (reason === undefined) clearInterval(firstReady);
     });
   }, readyPollMs);
   firstReady.unref();

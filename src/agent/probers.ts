@@ -5,6 +5,13 @@
 import { request as requestHttp, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { connect } from 'node:net';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import {
+  HealthCheckRequestSchema,
+  HealthCheckResponse_ServingStatus,
+  HealthCheckResponseSchema,
+} from '#api/gen/grpc/health/v1/health_pb.ts';
+import { GrpcClient } from '#xds/grpc_client.ts';
 
 /** A header to send; Kubernetes `HTTPHeader`. */
 interface ProbeHeader {
@@ -12,7 +19,7 @@ interface ProbeHeader {
   readonly value: string;
 }
 
-/** One probe; Kubernetes `HTTPGetAction` or `TCPSocketAction` with its time limit. */
+/** One probe; Kubernetes `HTTPGetAction`, `TCPSocketAction` or `GRPCAction` with its time limit. */
 export interface AppProber {
   readonly http?: {
     readonly path: string;
@@ -21,13 +28,14 @@ export interface AppProber {
     readonly headers: readonly ProbeHeader[];
   };
   readonly tcp?: { readonly port: number };
+  readonly grpc?: { readonly port: number; readonly service: string };
   readonly timeoutMs: number;
   /** Address of the application. */
   readonly address: string;
 }
 
 export interface ProbeResult {
-  /** Status for the kubelet: that of an HTTP probe, 200 for a TCP probe, 500 for any failure. */
+  /** Status for the kubelet: that of an HTTP probe, 200 for a good TCP or gRPC probe, 500 for any failure. */
   readonly status: number;
   readonly reason?: string;
 }
@@ -56,6 +64,7 @@ interface RawProber {
     readonly httpHeaders?: readonly { readonly name?: string; readonly value?: string }[];
   };
   readonly tcpSocket?: { readonly port?: unknown };
+  readonly grpc?: { readonly port?: unknown; readonly service?: string };
   readonly timeoutSeconds?: number;
 }
 
@@ -65,8 +74,8 @@ function portOf(value: unknown): number | undefined {
 }
 
 /**
- * Reads `ISTIO_KUBE_APP_PROBERS`: a JSON object from path to probe. Probes that are neither HTTP nor TCP are returned in
- * `unknown` by their path.
+ * Reads `ISTIO_KUBE_APP_PROBERS`: a JSON object from path to probe. Probes of other kinds are returned in `unknown` by
+ * their path.
  * @throws Error when the text is not a JSON object
  */
 export function parseProbers(
@@ -81,6 +90,7 @@ export function parseProbers(
     const timeoutMs = Math.max(1, prober.timeoutSeconds ?? 1) * 1000;
     const httpPort = portOf(prober.httpGet?.port);
     const tcpPort = portOf(prober.tcpSocket?.port);
+    const grpcPort = portOf(prober.grpc?.port);
     if (prober.httpGet !== undefined && httpPort !== undefined) {
       const { path: target = '/', scheme, httpHeaders = [] } = prober.httpGet;
       probers.set(path, {
@@ -94,7 +104,13 @@ export function parseProbers(
         address,
       });
     } else if (tcpPort !== undefined) probers.set(path, { tcp: { port: tcpPort }, timeoutMs, address });
-    else unknown.push(path);
+    else if (grpcPort !== undefined) {
+      probers.set(path, {
+        grpc: { port: grpcPort, service: prober.grpc?.service ?? '' },
+        timeoutMs,
+        address,
+      });
+    } else unknown.push(path);
   }
   return { probers, unknown };
 }
@@ -110,6 +126,7 @@ export async function probe(prober: AppProber, headers: IncomingHttpHeaders): Pr
       await probeTcp(prober.address, prober.tcp.port, prober.timeoutMs);
       return { status: 200 };
     }
+    if (prober.grpc !== undefined) return await probeGrpc(prober, prober.grpc);
     return prober.http === undefined ? failure('no probe') : await probeHttp(prober, prober.http, headers);
   } catch (error) {
     return failure(error);
@@ -132,6 +149,28 @@ function probeTcp(address: string, port: number, timeoutMs: number): Promise<voi
     socket.once('error', reject);
     socket.once('close', () => clearTimeout(timer));
   });
+}
+
+const healthCheckPath = '/grpc.health.v1.Health/Check';
+
+/** gRPC health checking protocol; the kubelet's probes are in plaintext. */
+async function probeGrpc(
+  prober: AppProber,
+  { port, service }: NonNullable<AppProber['grpc']>,
+): Promise<ProbeResult> {
+  const client = new GrpcClient({
+    address: { host: prober.address, port },
+    connectTimeoutMs: prober.timeoutMs,
+  });
+  try {
+    const request = toBinary(HealthCheckRequestSchema, create(HealthCheckRequestSchema, { service }));
+    const answer = await client.unary(healthCheckPath, request, {}, prober.timeoutMs);
+    const { status } = fromBinary(HealthCheckResponseSchema, answer);
+    const serving = status === HealthCheckResponse_ServingStatus.SERVING;
+    return serving ? { status: 200 } : failure(`the application is in serving status ${status}`);
+  } finally {
+    client.close();
+  }
 }
 
 async function probeHttp(
