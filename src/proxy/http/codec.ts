@@ -3,6 +3,7 @@
  * any version. Calls are synchronous; data is a view that the callee may keep.
  */
 import type { Socket } from 'node:net';
+import type { Address } from '../network/address.ts';
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from './header_map.ts';
 
 /** Why a stream ended before its message did (envoy Http::StreamResetReason). */
@@ -110,6 +111,8 @@ export interface ClientConnectionCallbacks {
 export interface ClientConnection {
   readonly protocol: string;
   readonly socket: Socket;
+  /** Our end of the socket; undefined once it is gone. Asked for by each request: keep it. */
+  readonly localAddress: Address | undefined;
   readonly activeStreams: number;
   /** Streams that may still be made now: 1 or 0 for HTTP/1. */
   readonly availableStreams: number;

@@ -39,6 +39,8 @@ export interface LocalReply {
   readonly flags: ResponseFlags;
   /** Extra response headers, names in lower case. */
   readonly headers?: readonly (readonly [name: string, value: string])[];
+  /** Last change of the response headers before the encoder filters see them. */
+  readonly modifyHeaders?: (headers: ResponseHeaderMap) => void;
   /** For gRPC requests; default follows the status (Envoy's mapping). */
   readonly grpcStatus?: number;
 }

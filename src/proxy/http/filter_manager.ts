@@ -472,6 +472,7 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
     const request = this.#requestHeaders;
     const grpc = request !== undefined && isGrpcRequest(request);
     const headers = localReplyHeaders(reply, grpc);
+    reply.modifyHeaders?.(headers);
     const headersOnly = reply.body === '' || grpc || request?.method === 'HEAD';
     this.#encodeEnd = headersOnly;
     this.encodeHeaders(headers, headersOnly);

@@ -4,6 +4,7 @@
  * bench/micro/http1_proxy.ts.
  */
 import type { Socket } from 'node:net';
+import { type Address, unmapIpv4 } from '../../network/address.ts';
 import {
   type ClientConnection,
   type ClientConnectionCallbacks,
@@ -59,6 +60,7 @@ export class Http1ClientConnection extends MessageReader implements ClientConnec
   #closeAfter = false;
   #closed = false;
   #details = '';
+  #localAddress: Address | undefined = undefined;
 
   /** @param socket connected, and handshaken when it is a TLSSocket; must not have listeners for data. */
   constructor(
@@ -72,6 +74,15 @@ export class Http1ClientConnection extends MessageReader implements ClientConnec
     this.options = options;
     this.state = ReadState.hold;
     this.#io = new SocketIo(socket, this);
+  }
+
+  get localAddress(): Address | undefined {
+    if (this.#localAddress === undefined) {
+      const { localAddress, localPort } = this.socket;
+      if (localAddress !== undefined)
+        this.#localAddress = { ip: unmapIpv4(localAddress), port: localPort ?? 0 };
+    }
+    return this.#localAddress;
   }
 
   get activeStreams(): number {

@@ -1,0 +1,646 @@
+/**
+ * The router (envoy Router::Filter): takes a request to a host of its route's cluster and the response back; retries,
+ * timeouts, mirrors. On the hot path: a request without retries allocates this object and one UpstreamRequest. Bench:
+ * bench/micro/http1_proxy.ts. Longer than usual, because the steps of a request share its state.
+ */
+import { ResetReason, type RequestEncoder } from '../../../http/codec.ts';
+import {
+  FilterStatus,
+  type LocalReply,
+  type TerminalFilterCallbacks,
+  type TerminalHttpFilter,
+} from '../../../http/filter.ts';
+import { grpcToHttpStatus, isGrpcContentType } from '../../../http/grpc.ts';
+import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from '../../../http/header_map.ts';
+import { HeaderFlag } from '../../../http/header_names.ts';
+import { localReplies, resetAfterResponseStarted, upstreamResetReply } from '../../../http/local_reply.ts';
+import type { ConnectionInfo } from '../../../network/connection.ts';
+import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
+import type { ForwardAction, RouteEntry } from '../../../router/route_entry.ts';
+import {
+  emptyRetryPolicy,
+  parseRetryOn,
+  rateLimitedDelayMs,
+  retriesOnHeaders,
+  retriesOnReset,
+  retryDelayMs,
+  type RetryPolicy,
+} from '../../../router/retry_policy.ts';
+import { ResponseFlag } from '../../../stream_info/response_flags.ts';
+import { newUpstreamInfo, type StreamInfo } from '../../../stream_info/stream_info.ts';
+import type {
+  Cluster,
+  ClusterManager,
+  Host,
+  HostResult,
+  LoadBalancerContext,
+} from '../../../upstream/upstream.ts';
+import { finalizeRequestHeaders, setHost } from './request_headers.ts';
+import { ShadowRequest } from './shadow.ts';
+import { finalTimeouts, type Timeouts } from './timeouts.ts';
+import { UpstreamRequest } from './upstream_request.ts';
+
+/** What all requests of a chain share. */
+export interface RouterShared {
+  readonly clusterManager: ClusterManager;
+  readonly suppressEnvoyHeaders: boolean;
+  readonly respectExpectedTimeout: boolean;
+  readonly strictCheckHeaders: readonly string[];
+  /** In [0, 1). */
+  random(): number;
+}
+
+/** Whether another attempt follows. */
+const RetryAnswer = { no: 0, yes: 1, limitExceeded: 2, overflow: 3 } as const;
+type RetryAnswer = (typeof RetryAnswer)[keyof typeof RetryAnswer];
+
+/** Reused by all requests: read at once. */
+const timeouts: Timeouts = { globalMs: 0, perTryMs: 0 };
+
+const httpResults: HostResult[] = [];
+/** One object per status: reports are made for each response. */
+function httpResult(status: number): HostResult {
+  return (httpResults[status] ??= { kind: 'http', status, localOrigin: false });
+}
+const resetResult: HostResult = { kind: 'http', status: 503, localOrigin: true };
+const timeoutResult: HostResult = { kind: 'timeout' };
+
+function flagOf(reason: ResetReason): number {
+  switch (reason) {
+    case ResetReason.localConnectionFailure:
+    case ResetReason.remoteConnectionFailure:
+    case ResetReason.connectionTimeout:
+      return ResponseFlag.upstreamConnectionFailure;
+    case ResetReason.connectionTermination:
+      return ResponseFlag.upstreamConnectionTermination;
+    case ResetReason.localReset:
+    case ResetReason.localRefusedStreamReset:
+      return ResponseFlag.localReset;
+    case ResetReason.overflow:
+      return ResponseFlag.upstreamOverflow;
+    case ResetReason.protocolError:
+      return ResponseFlag.upstreamProtocolError;
+    default:
+      return ResponseFlag.upstreamRemoteReset;
+  }
+}
+
+function onGlobalTimeout(router: RouterFilter): void {
+  router.onGlobalTimeout();
+}
+function onPerTryTimeout(router: RouterFilter): void {
+  router.onPerTryTimeout(false);
+}
+function onPerTryIdleTimeout(router: RouterFilter): void {
+  router.onPerTryTimeout(true);
+}
+function onBackOff(router: RouterFilter): void {
+  router.onBackOff();
+}
+
+export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
+  readonly #callbacks: TerminalFilterCallbacks;
+  readonly #shared: RouterShared;
+  readonly #info: StreamInfo;
+  #route: RouteEntry | undefined = undefined;
+  #action: ForwardAction | undefined = undefined;
+  #cluster: Cluster | undefined = undefined;
+  #headers: RequestHeaderMap | undefined = undefined;
+  #attempt: UpstreamRequest | undefined = undefined;
+
+  // Request body: kept while there is no connection, and as long as a retry may need it.
+  #body: Buffer[] | undefined = undefined;
+  #bodyBytes = 0;
+  #keepBody = false;
+  #bodyPaused = false;
+  #trailers: HeaderMap | undefined = undefined;
+  #requestEnded = false;
+  #requestEndedAt = NaN;
+
+  // Retries.
+  #retryOn = 0;
+  #retriesLeft = 0;
+  #retries = 0;
+  #retryTaken = false;
+  #policy: RetryPolicy = emptyRetryPolicy;
+  #statusCodes: readonly number[] = emptyRetryPolicy.retriableStatusCodes;
+  #attempted: Host[] | undefined = undefined;
+  #backOffTimer: TimerHandle | undefined = undefined;
+
+  #globalMs = 0;
+  #perTryMs = 0;
+  #globalTimer: TimerHandle | undefined = undefined;
+  #responseStarted = false;
+  #responseEnded = false;
+  #shadows: ShadowRequest[] | undefined = undefined;
+  #setCookie: string | undefined = undefined;
+
+  // Load balancer context.
+  hash: bigint | undefined = undefined;
+  metadataMatch: Readonly<Record<string, unknown>> | undefined = undefined;
+  readonly downstream: ConnectionInfo;
+
+  constructor(callbacks: TerminalFilterCallbacks, shared: RouterShared) {
+    this.#callbacks = callbacks;
+    this.#shared = shared;
+    this.#info = callbacks.streamInfo;
+    this.downstream = callbacks.connection.info;
+  }
+
+  get requestHeaders(): RequestHeaderMap | undefined {
+    return this.#headers;
+  }
+
+  get hostSelectionRetryCount(): number {
+    return this.#policy.hostSelectionMaxAttempts;
+  }
+
+  shouldSelectAnotherHost(host: Host): boolean {
+    const attempted = this.#attempted;
+    if (attempted === undefined) return false;
+    for (const predicate of this.#policy.hostPredicates) if (predicate(host, attempted)) return true;
+    return false;
+  }
+
+  // === request ===
+
+  decodeHeaders(headers: RequestHeaderMap, endStream: boolean): FilterStatus {
+    this.#headers = headers;
+    const info = this.#info;
+    // The connection manager gives routes of our own route table.
+    const route = this.#callbacks.route() as RouteEntry | undefined;
+    if (route === undefined) return this.#refuse(localReplies.routeNotFound);
+    this.#route = route;
+    info.routeName = route.name;
+    info.virtualHostName = route.virtualHost.name;
+    const { action } = route;
+    if (action.kind !== 'forward') return this.#answerDirectly(route, headers);
+    this.#action = action;
+    const shared = this.#shared;
+    const cluster = shared.clusterManager.get(route.clusterName);
+    if (cluster === undefined)
+      return this.#refuse({ ...localReplies.clusterNotFound, status: action.clusterNotFoundStatus });
+    this.#cluster = cluster;
+    info.clusterName = cluster.name;
+    info.clusterStatName = cluster.statName;
+    info.clusterMetadata = cluster.metadata;
+    if (shared.strictCheckHeaders.length > 0 && !this.#checkStrictly(headers))
+      return this.#refuse(localReplies.invalidEnvoyHeaders);
+    if (cluster.maintenanceMode) return this.#refuse(localReplies.maintenanceMode);
+    const insert = !shared.suppressEnvoyHeaders;
+    info.attemptCount = 1;
+    if (route.virtualHost.includeAttemptCount) headers.set('x-envoy-attempt-count', '1');
+    if (route.hasRequestRules || action.hostRewrite.kind !== 'none' || action.pathRewrite.kind !== 'none')
+      finalizeRequestHeaders(route, action, headers, info, insert);
+    finalTimeouts(action, headers, insert, shared.respectExpectedTimeout, timeouts);
+    this.#globalMs = timeouts.globalMs;
+    this.#perTryMs = timeouts.perTryMs;
+    if (action.retryPolicy !== undefined || (headers.seen & HeaderFlag.envoy) !== 0)
+      this.#setUpRetries(action.retryPolicy ?? emptyRetryPolicy, headers);
+    if (action.hashPolicy !== undefined) {
+      const { hash, setCookie } = action.hashPolicy(headers, info);
+      this.hash = hash;
+      this.#setCookie = setCookie;
+    }
+    this.metadataMatch = action.metadataMatch;
+    this.#keepBody = this.#retryOn !== 0 && this.#retriesLeft > 0;
+    if (action.mirrors.length > 0) this.#startShadows(action, headers, endStream);
+    if (endStream) this.#onRequestEnd(info.start);
+    this.#startAttempt();
+    return FilterStatus.continue;
+  }
+
+  #refuse(reply: LocalReply): FilterStatus {
+    this.#callbacks.sendLocalReply(reply);
+    return FilterStatus.stopIteration;
+  }
+
+  #answerDirectly(route: RouteEntry, headers: RequestHeaderMap): FilterStatus {
+    const { action } = route;
+    const info = this.#info;
+    const redirect = action.kind === 'redirect';
+    return this.#refuse({
+      status: action.kind === 'forward' ? 500 : action.status,
+      body: action.kind === 'direct' ? action.body : '',
+      details: 'direct_response',
+      flags: 0,
+      modifyHeaders: (response) => {
+        if (redirect)
+          response.add('location', action.location(headers, { info, request: headers, response }));
+        if (route.hasResponseRules) route.applyResponseRules(response, headers, info);
+      },
+    });
+  }
+
+  #checkStrictly(headers: RequestHeaderMap): boolean {
+    for (const name of this.#shared.strictCheckHeaders) {
+      const value = headers.getFirst(name);
+      if (value === undefined) continue;
+      if (name.endsWith('retry-on') || name.endsWith('grpc-on')) {
+        if (value.split(',').some((part) => parseRetryOn(part) === 0)) return false;
+      } else if (!/^\d{1,10}$/.test(value)) return false;
+    }
+    return true;
+  }
+
+  #setUpRetries(policy: RetryPolicy, headers: RequestHeaderMap): void {
+    this.#policy = policy;
+    this.#retryOn = policy.retryOn;
+    this.#retriesLeft = policy.numRetries;
+    this.#statusCodes = policy.retriableStatusCodes;
+    if (policy.retriableRequestHeaders !== undefined && !policy.retriableRequestHeaders(headers))
+      this.#retryOn = 0;
+    if ((headers.seen & HeaderFlag.envoy) === 0) return;
+    const on = headers.getFirst('x-envoy-retry-on');
+    const grpcOn = headers.getFirst('x-envoy-retry-grpc-on');
+    if (on !== undefined) this.#retryOn |= parseRetryOn(on);
+    if (grpcOn !== undefined) this.#retryOn |= parseRetryOn(grpcOn);
+    const max = headers.getFirst('x-envoy-max-retries');
+    if (max !== undefined && /^\d{1,9}$/.test(max) && this.#retryOn !== 0) this.#retriesLeft = Number(max);
+    const codes = headers.getFirst('x-envoy-retriable-status-codes');
+    if (codes !== undefined)
+      this.#statusCodes = [...this.#statusCodes, ...codes.split(',').map(Number).filter(Number.isInteger)];
+    for (const name of retryHeaders) headers.remove(name);
+  }
+
+  #startShadows(action: ForwardAction, headers: RequestHeaderMap, endStream: boolean): void {
+    for (const mirror of action.mirrors) {
+      if (mirror.fraction < 1 && this.#shared.random() >= mirror.fraction) continue;
+      const name = mirror.clusterHeader === '' ? mirror.cluster : (headers.get(mirror.clusterHeader) ?? '');
+      const cluster = this.#shared.clusterManager.get(name);
+      if (cluster === undefined) continue;
+      this.#shadows ??= [];
+      this.#shadows.push(
+        new ShadowRequest(cluster, mirror, headers, endStream, this.#callbacks.bufferLimit, this.#globalMs),
+      );
+    }
+  }
+
+  decodeData(data: Buffer, endStream: boolean): FilterStatus {
+    if (this.#action === undefined || this.#responseEnded) return FilterStatus.continue;
+    const shadows = this.#shadows;
+    if (shadows !== undefined) for (const shadow of shadows) shadow.sendData(data, endStream);
+    const encoder = this.#attempt?.encoder;
+    const ready = encoder !== undefined && this.#attempt?.requestStarted === true;
+    if (this.#keepBody || !ready) this.#storeBody(data, ready);
+    if (endStream) this.#onRequestEnd(performance.now());
+    if (ready) {
+      if (endStream) this.#attemptInfo().lastByteSentMs = this.#requestEndedAt;
+      encoder.encodeData(data, endStream);
+    }
+    return FilterStatus.continue;
+  }
+
+  #attemptInfo(): UpstreamRequest['info'] {
+    return (this.#attempt as UpstreamRequest).info;
+  }
+
+  #storeBody(data: Buffer, sent: boolean): void {
+    this.#body ??= [];
+    this.#body.push(data);
+    this.#bodyBytes += data.length;
+    const limit = this.#route?.retryBufferLimit ?? this.#callbacks.bufferLimit;
+    if (this.#bodyBytes <= limit) return;
+    // Too long to be sent twice.
+    this.#keepBody = false;
+    this.#retryOn = 0;
+    if (sent) this.#body = undefined;
+    else if (!this.#bodyPaused) {
+      this.#bodyPaused = true;
+      this.#callbacks.readDisable(true);
+    }
+  }
+
+  decodeTrailers(trailers: HeaderMap): FilterStatus {
+    if (this.#action === undefined || this.#responseEnded) return FilterStatus.continue;
+    if (this.#shadows !== undefined) for (const shadow of this.#shadows) shadow.sendTrailers(trailers);
+    this.#trailers = trailers;
+    this.#onRequestEnd(performance.now());
+    if (this.#attempt?.requestStarted === true) this.#attempt.encoder?.encodeTrailers(trailers);
+    return FilterStatus.continue;
+  }
+
+  /** The whole request has come: from now on the response is late when it takes too long. */
+  #onRequestEnd(now: number): void {
+    this.#requestEnded = true;
+    this.#requestEndedAt = now;
+    if (this.#globalMs > 0)
+      this.#globalTimer = workerTimers.schedule(this.#globalMs, onGlobalTimeout, this as RouterFilter);
+    const attempt = this.#attempt;
+    if (attempt?.requestStarted === true) this.#startPerTryTimers(attempt);
+  }
+
+  #startPerTryTimers(attempt: UpstreamRequest): void {
+    if (this.#perTryMs > 0)
+      attempt.perTryTimer = workerTimers.schedule(this.#perTryMs, onPerTryTimeout, this as RouterFilter);
+    const idleMs = this.#policy.perTryIdleTimeoutMs;
+    if (idleMs > 0) {
+      attempt.perTryIdleMs = idleMs;
+      attempt.perTryIdleTimer = workerTimers.schedule(idleMs, onPerTryIdleTimeout, this as RouterFilter);
+    }
+  }
+
+  // === attempts ===
+
+  #startAttempt(): void {
+    const cluster = this.#cluster as Cluster;
+    const info = this.#info;
+    const host = cluster.chooseHost(this);
+    if (host === undefined) {
+      this.#refuse(localReplies.noHealthyUpstream);
+      return;
+    }
+    const upstream = newUpstreamInfo();
+    upstream.hostAddress = host.address;
+    upstream.hostMetadata = host.metadata;
+    info.upstream = upstream;
+    const pool = cluster.httpPool(host, (this.#action as ForwardAction).priority, info.protocol, this);
+    const attempt = new UpstreamRequest(this, host, upstream);
+    this.#attempt = attempt;
+    const waiting = pool.newStream(attempt, attempt);
+    if (this.#attempt === attempt) attempt.waiting = waiting;
+  }
+
+  onUpstreamReady(attempt: UpstreamRequest, encoder: RequestEncoder): void {
+    const headers = this.#headers as RequestHeaderMap;
+    const action = this.#action as ForwardAction;
+    if (action.hostRewrite.kind === 'auto' && attempt.host.hostname !== '')
+      setHost(action, headers, attempt.host.hostname);
+    attempt.requestStarted = true;
+    const body = this.#body;
+    const ended = this.#requestEnded;
+    const trailers = this.#trailers;
+    const now = performance.now();
+    attempt.info.firstByteSentMs = now;
+    encoder.encodeHeaders(headers, ended && body === undefined && trailers === undefined);
+    if (body !== undefined) {
+      for (let i = 0; i < body.length; i++)
+        encoder.encodeData(body[i] as Buffer, ended && trailers === undefined && i === body.length - 1);
+      if (!this.#keepBody) this.#body = undefined;
+    }
+    if (trailers !== undefined) encoder.encodeTrailers(trailers);
+    if (this.#bodyPaused) {
+      this.#bodyPaused = false;
+      this.#callbacks.readDisable(false);
+    }
+    if (ended) {
+      attempt.info.lastByteSentMs = now;
+      if (this.#perTryMs > 0 || this.#policy.perTryIdleTimeoutMs > 0) this.#startPerTryTimers(attempt);
+    }
+    if (this.#callbacks.downstreamAboveHighWatermark) encoder.readDisable(true);
+  }
+
+  pauseDownstream(pause: boolean): void {
+    this.#callbacks.readDisable(pause);
+  }
+
+  // === retries ===
+
+  #mayRetry(): RetryAnswer {
+    if (this.#responseStarted) return RetryAnswer.no;
+    const cluster = this.#cluster as Cluster;
+    if (this.#retriesLeft <= 0) {
+      cluster.stats.upstreamRqRetryLimitExceeded++;
+      return RetryAnswer.limitExceeded;
+    }
+    this.#releaseRetry();
+    this.#retriesLeft--;
+    if (!cluster.resources((this.#action as ForwardAction).priority).tryRetry()) {
+      cluster.stats.upstreamRqRetryOverflow++;
+      return RetryAnswer.overflow;
+    }
+    this.#retryTaken = true;
+    cluster.stats.upstreamRqRetry++;
+    return RetryAnswer.yes;
+  }
+
+  #releaseRetry(): void {
+    if (!this.#retryTaken) return;
+    this.#retryTaken = false;
+    (this.#cluster as Cluster).resources((this.#action as ForwardAction).priority).releaseRetry();
+  }
+
+  /** Gives up the attempt and waits before the next. */
+  #backOff(attempt: UpstreamRequest, delayMs: number): void {
+    this.#attempted ??= [];
+    this.#attempted.push(attempt.host);
+    this.#attempt = undefined;
+    attempt.abandon();
+    this.#retries++;
+    this.#backOffTimer = workerTimers.schedule(delayMs, onBackOff, this as RouterFilter);
+  }
+
+  onBackOff(): void {
+    this.#backOffTimer = undefined;
+    this.#info.attemptCount++;
+    if (this.#route?.virtualHost.includeAttemptCount === true)
+      this.#headers?.set('x-envoy-attempt-count', String(this.#info.attemptCount));
+    this.#startAttempt();
+  }
+
+  #delayMs(): number {
+    return retryDelayMs(this.#policy, this.#retries + 1, this.#shared.random());
+  }
+
+  #flagRetry(answer: RetryAnswer): void {
+    if (answer === RetryAnswer.limitExceeded)
+      this.#info.responseFlags |= ResponseFlag.upstreamRetryLimitExceeded;
+    else if (answer === RetryAnswer.overflow) this.#info.responseFlags |= ResponseFlag.upstreamOverflow;
+  }
+
+  // === response ===
+
+  onUpstream1xx(headers: ResponseHeaderMap): void {
+    this.#callbacks.encode1xxHeaders(headers);
+  }
+
+  onUpstreamHeaders(attempt: UpstreamRequest, headers: ResponseHeaderMap, endStream: boolean): void {
+    const { status } = headers;
+    attempt.host.report(this.#resultOf(headers, endStream));
+    if (this.#retryOn !== 0) {
+      if (retriesOnHeaders(this.#retryOn, headers, this.#statusCodes, this.#policy.retriableHeaders)) {
+        const answer = this.#mayRetry();
+        if (answer === RetryAnswer.yes) {
+          const limited = this.#policy.rateLimited;
+          const delay =
+            limited === undefined
+              ? undefined
+              : rateLimitedDelayMs(limited, headers, Date.now(), this.#shared.random());
+          this.#backOff(attempt, delay ?? this.#delayMs());
+          return;
+        }
+        this.#flagRetry(answer);
+      } else if (this.#retries > 0) (this.#cluster as Cluster).stats.upstreamRqRetrySuccess++;
+      this.#releaseRetry();
+      // The response goes out: the body is not needed again.
+      this.#keepBody = false;
+      if (attempt.requestStarted) this.#body = undefined;
+    }
+    this.#responseStarted = true;
+    const route = this.#route as RouteEntry;
+    if (!this.#shared.suppressEnvoyHeaders) {
+      const since = this.#requestEnded ? this.#requestEndedAt : this.#info.start;
+      const took = Math.max(0, Math.floor(attempt.info.firstByteReceivedMs - since));
+      const text = took < smallNumbers.length ? (smallNumbers[took] as string) : String(took);
+      if ((headers.seen & HeaderFlag.envoy) === 0)
+        headers.addFlagged('x-envoy-upstream-service-time', text, HeaderFlag.envoy);
+      else headers.set('x-envoy-upstream-service-time', text);
+    }
+    if (route.virtualHost.includeAttemptCountInResponse)
+      headers.set('x-envoy-attempt-count', String(this.#info.attemptCount));
+    if (this.#setCookie !== undefined) headers.add('set-cookie', this.#setCookie);
+    if (route.hasResponseRules)
+      route.applyResponseRules(headers, this.#headers as RequestHeaderMap, this.#info);
+    this.#info.responseCodeDetails = 'via_upstream';
+    // A tunnel has no end to wait for.
+    if (status === 101) this.#stopGlobalTimer();
+    if (endStream) this.#onUpstreamEnd();
+    this.#callbacks.encodeHeaders(headers, endStream);
+  }
+
+  #resultOf(headers: ResponseHeaderMap, endStream: boolean): HostResult {
+    if (endStream && isGrpcContentType(headers.getFirst('content-type'))) {
+      const status = headers.getFirst('grpc-status');
+      if (status !== undefined) return httpResult(grpcToHttpStatus(Number(status)));
+    }
+    return httpResult(headers.status);
+  }
+
+  onUpstreamData(_attempt: UpstreamRequest, data: Buffer, endStream: boolean): void {
+    if (endStream) this.#onUpstreamEnd();
+    this.#callbacks.encodeData(data, endStream);
+  }
+
+  onUpstreamTrailers(_attempt: UpstreamRequest, trailers: HeaderMap): void {
+    this.#onUpstreamEnd();
+    this.#callbacks.encodeTrailers(trailers);
+  }
+
+  #stopGlobalTimer(): void {
+    if (this.#globalTimer === undefined) return;
+    workerTimers.cancel(this.#globalTimer);
+    this.#globalTimer = undefined;
+  }
+
+  #onUpstreamEnd(): void {
+    this.#responseEnded = true;
+    this.#stopGlobalTimer();
+    // Pauses that the ended attempt asked for have no one left to end them.
+    const attempt = this.#attempt;
+    this.#attempt = undefined;
+    if (attempt?.pausedDownstream === true) {
+      attempt.pausedDownstream = false;
+      this.#callbacks.readDisable(false);
+    }
+  }
+
+  onUpstreamReset(attempt: UpstreamRequest, reason: ResetReason, transportFailure: string): void {
+    const flags = flagOf(reason);
+    const stats = (this.#cluster as Cluster).stats;
+    if (attempt.requestStarted) {
+      stats.upstreamRqRxReset++;
+      attempt.host.report(resetResult);
+    }
+    if (this.#responseStarted) {
+      this.#attempt = undefined;
+      attempt.abandon();
+      this.#info.responseFlags |= flags;
+      this.#info.responseCodeDetails = resetAfterResponseStarted(reason);
+      this.#callbacks.resetStream(reason);
+      return;
+    }
+    if (this.#retryOn !== 0 && retriesOnReset(this.#retryOn, reason, attempt.requestStarted)) {
+      const answer = this.#mayRetry();
+      if (answer === RetryAnswer.yes) {
+        this.#backOff(attempt, this.#delayMs());
+        return;
+      }
+      this.#flagRetry(answer);
+    }
+    this.#attempt = undefined;
+    attempt.abandon();
+    this.#stopGlobalTimer();
+    this.#callbacks.sendLocalReply(upstreamResetReply(reason, transportFailure, this.#retries > 0, flags));
+  }
+
+  // === timeouts ===
+
+  onGlobalTimeout(): void {
+    this.#globalTimer = undefined;
+    const attempt = this.#attempt;
+    (this.#cluster as Cluster).stats.upstreamRqTimeout++;
+    if (attempt !== undefined) {
+      if (!attempt.headersReceived && attempt.requestStarted) attempt.host.report(timeoutResult);
+      this.#attempt = undefined;
+      (this.#cluster as Cluster).stats.upstreamRqTxReset++;
+      attempt.abandon();
+    }
+    this.#failWith(localReplies.upstreamRequestTimeout);
+  }
+
+  /** @param idle the attempt made no progress; else it took too long as a whole. */
+  onPerTryTimeout(idle: boolean): void {
+    const attempt = this.#attempt;
+    if (attempt === undefined) return;
+    const stats = (this.#cluster as Cluster).stats;
+    stats.upstreamRqPerTryTimeout++;
+    if (!attempt.headersReceived) attempt.host.report(timeoutResult);
+    if (!this.#responseStarted && retriesOnReset(this.#retryOn, ResetReason.localReset, true)) {
+      const answer = this.#mayRetry();
+      if (answer === RetryAnswer.yes) {
+        this.#backOff(attempt, this.#delayMs());
+        return;
+      }
+      this.#flagRetry(answer);
+    }
+    this.#attempt = undefined;
+    stats.upstreamRqTxReset++;
+    attempt.abandon();
+    this.#stopGlobalTimer();
+    this.#failWith(idle ? localReplies.upstreamPerTryIdleTimeout : localReplies.upstreamPerTryTimeout);
+  }
+
+  #failWith(reply: LocalReply): void {
+    // After headers the reply cannot be sent: the stream is reset, flags and details are the same.
+    this.#callbacks.sendLocalReply(reply);
+  }
+
+  // === watermarks and end ===
+
+  onAboveWriteBufferHighWatermark(): void {
+    this.#attempt?.encoder?.readDisable(true);
+  }
+
+  onBelowWriteBufferLowWatermark(): void {
+    this.#attempt?.encoder?.readDisable(false);
+  }
+
+  onDestroy(): void {
+    this.#stopGlobalTimer();
+    if (this.#backOffTimer !== undefined) {
+      workerTimers.cancel(this.#backOffTimer);
+      this.#backOffTimer = undefined;
+    }
+    if (this.#retryTaken) this.#releaseRetry();
+    const attempt = this.#attempt;
+    if (attempt !== undefined) {
+      this.#attempt = undefined;
+      if (attempt.encoder !== undefined) (this.#cluster as Cluster).stats.upstreamRqTxReset++;
+      attempt.abandon();
+    }
+    this.#body = undefined;
+    if (!this.#requestEnded && this.#shadows !== undefined)
+      for (const shadow of this.#shadows) shadow.abandon();
+  }
+}
+
+const smallNumbers: readonly string[] = Array.from({ length: 256 }, (_, i) => String(i));
+
+const retryHeaders: readonly string[] = [
+  'x-envoy-retry-on',
+  'x-envoy-retry-grpc-on',
+  'x-envoy-max-retries',
+  'x-envoy-retriable-status-codes',
+  'x-envoy-retriable-header-names',
+  'x-envoy-hedge-on-per-try-timeout',
+];

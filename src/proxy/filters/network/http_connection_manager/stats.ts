@@ -1,0 +1,37 @@
+/** Counters of a connection manager (envoy http.<stat_prefix>.*), bound once. */
+import type { Counter, Gauge, Histogram, MetricsRegistry } from '#telemetry/metrics.ts';
+
+export class HcmStats {
+  readonly cxTotal: Counter;
+  readonly cxActive: Gauge;
+  readonly cxProtocolError: Counter;
+  readonly cxIdleTimeout: Counter;
+  readonly cxDestroyRemoteActiveRq: Counter;
+  readonly rqTotal: Counter;
+  readonly rqActive: Gauge;
+  readonly rqTime: Histogram;
+  readonly rqIdleTimeout: Counter;
+  readonly rqTimeout: Counter;
+  readonly rqMaxDurationReached: Counter;
+  /** By the first digit of the status; index 0 is unused. */
+  readonly rqByClass: readonly Counter[];
+
+  constructor(metrics: MetricsRegistry, prefix: string) {
+    const labels = { envoy_http_conn_manager_prefix: prefix };
+    const counter = (name: string): Counter => metrics.counter(`envoy_http_${name}`, labels);
+    this.cxTotal = counter('downstream_cx_total');
+    this.cxActive = metrics.gauge('envoy_http_downstream_cx_active', labels);
+    this.cxProtocolError = counter('downstream_cx_protocol_error');
+    this.cxIdleTimeout = counter('downstream_cx_idle_timeout');
+    this.cxDestroyRemoteActiveRq = counter('downstream_cx_destroy_remote_active_rq');
+    this.rqTotal = counter('downstream_rq_total');
+    this.rqActive = metrics.gauge('envoy_http_downstream_rq_active', labels);
+    this.rqTime = metrics.histogram('envoy_http_downstream_rq_time', labels);
+    this.rqIdleTimeout = counter('downstream_rq_idle_timeout');
+    this.rqTimeout = counter('downstream_rq_timeout');
+    this.rqMaxDurationReached = counter('downstream_rq_max_duration_reached');
+    this.rqByClass = ['0', '1', '2', '3', '4', '5'].map((digit) =>
+      metrics.counter('envoy_http_downstream_rq_xx', { ...labels, envoy_response_code_class: digit }),
+    );
+  }
+}

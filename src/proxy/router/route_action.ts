@@ -1,0 +1,163 @@
+/** `Route.action` compiled: forwarding, redirects, direct responses. */
+import {
+  RouteAction_ClusterNotFoundResponseCode as NotFoundCode,
+  type RetryPolicy as RetryPolicyProto,
+  type Route,
+  type RouteAction,
+  type RouteAction_RequestMirrorPolicy,
+} from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
+import { type DataSource, RoutingPriority } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import { compileHeaderFormat, type HeaderFormatContext } from '../http/header_formatter.ts';
+import { compileSubstitution } from '../http/regex.ts';
+import { durationMs } from '../network/duration.ts';
+import { compileHashPolicies } from './hash_policy.ts';
+import { compileRedirect } from './redirect.ts';
+import { compileRetryPolicy } from './retry_policy.ts';
+import type {
+  ForwardAction,
+  HostRewrite,
+  MirrorPolicy,
+  PathRewrite,
+  RouteActionEntry,
+} from './route_entry.ts';
+import { type PrefixRewrite, runtimeFractionOf } from './route_match.ts';
+
+/** Response time limit of a route that names none (Envoy's default). */
+const defaultTimeoutMs = 15_000;
+
+/** What a level above the route gives when the route has none of its own. */
+export interface InheritedPolicies {
+  readonly retryPolicy: RetryPolicyProto | undefined;
+  readonly mirrors: readonly RouteAction_RequestMirrorPolicy[];
+  readonly maxDirectResponseBytes: number;
+  /** Reads `DataSource.filename`; undefined refuses files. */
+  readonly readFile: ((path: string) => string) | undefined;
+}
+
+export function compileMirror(policy: RouteAction_RequestMirrorPolicy): MirrorPolicy {
+  return {
+    cluster: policy.cluster,
+    clusterHeader: policy.clusterHeader.toLowerCase(),
+    fraction: runtimeFractionOf(policy.runtimeFraction),
+    appendSuffix: !policy.disableShadowHostSuffixAppend,
+    hostRewrite: policy.hostRewriteLiteral,
+  };
+}
+
+function asFunction(text: string): (context: HeaderFormatContext) => string {
+  const format = compileHeaderFormat(text);
+  return typeof format === 'string' ? () => format : format;
+}
+
+function compileHostRewrite(action: RouteAction): HostRewrite {
+  const { hostRewriteSpecifier: specifier } = action;
+  switch (specifier.case) {
+    case 'hostRewriteLiteral':
+      return { kind: 'literal', host: specifier.value };
+    case 'autoHostRewrite':
+      return specifier.value.value ? { kind: 'auto' } : { kind: 'none' };
+    case 'hostRewriteHeader':
+      return { kind: 'header', name: specifier.value.toLowerCase() };
+    case 'hostRewritePathRegex':
+      return { kind: 'path', rewrite: compileSubstitution(specifier.value) };
+    case 'hostRewrite':
+      return { kind: 'format', format: asFunction(specifier.value) };
+    default:
+      return { kind: 'none' };
+  }
+}
+
+function compilePathRewrite(action: RouteAction, replace: PrefixRewrite): PathRewrite {
+  if (action.pathRewritePolicy !== undefined)
+    throw new Error(`path_rewrite_policy ${action.pathRewritePolicy.name} is not supported`);
+  if (action.prefixRewrite !== '') return { kind: 'prefix', replacement: action.prefixRewrite, replace };
+  if (action.regexRewrite !== undefined)
+    return { kind: 'regex', rewrite: compileSubstitution(action.regexRewrite) };
+  if (action.pathRewrite !== '') return { kind: 'format', format: asFunction(action.pathRewrite) };
+  return { kind: 'none' };
+}
+
+const notFoundStatus: Readonly<Record<number, number>> = {
+  [NotFoundCode.SERVICE_UNAVAILABLE]: 503,
+  [NotFoundCode.NOT_FOUND]: 404,
+  [NotFoundCode.INTERNAL_SERVER_ERROR]: 500,
+};
+
+export function compileForward(
+  action: RouteAction,
+  replacePrefix: PrefixRewrite,
+  inherited: InheritedPolicies,
+): ForwardAction {
+  const retryPolicy = action.retryPolicy ?? inherited.retryPolicy;
+  const mirrors = action.requestMirrorPolicies.length > 0 ? action.requestMirrorPolicies : inherited.mirrors;
+  const { maxStreamDuration } = action;
+  const headerMax = durationMs(maxStreamDuration?.grpcTimeoutHeaderMax);
+  const upgrades = action.upgradeConfigs.map(
+    (upgrade) => [upgrade.upgradeType.toLowerCase(), upgrade.enabled ?? true] as const,
+  );
+  return {
+    kind: 'forward',
+    clusterNotFoundStatus: notFoundStatus[action.clusterNotFoundResponseCode] ?? 503,
+    timeoutMs: durationMs(action.timeout) ?? defaultTimeoutMs,
+    idleTimeoutMs: durationMs(action.idleTimeout),
+    maxStreamDurationMs: durationMs(maxStreamDuration?.maxStreamDuration),
+    grpcTimeoutMaxMs: headerMax ?? durationMs(action.maxGrpcTimeout),
+    grpcTimeoutOffsetMs:
+      durationMs(maxStreamDuration?.grpcTimeoutHeaderOffset ?? action.grpcTimeoutOffset) ?? 0,
+    grpcLimitsStream: headerMax !== undefined,
+    hostRewrite: compileHostRewrite(action),
+    appendForwardedHost: action.appendXForwardedHost,
+    pathRewrite: compilePathRewrite(action, replacePrefix),
+    retryPolicy: retryPolicy === undefined ? undefined : compileRetryPolicy(retryPolicy),
+    priority: action.priority === RoutingPriority.HIGH ? 'high' : 'default',
+    hashPolicy: compileHashPolicies(action.hashPolicy),
+    metadataMatch: action.metadataMatch?.filterMetadata['envoy.lb'],
+    mirrors: mirrors.map(compileMirror),
+    upgrades: upgrades.length === 0 ? undefined : new Map(upgrades),
+    connectTerminates: action.upgradeConfigs.some((upgrade) => upgrade.connectConfig !== undefined),
+  };
+}
+
+/** Text of a data source. Environment variables are not for the data plane. */
+function readDataSource(source: DataSource | undefined, inherited: InheritedPolicies): string {
+  const specifier = source?.specifier;
+  switch (specifier?.case) {
+    case 'inlineString':
+      return specifier.value;
+    case 'inlineBytes':
+      return Buffer.from(specifier.value).toString();
+    case 'filename':
+      if (inherited.readFile === undefined) throw new Error('files are not read here');
+      return inherited.readFile(specifier.value);
+    case 'environmentVariable':
+      throw new Error('direct_response.body from an environment variable is not supported');
+    default:
+      return '';
+  }
+}
+
+/** The action of a route; throws Error for what is malformed or not supported. */
+export function compileAction(
+  route: Route,
+  replacePrefix: PrefixRewrite,
+  inherited: InheritedPolicies,
+): RouteActionEntry {
+  const { action } = route;
+  switch (action.case) {
+    case 'route':
+      return compileForward(action.value, replacePrefix, inherited);
+    case 'redirect':
+      return compileRedirect(action.value, replacePrefix);
+    case 'directResponse': {
+      const body = readDataSource(action.value.body, inherited);
+      if (Buffer.byteLength(body) > inherited.maxDirectResponseBytes)
+        throw new Error(`response body is longer than ${inherited.maxDirectResponseBytes} bytes`);
+      return { kind: 'direct', status: action.value.status, body };
+    }
+    case 'nonForwardingAction':
+    case 'filterAction':
+      return { kind: 'direct', status: 500, body: '' };
+    default:
+      throw new Error('route without an action');
+  }
+}

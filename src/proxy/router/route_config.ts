@@ -1,0 +1,335 @@
+/**
+ * A live route configuration (envoy.config.route.v3.RouteConfiguration): built once from the message, immutable, matched per
+ * request. `matchRoute` is pure: the proxy, the CLI and simulations ask the same code.
+ */
+import { fromBinary } from '@bufbuild/protobuf';
+import { type Any, anyUnpack } from '@bufbuild/protobuf/wkt';
+import type { RouteConfiguration } from '#api/gen/envoy/config/route/v3/route_pb.ts';
+import {
+  FilterConfigSchema,
+  type Route,
+  type VirtualHost as VirtualHostProto,
+  VirtualHost_TlsRequirementType as TlsRequirement,
+  RetryPolicySchema,
+} from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
+import { ROUTE_FILTER_CONFIG } from '#api/type_urls.ts';
+import { compileHeaderRules, type HeaderRules } from '../http/header_rules.ts';
+import type { RequestHeaderMap } from '../http/header_map.ts';
+import type { TlsInfo } from '../network/connection.ts';
+import { type InheritedPolicies, compileAction } from './route_action.ts';
+import {
+  type ForwardAction,
+  type PerFilterConfigs,
+  RouteEntry,
+  type RouteEntryParts,
+  type VirtualHostInfo,
+} from './route_entry.ts';
+import { compileRouteMatch, type MatchInput, type MatchPredicate, pathOnly } from './route_match.ts';
+import { DomainMatcher, stripPort } from './virtual_host_match.ts';
+import { compileWeighted, type WeightedChoice } from './weighted_clusters.ts';
+
+/** What building needs from outside. */
+export interface RouteBuildContext {
+  /**
+   * Decodes a `typed_per_filter_config` of the filter with this name; undefined when no such filter is compiled in. Throws
+   * Error when it is bad. The CLI leaves it out.
+   */
+  readonly filterConfig?: (filterName: string, config: Any) => unknown;
+  /** Reads `DataSource.filename`. */
+  readonly readFile?: (path: string) => string;
+}
+
+/** Inputs of a match besides the headers. */
+export interface MatchContext {
+  /** In [0, 1). Default `Math.random`. */
+  readonly random?: () => number;
+  /** Downstream TLS, for `tls_context`. */
+  readonly tls?: TlsInfo | undefined;
+}
+
+interface CompiledRoute {
+  readonly matches: MatchPredicate;
+  readonly entry: RouteEntry;
+  readonly weighted: WeightedChoice | undefined;
+}
+
+interface CompiledVirtualHost {
+  readonly routes: readonly CompiledRoute[];
+  readonly requireTls: 'none' | 'external' | 'all';
+  readonly httpsRedirect: RouteEntry;
+}
+
+/** The configuration as requests see it. */
+export interface RouteTable {
+  readonly name: string;
+  /** Lower case names that only internal requests may carry. */
+  readonly internalOnlyHeaders: readonly string[];
+  /** True when some route switches filters off or on. */
+  readonly changesFilters: boolean;
+  /** Clusters that routes name, for validation. */
+  readonly clusters: ReadonlySet<string>;
+  match(headers: RequestHeaderMap, context: MatchContext): RouteEntry | undefined;
+}
+
+const maxDirectResponseBytes = 4096;
+
+function compileFilterConfigs(
+  configs: Readonly<Record<string, Any>>,
+  context: RouteBuildContext,
+): PerFilterConfigs | undefined {
+  const values = new Map<string, unknown>();
+  const disabled = new Map<string, boolean>();
+  for (const [name, any] of Object.entries(configs)) {
+    let config: Any | undefined = any;
+    let optional = false;
+    if (any.typeUrl === ROUTE_FILTER_CONFIG) {
+      const wrapper = fromBinary(FilterConfigSchema, any.value);
+      disabled.set(name, wrapper.disabled);
+      optional = wrapper.isOptional;
+      config = wrapper.config;
+    }
+    if (config === undefined || context.filterConfig === undefined) continue;
+    const value = context.filterConfig(name, config);
+    if (value !== undefined) values.set(name, value);
+    else if (!optional && context.filterConfig !== undefined)
+      throw new Error(`no filter is known for typed_per_filter_config ${name} (${config.typeUrl})`);
+  }
+  return values.size === 0 && disabled.size === 0 ? undefined : { values, disabled };
+}
+
+/** Collects what the levels of a configuration have in common. */
+class Builder {
+  readonly proto: RouteConfiguration;
+  readonly context: RouteBuildContext;
+  readonly clusters = new Set<string>();
+  changesFilters = false;
+  readonly #globalRequest: HeaderRules | undefined;
+  readonly #globalResponse: HeaderRules | undefined;
+  readonly #globalFilters: PerFilterConfigs | undefined;
+
+  constructor(proto: RouteConfiguration, context: RouteBuildContext) {
+    this.proto = proto;
+    this.context = context;
+    this.#globalRequest = compileHeaderRules(proto.requestHeadersToAdd, proto.requestHeadersToRemove);
+    this.#globalResponse = compileHeaderRules(proto.responseHeadersToAdd, proto.responseHeadersToRemove);
+    this.#globalFilters = this.filterConfigs(proto.typedPerFilterConfig);
+  }
+
+  filterConfigs(configs: Readonly<Record<string, Any>>): PerFilterConfigs | undefined {
+    const compiled = compileFilterConfigs(configs, this.context);
+    if (compiled !== undefined && compiled.disabled.size > 0) this.changesFilters = true;
+    return compiled;
+  }
+
+  /** Rules of all levels in the order in which they apply; `levels` come most specific first. */
+  #order(levels: readonly (HeaderRules | undefined)[]): HeaderRules[] {
+    const rules = levels.filter((level) => level !== undefined);
+    return this.proto.mostSpecificHeaderMutationsWins ? rules.reverse() : rules;
+  }
+
+  virtualHost(host: VirtualHostProto): CompiledVirtualHost {
+    const info: VirtualHostInfo = {
+      name: host.name,
+      includeAttemptCount: host.includeRequestAttemptCount,
+      includeAttemptCountInResponse: host.includeAttemptCountInResponse,
+      includeIsTimeoutRetry: host.includeIsTimeoutRetryHeader,
+    };
+    const retryPolicy =
+      host.retryPolicy ??
+      (host.retryPolicyTypedConfig === undefined
+        ? undefined
+        : anyUnpack(host.retryPolicyTypedConfig, RetryPolicySchema));
+    const inherited: InheritedPolicies = {
+      retryPolicy,
+      mirrors:
+        host.requestMirrorPolicies.length > 0 ? host.requestMirrorPolicies : this.proto.requestMirrorPolicies,
+      maxDirectResponseBytes: this.proto.maxDirectResponseBodySizeBytes ?? maxDirectResponseBytes,
+      readFile: this.context.readFile,
+    };
+    const filters = this.filterConfigs(host.typedPerFilterConfig);
+    const request = compileHeaderRules(host.requestHeadersToAdd, host.requestHeadersToRemove);
+    const response = compileHeaderRules(host.responseHeadersToAdd, host.responseHeadersToRemove);
+    const limit = host.requestBodyBufferLimit ?? host.perRequestBufferLimitBytes;
+    const base: RouteEntryParts = {
+      name: '',
+      clusterName: '',
+      clusterHeader: '',
+      action: { kind: 'direct', status: 500, body: '' },
+      virtualHost: info,
+      metadata: undefined,
+      filterConfigs: [filters, this.#globalFilters].filter((level) => level !== undefined),
+      requestRules: this.#order([request, this.#globalRequest]),
+      responseRules: this.#order([response, this.#globalResponse]),
+      retryBufferLimit: limit === undefined ? undefined : Number(limit),
+      operation: '',
+    };
+    const routes = host.routes.map((route, i) => {
+      try {
+        return this.#route(route, base, inherited, request, response);
+      } catch (error) {
+        throw new Error(`routes[${i}] '${route.name}': ${(error as Error).message}`, { cause: error });
+      }
+    });
+    const requireTls =
+      host.requireTls === TlsRequirement.ALL
+        ? 'all'
+        : host.requireTls === TlsRequirement.EXTERNAL_ONLY
+          ? 'external'
+          : 'none';
+    const httpsRedirect = new RouteEntry({
+      ...base,
+      action: {
+        kind: 'redirect',
+        status: 301,
+        location: (headers) => `https://${headers.authority}${headers.path}`,
+      },
+    });
+    return { routes, requireTls, httpsRedirect };
+  }
+
+  #route(
+    route: Route,
+    base: RouteEntryParts,
+    inherited: InheritedPolicies,
+    hostRequest: HeaderRules | undefined,
+    hostResponse: HeaderRules | undefined,
+  ): CompiledRoute {
+    if (route.match === undefined) throw new Error('match is missing');
+    const { matches, replacePrefix } = compileRouteMatch(route.match);
+    const action = compileAction(route, replacePrefix, inherited);
+    const filters = this.filterConfigs(route.typedPerFilterConfig);
+    const request = compileHeaderRules(route.requestHeadersToAdd, route.requestHeadersToRemove);
+    const response = compileHeaderRules(route.responseHeadersToAdd, route.responseHeadersToRemove);
+    const limit = route.requestBodyBufferLimit ?? route.perRequestBufferLimitBytes;
+    const specifier = route.action.case === 'route' ? route.action.value.clusterSpecifier : undefined;
+    if (route.action.case === 'route' && specifier?.case === undefined)
+      throw new Error('route action without a cluster');
+    if (specifier?.case === 'clusterSpecifierPlugin' || specifier?.case === 'inlineClusterSpecifierPlugin')
+      throw new Error('cluster specifier plugins are not supported');
+    if (specifier?.case === 'cluster') this.clusters.add(specifier.value);
+    const parts: RouteEntryParts = {
+      ...base,
+      name: route.name,
+      clusterName: specifier?.case === 'cluster' ? specifier.value : '',
+      clusterHeader: specifier?.case === 'clusterHeader' ? specifier.value.toLowerCase() : '',
+      action,
+      metadata: route.metadata?.filterMetadata,
+      filterConfigs: filters === undefined ? base.filterConfigs : [filters, ...base.filterConfigs],
+      requestRules: this.#order([request, hostRequest, this.#globalRequest]),
+      responseRules: this.#order([response, hostResponse, this.#globalResponse]),
+      retryBufferLimit: limit === undefined ? base.retryBufferLimit : Number(limit),
+      operation: route.decorator?.operation ?? '',
+    };
+    if (specifier?.case !== 'weightedClusters' || action.kind !== 'forward')
+      return { matches, entry: new RouteEntry(parts), weighted: undefined };
+    const weighted = compileWeighted(specifier.value, (cluster) => {
+      if (cluster.name !== '') this.clusters.add(cluster.name);
+      const own = this.filterConfigs(cluster.typedPerFilterConfig);
+      const ownRequest = compileHeaderRules(cluster.requestHeadersToAdd, cluster.requestHeadersToRemove);
+      const ownResponse = compileHeaderRules(cluster.responseHeadersToAdd, cluster.responseHeadersToRemove);
+      const rewrite = cluster.hostRewriteSpecifier;
+      const subset = cluster.metadataMatch?.filterMetadata['envoy.lb'];
+      const ownAction: ForwardAction = {
+        ...action,
+        hostRewrite:
+          rewrite.case === undefined ? action.hostRewrite : { kind: 'literal', host: rewrite.value },
+        metadataMatch: subset === undefined ? action.metadataMatch : { ...action.metadataMatch, ...subset },
+      };
+      return new RouteEntry({
+        ...parts,
+        clusterName: cluster.name,
+        clusterHeader: cluster.clusterHeader.toLowerCase(),
+        action: ownAction,
+        filterConfigs: own === undefined ? parts.filterConfigs : [own, ...parts.filterConfigs],
+        requestRules: this.#order([ownRequest, request, hostRequest, this.#globalRequest]),
+        responseRules: this.#order([ownResponse, response, hostResponse, this.#globalResponse]),
+      });
+    });
+    return { matches, entry: new RouteEntry(parts), weighted };
+  }
+}
+
+class LiveRouteTable implements RouteTable, MatchInput {
+  readonly name: string;
+  readonly internalOnlyHeaders: readonly string[];
+  readonly changesFilters: boolean;
+  readonly clusters: ReadonlySet<string>;
+  readonly #hosts: DomainMatcher<CompiledVirtualHost>;
+  readonly #onlyAny: CompiledVirtualHost | undefined;
+  readonly #ignorePort: boolean;
+  readonly #hostHeader: string;
+  readonly #ignoreParameters: boolean;
+  // Input of the match that is going on: matching is synchronous, so one object serves all.
+  headers!: RequestHeaderMap;
+  path = '';
+  random: () => number = Math.random;
+  tls: TlsInfo | undefined = undefined;
+
+  constructor(proto: RouteConfiguration, context: RouteBuildContext) {
+    const builder = new Builder(proto, context);
+    const entries: (readonly [string, CompiledVirtualHost])[] = [];
+    proto.virtualHosts.forEach((host, i) => {
+      try {
+        const compiled = builder.virtualHost(host);
+        for (const domain of host.domains) entries.push([domain, compiled]);
+      } catch (error) {
+        throw new Error(`virtual_hosts[${i}] '${host.name}': ${(error as Error).message}`, { cause: error });
+      }
+    });
+    if (proto.vhds !== undefined) throw new Error('vhds is not supported');
+    this.name = proto.name;
+    this.#hosts = new DomainMatcher(entries);
+    this.#onlyAny = this.#hosts.onlyAny ? this.#hosts.match('*') : undefined;
+    this.#ignorePort = proto.ignorePortInHostMatching;
+    this.#hostHeader = proto.vhostHeader.toLowerCase();
+    this.#ignoreParameters = proto.ignorePathParametersInPathMatching;
+    this.internalOnlyHeaders = proto.internalOnlyHeaders.map((name) => name.toLowerCase());
+    this.changesFilters = builder.changesFilters;
+    this.clusters = builder.clusters;
+  }
+
+  match(headers: RequestHeaderMap, context: MatchContext): RouteEntry | undefined {
+    const host = this.#onlyAny ?? this.#findHost(headers);
+    if (host === undefined) return undefined;
+    if (host.requireTls !== 'none' && (headers.getFirst('x-forwarded-proto') ?? headers.scheme) !== 'https') {
+      const internal = headers.getFirst('x-envoy-internal') === 'true';
+      if (host.requireTls === 'all' || !internal) return host.httpsRedirect;
+    }
+    this.headers = headers;
+    this.path = pathOnly(headers.path);
+    if (this.#ignoreParameters) this.path = this.path.replace(/;[^/]*/g, '');
+    this.random = context.random ?? Math.random;
+    this.tls = context.tls;
+    const { routes } = host;
+    for (let i = 0; i < routes.length; i++) {
+      const route = routes[i] as CompiledRoute;
+      if (!route.matches(this)) continue;
+      const entry =
+        route.weighted === undefined ? route.entry : route.weighted.choose(headers, this.random());
+      return entry.resolve(headers);
+    }
+    return undefined;
+  }
+
+  #findHost(headers: RequestHeaderMap): CompiledVirtualHost | undefined {
+    const named = this.#hostHeader === '' ? undefined : headers.get(this.#hostHeader);
+    const authority = (named ?? headers.authority).toLowerCase();
+    return this.#hosts.match(this.#ignorePort ? stripPort(authority) : authority);
+  }
+}
+
+/**
+ * Builds a route table. Throws Error with the path of the field (`virtual_hosts[0] 'x': routes[1] 'y': ...`).
+ */
+export function buildRouteTable(proto: RouteConfiguration, context: RouteBuildContext = {}): RouteTable {
+  return new LiveRouteTable(proto, context);
+}
+
+/** The route for a request, or undefined; pure but for `context.random`. */
+export function matchRoute(
+  table: RouteTable,
+  headers: RequestHeaderMap,
+  context: MatchContext = {},
+): RouteEntry | undefined {
+  return table.match(headers, context);
+}
