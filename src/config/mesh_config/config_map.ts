@@ -3,7 +3,7 @@ import { parseDocument } from 'yaml';
 import type { Resource } from '../resource.ts';
 import { Checker } from '../schema/checker.ts';
 import { formatPath } from '../schema/issue.ts';
-import { isObject } from '../schema/schema.ts';
+import { isObject, withoutNulls } from '../schema/schema.ts';
 import { yamlOptions } from '../yaml/options.ts';
 import { type EffectiveMeshConfig, defaultMeshConfig, mergeMeshConfig } from './defaults.ts';
 import { meshConfig } from './schema.ts';
@@ -48,7 +48,7 @@ function checkText(text: string, at: Checker): MeshConfig | undefined {
   }
   let value: unknown;
   try {
-    value = document.toJS({ maxAliasCount: 100 }) ?? {};
+    value = withoutNulls(document.toJS({ maxAliasCount: 100 }) ?? {});
   } catch (cause) {
     at.error('limit', cause instanceof Error ? cause.message : String(cause));
     return undefined;

@@ -115,18 +115,11 @@ export const defaultMeshConfig: EffectiveMeshConfig = {
   pathNormalization: { normalization: 'DEFAULT' },
 };
 
-/** Drops null, which means absent in proto3 JSON, so that it cannot hide a default. */
-function withoutNull<T extends object>(value: T): T {
-  return Object.fromEntries(
-    Object.entries(value).filter(([, field]) => field !== null && field !== undefined),
-  ) as T;
-}
-
 /** A user's ProxyConfig over a base: field by field, proxyMetadata and runtimeValues key by key. */
 export function mergeProxyConfig(base: EffectiveProxyConfig, own: ProxyConfig = {}): EffectiveProxyConfig {
   const merged: EffectiveProxyConfig = {
     ...base,
-    ...withoutNull(own),
+    ...own,
     proxyMetadata: { ...base.proxyMetadata, ...own.proxyMetadata },
   };
   const runtimeValues = { ...base.runtimeValues, ...own.runtimeValues };
@@ -139,8 +132,7 @@ export function mergeProxyConfig(base: EffectiveProxyConfig, own: ProxyConfig = 
 
 /** A user's MeshConfig over a base: as Istio does, messages field by field, providers by name. */
 export function mergeMeshConfig(base: EffectiveMeshConfig, own: MeshConfig): EffectiveMeshConfig {
-  const { defaultConfig, extensionProviders, defaultProviders, outboundTrafficPolicy, ...rest } =
-    withoutNull(own);
+  const { defaultConfig, extensionProviders, defaultProviders, outboundTrafficPolicy, ...rest } = own;
   return {
     ...base,
     ...rest,

@@ -34,7 +34,7 @@ export interface ObjectOptions<T> {
   readonly rule?: Rule<T>;
 }
 
-/** An object with known fields; null counts as absent, as in proto3 JSON. */
+/** An object with known fields. Rules expect that null has been taken out before: see withoutNulls. */
 export function object<T extends object>(fields: Fields<T>, options: ObjectOptions<T> = {}): Schema<T> {
   const known = new Map(Object.entries(fields as Record<string, Schema<unknown>>));
   for (const [alias, field] of Object.entries(options.aliases ?? {})) {
@@ -272,6 +272,24 @@ export function withRule<T>(schema: Schema<T>, rule: Rule<T>): Schema<T> {
       if (at.errorCount === errorsBefore) rule(value as T, at);
     },
   };
+}
+
+/**
+ * A copy without the fields of objects that are null: they count as absent, as in proto3 JSON and in Kubernetes. Items
+ * of lists stay, as dropping them would move the others. A value without null is returned as it is.
+ */
+export function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    const items = value.map(withoutNulls);
+    return items.every((item, index) => item === value[index]) ? value : items;
+  }
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value);
+  const kept = entries
+    .filter(([, field]) => field !== null)
+    .map(([key, field]) => [key, withoutNulls(field)] as const);
+  const same = kept.length === entries.length && kept.every(([key, field]) => field === value[key]);
+  return same ? value : Object.fromEntries(kept);
 }
 
 /** True for a plain object; not for lists. */

@@ -5,6 +5,7 @@ import { yamlOptions } from './options.ts';
 
 /** Deepest nesting that is read; Kubernetes' own objects stay below 30. */
 const maxDepth = 100;
+const nestingError = { code: 'limit', message: `expected at most ${maxDepth} levels of nesting` } as const;
 /** Most documents in one file. */
 const maxDocuments = 10_000;
 
@@ -63,24 +64,35 @@ function split(text: string): { start: number; end: number }[] {
   return parts;
 }
 
+/** Marks a plain scalar in the lexer's output; its text is the next lexeme. */
+const plainScalar = '\x1f';
+
 /**
  * Lexemes as kubectl's reader would cut them: in `[001:db8::]` the last colon belongs to the text, as no blank
  * follows it. The yaml package would read a map there.
  */
 function* lexemes(text: string): Generator<string> {
-  const plainScalar = '\x1f';
-  const held: string[] = [];
+  // The lexemes since the last plain scalar, while they may still turn out to be such a text.
+  let held: string[] = [];
   for (const lexeme of new Lexer().lex(text)) {
+    const [, second = '', colon] = held;
+    const ends = lexeme === ']' || lexeme === '}' || lexeme === ',';
+    if (held.length >= 3 && ends) {
+      yield* [plainScalar, `${second}${colon}`, lexeme];
+      held = [];
+      continue;
+    }
     held.push(lexeme);
-    const [first, second = '', third] = held;
-    if (first === plainScalar && held.length === 4) {
-      const ends = lexeme === ']' || lexeme === ',' || lexeme === '}';
-      if (third === ':' && ends) yield* [plainScalar, `${second}:`, lexeme];
-      else yield* held;
-      held.length = 0;
-    } else if (first !== plainScalar || (held.length === 3 && third !== ':')) {
+    // A scalar, its text, a colon, and before a comma an empty scalar for the value that is not there.
+    const [marker, , third = ':', fourth = plainScalar, fifth = ''] = held;
+    const mayBe = marker === plainScalar && third === ':' && fourth === plainScalar && fifth === '';
+    if (mayBe && held.length <= 5) continue;
+    if (lexeme === plainScalar) {
+      yield* held.slice(0, -1);
+      held = [lexeme];
+    } else {
       yield* held;
-      held.length = 0;
+      held = [];
     }
   }
   yield* held;
@@ -103,6 +115,9 @@ function withError(
 ): YamlDocument | undefined {
   const [error] = document.errors;
   if (error !== undefined) {
+    const tooDeepToRead = (error.code as string) === 'RESOURCE_EXHAUSTION';
+    if (tooDeepToRead)
+      return { document, offset: start, error: { ...nestingError, offset: start + error.pos[0] } };
     const code = error.code === 'DUPLICATE_KEY' ? 'duplicate_key' : 'syntax';
     // An error found at the end is shown where the text ends, not on an empty line behind it.
     const offset = Math.min(start + error.pos[0], textEnd);
@@ -113,8 +128,7 @@ function withError(
     return undefined;
   const deep = tooDeep(contents, 0);
   if (deep !== undefined) {
-    const message = `expected at most ${maxDepth} levels of nesting`;
-    return { document, offset: start, error: { code: 'limit', message, offset: start + deep } };
+    return { document, offset: start, error: { ...nestingError, offset: start + deep } };
   }
   return { document, offset: start };
 }

@@ -5,7 +5,16 @@ import type { ObjectMeta, Resource, SourcePosition } from '../resource.ts';
 import { Checker, describe, nearest } from '../schema/checker.ts';
 import type { Issue } from '../schema/issue.ts';
 import { isObjectName, labels } from '../schema/names.ts';
-import { type Schema, anyObject, isObject, list, map, object, string } from '../schema/schema.ts';
+import {
+  type Schema,
+  anyObject,
+  isObject,
+  list,
+  map,
+  object,
+  string,
+  withoutNulls,
+} from '../schema/schema.ts';
 
 interface RawMeta {
   readonly name?: string;
@@ -70,7 +79,8 @@ function error(code: Issue['code'], message: string, path: readonly string[]): I
 }
 
 /** Reads apiVersion, kind and metadata. The body is not checked here. */
-export function readEnvelope(value: unknown, options: EnvelopeOptions): EnvelopeResult {
+export function readEnvelope(given: unknown, options: EnvelopeOptions): EnvelopeResult {
+  const value = withoutNulls(given);
   if (!isObject(value)) {
     const message = `expected an object with apiVersion and kind, found ${describe(value)}`;
     return { type: 'invalid', issues: [error('wrong_type', message, [])] };
