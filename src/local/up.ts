@@ -53,8 +53,9 @@ export async function up(options: UpOptions): Promise<number> {
   const ended = Promise.race([options.ended, down]);
   let running: RunningMesh | undefined;
   let refresh: NodeJS.Timeout | undefined;
+  let closing = false;
   const show = (): void => {
-    if (running !== undefined) screen.status(running.status());
+    if (running !== undefined && !closing) screen.status(running.status());
   };
   // many changes come together while pods start: one table for all of them
   const changed = (): void => {
@@ -92,7 +93,9 @@ export async function up(options: UpOptions): Promise<number> {
       trustDomain: options.trustDomain,
       log: options.log,
       onChange: changed,
-      onProblem: (message) => screen.note(message, 'problem'),
+      onProblem: (message) => {
+        if (!closing) screen.note(message, 'problem');
+      },
       onLog: (line) => {
         // the sidecars' standard output is their access log; all else is for `trysail logs`
         if (!options.check && line.source === 'istio-proxy' && line.stream === 'stdout') screen.log(line);
@@ -108,7 +111,10 @@ export async function up(options: UpOptions): Promise<number> {
     running = mesh;
     show();
     if (options.check) {
-      exitCode = (await Promise.race([checkNow(mesh, screen, files.store), ended.then(() => 1)])) as number;
+      exitCode = (await Promise.race([
+        checkNow(mesh, screen, files.store, options.sidecars.dataPlane),
+        ended.then(() => 1),
+      ])) as number;
     } else {
       stops.push(showRates(mesh, screen));
       if (options.trafficRps > 0)
@@ -127,6 +133,7 @@ export async function up(options: UpOptions): Promise<number> {
     screen.note(error instanceof Error ? error.message : String(error), 'problem');
     exitCode = 1;
   } finally {
+    closing = true;
     clearTimeout(refresh);
     for (const stop of stops) stop();
     screen.end();
@@ -142,6 +149,7 @@ async function checkNow(
   mesh: RunningMesh,
   screen: Screen,
   store: Parameters<typeof runChecks>[1],
+  dataPlane: SidecarSettings['dataPlane'],
 ): Promise<number> {
   const deadline = performance.now() + checkReadyMs;
   while (!mesh.settled()) {
@@ -153,7 +161,7 @@ async function checkNow(
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   screen.status(mesh.status());
-  const lines = await runChecks(mesh, store);
+  const lines = await runChecks(mesh, store, dataPlane);
   for (const { ok, text } of lines) screen.note(`${ok ? 'ok  ' : 'FAIL'} ${text}`, ok ? 'info' : 'problem');
   return lines.every(({ ok }) => ok) ? 0 : 1;
 }

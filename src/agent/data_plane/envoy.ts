@@ -14,6 +14,7 @@ import type { Logger } from '#base/log.ts';
 import { fetchText } from '../http_fetch.ts';
 import type { Endpoint } from '../options.ts';
 import type { DataPlane, DataPlaneExit } from './data_plane.ts';
+import { openStdoutPipe } from './stdout_pipe.ts';
 
 /** How an Envoy is started. */
 export interface EnvoyOptions {
@@ -80,11 +81,10 @@ function envoyArgs(options: EnvoyOptions): string[] {
 }
 
 function forwardLines(child: ChildProcess, log: Logger): void {
-  for (const stream of [child.stdout, child.stderr]) {
-    if (stream === null) continue;
-    const lines = createInterface({ input: stream });
-    lines.on('line', (line) => log.info(line.slice(0, maxLineChars)));
-  }
+  // Standard output is the access log and goes where ours goes.
+  if (child.stderr === null) return;
+  const lines = createInterface({ input: child.stderr });
+  lines.on('line', (line) => log.info(line.slice(0, maxLineChars)));
 }
 
 function exitOf(child: ChildProcess): Promise<DataPlaneExit> {
@@ -112,13 +112,15 @@ export function countConnections(page: string, ownPorts: readonly number[]): num
 /** Starts Envoy; resolves when the process has been spawned, not when it is ready. */
 export async function startEnvoy(options: EnvoyOptions): Promise<DataPlane> {
   await writeBootstrap(options.bootstrap, options.bootstrapPath);
-  const child = spawn(options.path, envoyArgs(options), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const stdout = openStdoutPipe(dirname(options.bootstrapPath));
+  const child = spawn(options.path, envoyArgs(options), { stdio: ['ignore', stdout.stdio, 'pipe'] });
   const log = options.log.scope('envoy');
   forwardLines(child, log);
   const exited = exitOf(child);
   let gone = false;
   void exited.then((exit) => {
     gone = true;
+    stdout.close();
     if (exit.signal === 'SIGKILL') log.error('Envoy was killed; out of memory when nobody sent it a SIGKILL');
   });
   const admin = (method: 'GET' | 'POST', path: string) =>
