@@ -1,6 +1,6 @@
 /** Validation of ServiceEntry: the rules of Istio's webhook. */
 import type { Checker } from '../../schema/checker.ts';
-import { exportTo, isCidr, isFqdn, isWildcardDomain, port } from '../../schema/names.ts';
+import { exportTo, isAddress, isCidr, isFqdn, isWildcardDomain, port } from '../../schema/names.ts';
 import { type Schema, list, object, oneOf, string } from '../../schema/schema.ts';
 import { specBody } from '../body.ts';
 import { portName, protocol } from '../gateway/validate.ts';
@@ -108,7 +108,7 @@ function checkEndpoints(
     if (address.startsWith('unix://') && resolution !== 'STATIC') {
       at.error('conflict', 'a Unix socket needs resolution STATIC', ['endpoints', index, 'address']);
     }
-    if (resolution === 'STATIC' && address !== '' && !address.startsWith('unix://') && !isCidr(address)) {
+    if (resolution === 'STATIC' && address !== '' && !address.startsWith('unix://') && !isAddress(address)) {
       at.mismatch('invalid_address', 'an address, as the resolution is STATIC', address, [
         'endpoints',
         index,
