@@ -18,6 +18,7 @@ interface Case {
 const data =
   process.env['TRYSAIL_TESTDATA'] ?? join(import.meta.dirname, '../../../../shared/istio-testdata');
 const missing = existsSync(data) ? false : `no test data: ${data} (set TRYSAIL_TESTDATA)`;
+if (missing && process.env['CI'] === 'true') throw new Error(missing);
 
 function read(suite: string, { inputs }: Case): ParsedResources[] {
   return inputs.map((input) => parseResources(readFileSync(join(data, suite, input), 'utf8'), input));
