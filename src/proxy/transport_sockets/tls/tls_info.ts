@@ -1,0 +1,64 @@
+/** What a handshake learned, read from the socket when somebody asks: most requests of a connection ask for nothing new. */
+import type { X509Certificate } from 'node:crypto';
+import type { TLSSocket } from 'node:tls';
+import type { TlsInfo } from '../../network/connection.ts';
+import { type AltNames, formatSubject, readAltNames } from './subject.ts';
+
+/** Names of one certificate. */
+export interface CertificateNames {
+  readonly alt: AltNames;
+  readonly subject: string;
+}
+
+/** Peers of a mesh are few and connect often: their parsed names are kept by the bytes of the certificate. */
+const maxCachedPeers = 2048;
+const cache = new Map<string, CertificateNames>();
+
+/** Names of a certificate; remembered. */
+export function certificateNames(certificate: X509Certificate): CertificateNames {
+  const key = certificate.raw.toString('latin1');
+  let names = cache.get(key);
+  if (names === undefined) {
+    names = { alt: readAltNames(certificate), subject: formatSubject(certificate.subject) };
+    if (cache.size >= maxCachedPeers) cache.delete(cache.keys().next().value ?? '');
+    cache.set(key, names);
+  }
+  return names;
+}
+
+const noStrings: readonly string[] = [];
+
+/** Record of one TLS connection. */
+export class ConnectionTlsInfo implements TlsInfo {
+  readonly version: string;
+  readonly cipher: string;
+  readonly peerCertificateValidated: boolean;
+  readonly peerUriSans: readonly string[];
+  readonly peerDnsSans: readonly string[];
+  readonly peerSubject: string;
+  readonly localUriSans: readonly string[];
+  readonly localSubject: string;
+  readonly #peer: X509Certificate | undefined;
+
+  constructor(
+    socket: TLSSocket,
+    peer: X509Certificate | undefined,
+    validated: boolean,
+    local: CertificateNames | undefined,
+  ) {
+    this.#peer = peer;
+    this.version = socket.getProtocol() ?? '';
+    this.cipher = socket.getCipher().name;
+    this.peerCertificateValidated = validated && peer !== undefined;
+    const names = peer === undefined ? undefined : certificateNames(peer);
+    this.peerUriSans = names?.alt.uris ?? noStrings;
+    this.peerDnsSans = names?.alt.dns ?? noStrings;
+    this.peerSubject = names?.subject ?? '';
+    this.localUriSans = local?.alt.uris ?? noStrings;
+    this.localSubject = local?.subject ?? '';
+  }
+
+  get peerCertificateDer(): Buffer | undefined {
+    return this.#peer?.raw;
+  }
+}
