@@ -45,6 +45,11 @@ const commands: readonly (readonly [name: string, summary: string, load: Command
     async (env) => (await import('./pilot_agent.ts')).pilotAgentCommand(env),
   ],
   [
+    'proxy',
+    'run the data plane alone, from an Envoy bootstrap',
+    async (env) => (await import('./proxy.ts')).proxyCommand(env),
+  ],
+  [
     'validate',
     'check Istio and Kubernetes YAML without applying it',
     async (env) => (await import('./validate.ts')).validateCommand(env),

@@ -50,6 +50,14 @@ export class ExtensionRegistry {
     }
   }
 
+  /** All extensions, in the order of their kinds. */
+  all(): { readonly kind: ExtensionKind; readonly factory: ExtensionFactory }[] {
+    return [...this.#byName].map(([key, factory]) => ({
+      kind: key.slice(0, key.indexOf('/')) as ExtensionKind,
+      factory,
+    }));
+  }
+
   /** By type URL; undefined when nothing is compiled in for it. */
   find(kind: ExtensionKind, typeUrl: string): ExtensionFactory | undefined {
     return this.#byTypeUrl.get(`${kind}/${typeUrl}`);

@@ -262,8 +262,6 @@ function statusAtLeast(limit: number): AccessLogFilter {
 }
 
 test('filters', () => {
-  const specifier = (filterSpecifier: AccessLogFilter['filterSpecifier']): AccessLogFilter =>
-    create(AccessLogFilterSchema, { filterSpecifier });
   const both = create(AccessLogFilterSchema, {
     filterSpecifier: { case: 'andFilter', value: { filters: [statusAtLeast(200), statusAtLeast(500)] } },
   });
@@ -328,23 +326,16 @@ test('filters', () => {
   for (const [filter, expected, change] of cases) {
     const entry = sample();
     change?.(entry);
-    assert.equal(compileLogFilter(filter)(entry), expected, filter.filterSpecifier.case);
+    assert.equal(compileLogFilter(filter)(entry), expected, String(filter.filterSpecifier.case));
   }
-  assert.throws(
-    () =>
-      compileLogFilter(
-        specifier(
-          create(AccessLogFilterSchema, {
-            filterSpecifier: { case: 'extensionFilter', value: { name: 'cel' } },
-          }).filterSpecifier,
-        ),
-      ),
-    /access log filter cel .* is not supported/,
-  );
+  const cel = create(AccessLogFilterSchema, {
+    filterSpecifier: { case: 'extensionFilter', value: { name: 'cel' } },
+  });
+  assert.throws(() => compileLogFilter(cel), /access log filter cel .* is not supported/);
 });
 
 test('batches are whole lines, standard output goes to the main thread, bad files are named', async () => {
-  const batches: string[] = [];
+  const batches = new Array<string>();
   const sinks = new LogSinks((fd, text) => batches.push(`${fd}:${Buffer.from(text).toString()}`));
   const out = sinks.open('/dev/stdout');
   out.write('a\n');
@@ -354,7 +345,7 @@ test('batches are whole lines, standard output goes to the main thread, bad file
   assert.deepEqual(batches, ['1:a\nb\n']);
   const line = `${'x'.repeat(1000)}\n`;
   for (let i = 0; i < 70; i++) out.write(line);
-  assert.equal(batches[1]!.length % line.length, 2);
+  assert.equal((batches[1] ?? '').length % line.length, 2);
   assert.throws(() => sinks.open('/nonexistent/dir/log'), /unable to open file '\/nonexistent\/dir\/log'/);
   await sinks.close();
 });

@@ -76,12 +76,13 @@ export class ListenerDiscovery {
   }
 
   /** Resolves when it listens, or at once when it has to wait for routes or secrets; rejects with an Error that names it. */
-  async addStatic(config: Listener): Promise<void> {
+  async addStatic(config: Listener, { dryRun } = { dryRun: false }): Promise<void> {
     const name = config.name === '' ? `static_${this.#static.size}` : config.name;
     if (this.#static.has(name)) throw new Error(`two static listeners named ${name}`);
     this.#static.add(name);
     config.name = name;
     try {
+      if (dryRun) config.bindToPort = false;
       await this.#add(config);
     } catch (error) {
       throw new Error(`listener ${name}: ${messageOf(error)}`, { cause: error });

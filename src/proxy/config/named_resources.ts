@@ -67,6 +67,13 @@ export class NamedResources<T> {
     return this.#watch(key, entry, onChange);
   }
 
+  /** Values that are there. */
+  current(): T[] {
+    const values: T[] = [];
+    for (const { current } of this.#entries.values()) if (current !== undefined) values.push(current);
+    return values;
+  }
+
   /** Takes what was delivered; gives what is refused by name. Resources nobody uses any more are passed over. */
   apply(source: string, changed: readonly WireResource[], removed: readonly string[]): Rejection[] {
     const rejected: Rejection[] = [];

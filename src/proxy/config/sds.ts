@@ -15,6 +15,11 @@ export class SecretDiscovery implements SecretProvider {
     this.resources = new NamedResources(typeUrls.sds, port, (bytes) => fromBinary(SecretSchema, bytes));
   }
 
+  /** Secrets that are there, static ones first. */
+  all(): Secret[] {
+    return [...this.#static.values(), ...this.resources.current()];
+  }
+
   /** @throws Error when a static secret is not there, or for a source that is not supported. */
   get(...[name, source, onChange]: Parameters<SecretProvider['get']>): ReturnType<SecretProvider['get']> {
     if (source !== undefined) return this.resources.get(name, source, onChange);

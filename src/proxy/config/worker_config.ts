@@ -60,11 +60,14 @@ export class WorkerConfig {
     return { clusters: this.clusters.warming, listeners: this.listeners.warming };
   }
 
-  /** Builds the static resources. Rejects with an Error that names the first bad one. */
-  async start(): Promise<void> {
+  /**
+   * Builds the static resources. Rejects with an Error that names the first bad one.
+   * @param options `dryRun` binds no address.
+   */
+  async start(options: { readonly dryRun: boolean } = { dryRun: false }): Promise<void> {
     const { clusters = [], listeners = [] } = this.#options.bootstrap.staticResources ?? {};
     for (const cluster of clusters) this.clusters.addStatic(cluster);
-    for (const listener of listeners) await this.listeners.addStatic(listener);
+    for (const listener of listeners) await this.listeners.addStatic(listener, options);
   }
 
   /** Applies an update; gives what is refused. Updates of one type must not overlap. */

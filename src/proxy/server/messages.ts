@@ -1,6 +1,7 @@
 /** Messages between the main thread and a worker. All of them are plain data. */
 import type { MetricsSnapshot } from '#telemetry/metrics.ts';
 import type { LogFields, LogLevel } from '#base/log.ts';
+import type { CertificateState, ClusterState, ListenerState } from '../admin/proxy_state.ts';
 import type { ConfigUpdate, Rejection } from '../config/config_update.ts';
 import type { WarmingState } from '../config/worker_config.ts';
 
@@ -11,48 +12,12 @@ export interface WorkerInit {
   readonly bootstrap: Uint8Array;
   readonly drainTimeMs: number;
   readonly logLevel: LogLevel;
+  /** `%HOSTNAME%` of access logs. */
+  readonly hostname: string;
+  /** `%ENVIRONMENT(name)%` of access logs. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   /** One 32-bit counter that the worker raises while its event loop turns. */
   readonly heartbeat: SharedArrayBuffer;
-}
-
-/** How a listener stands. */
-export interface ListenerState {
-  readonly name: string;
-  readonly static: boolean;
-  /** Where it listens; `port` is -1 for Unix sockets. */
-  readonly addresses: readonly { readonly ip: string; readonly port: number }[];
-  readonly activeConnections: number;
-  readonly totalConnections: number;
-}
-
-/** Plain numbers of one host, for `/clusters`. */
-export interface HostState {
-  readonly address: string;
-  readonly port: number;
-  readonly hostname: string;
-  readonly healthy: boolean;
-  readonly failedOutlierCheck: boolean;
-  readonly edsHealthy: boolean;
-  readonly weight: number;
-  readonly priority: number;
-  readonly region: string;
-  readonly zone: string;
-  readonly subZone: string;
-  readonly stats: Readonly<Record<string, number>>;
-}
-
-export interface ClusterState {
-  readonly name: string;
-  readonly static: boolean;
-  readonly hosts: readonly HostState[];
-}
-
-/** A certificate in use. */
-export interface CertificateState {
-  readonly name: string;
-  readonly kind: 'certificate' | 'roots';
-  /** PEM of what is public. */
-  readonly pem: string;
 }
 
 /** Questions that a worker answers, and the answers. */
@@ -77,8 +42,9 @@ export type ToWorker =
   | { readonly kind: 'update'; readonly id: number; readonly update: ConfigUpdate }
   | { readonly kind: 'ask'; readonly id: number; readonly question: Question }
   | { readonly kind: 'log_level'; readonly level: LogLevel }
+  | { readonly kind: 'reopen_logs' }
   /** Connections are told to let go; `stop` also stops accepting. */
-  | { readonly kind: 'drain'; readonly stop: boolean }
+  | { readonly kind: 'drain'; readonly inboundOnly: boolean; readonly stop: boolean }
   /** Finish writing logs and end. */
   | { readonly kind: 'close' };
 

@@ -1,0 +1,135 @@
+/** `/clusters` and `/listeners`, in Envoy's text and JSON forms. */
+import { formatAddress } from '../network/address.ts';
+import { type AdminPage, json, text } from './page.ts';
+import type { ClusterLimits, ClusterState, HostState, ListenerState } from './proxy_state.ts';
+
+function addressJson({ ip, port }: { readonly ip: string; readonly port: number }): object {
+  return port < 0 ? { pipe: { path: ip } } : { socket_address: { address: ip, port_value: port } };
+}
+
+/** `healthy`, or the flags joined by slashes. */
+function healthFlags(host: HostState): string {
+  const flags: string[] = [];
+  if (host.failedOutlierCheck) flags.push('/failed_outlier_check');
+  if (!host.edsHealthy) flags.push('/failed_eds_health');
+  return flags.length === 0 ? 'healthy' : flags.join('');
+}
+
+function hostLines(cluster: ClusterState): string[] {
+  return cluster.hosts.flatMap((host) => {
+    const prefix = `${cluster.observabilityName}::${formatAddress({ ip: host.address, port: host.port })}`;
+    return [
+      ...Object.entries(host.stats).map(([name, value]) => `${prefix}::${name}::${value}`),
+      `${prefix}::hostname::${host.hostname}`,
+      `${prefix}::health_flags::${healthFlags(host)}`,
+      `${prefix}::weight::${host.weight}`,
+      `${prefix}::region::${host.region}`,
+      `${prefix}::zone::${host.zone}`,
+      `${prefix}::sub_zone::${host.subZone}`,
+      `${prefix}::canary::false`,
+      `${prefix}::priority::${host.priority}`,
+      `${prefix}::success_rate::-1`,
+      `${prefix}::local_origin_success_rate::-1`,
+    ];
+  });
+}
+
+function limitLines(name: string, priority: string, limits: ClusterLimits): string[] {
+  return [
+    `${name}::${priority}_priority::max_connections::${limits.maxConnections}`,
+    `${name}::${priority}_priority::max_pending_requests::${limits.maxPendingRequests}`,
+    `${name}::${priority}_priority::max_requests::${limits.maxRequests}`,
+    `${name}::${priority}_priority::max_retries::${limits.maxRetries}`,
+  ];
+}
+
+function clusterText(cluster: ClusterState): string[] {
+  const name = cluster.observabilityName;
+  return [
+    `${name}::observability_name::${name}`,
+    ...limitLines(name, 'default', cluster.limits.default),
+    ...limitLines(name, 'high', cluster.limits.high),
+    `${name}::added_via_api::${!cluster.static}`,
+    ...(cluster.edsServiceName === '' ? [] : [`${name}::eds_service_name::${cluster.edsServiceName}`]),
+    ...hostLines(cluster),
+  ];
+}
+
+function limitsJson(priority: string, limits: ClusterLimits): object {
+  return {
+    priority,
+    max_connections: limits.maxConnections,
+    max_pending_requests: limits.maxPendingRequests,
+    max_requests: limits.maxRequests,
+    max_retries: limits.maxRetries,
+  };
+}
+
+function hostJson(host: HostState): object {
+  return {
+    address: addressJson({ ip: host.address, port: host.port }),
+    stats: Object.entries(host.stats).map(([name, value]) => ({
+      ...(name.endsWith('_active') ? { type: 'GAUGE' } : {}),
+      name,
+      value: String(value),
+    })),
+    health_status: {
+      ...(host.failedOutlierCheck ? { failed_outlier_check: true } : {}),
+      eds_health_status: host.edsHealthy ? 'HEALTHY' : 'UNHEALTHY',
+    },
+    weight: host.weight,
+    ...(host.hostname === '' ? {} : { hostname: host.hostname }),
+    ...(host.priority === 0 ? {} : { priority: host.priority }),
+    locality: {
+      ...(host.region === '' ? {} : { region: host.region }),
+      ...(host.zone === '' ? {} : { zone: host.zone }),
+      ...(host.subZone === '' ? {} : { sub_zone: host.subZone }),
+    },
+  };
+}
+
+function clusterJson(cluster: ClusterState): object {
+  return {
+    name: cluster.name,
+    ...(cluster.static ? {} : { added_via_api: true }),
+    host_statuses: cluster.hosts.map(hostJson),
+    circuit_breakers: {
+      thresholds: [limitsJson('DEFAULT', cluster.limits.default), limitsJson('HIGH', cluster.limits.high)],
+    },
+    observability_name: cluster.observabilityName,
+    ...(cluster.edsServiceName === '' ? {} : { eds_service_name: cluster.edsServiceName }),
+  };
+}
+
+export const clusters: AdminPage = {
+  path: '/clusters',
+  help: 'upstream cluster status',
+  changes: false,
+  async answer(state, { query }) {
+    const list = await state.clusters();
+    if (query.get('format') === 'json') return json({ cluster_statuses: list.map(clusterJson) });
+    return text(list.map((cluster) => `${clusterText(cluster).join('\n')}\n`).join(''));
+  },
+};
+
+function listenerJson(listener: ListenerState): object {
+  const [first, ...rest] = listener.addresses.map(addressJson);
+  return {
+    name: listener.name,
+    ...(first === undefined ? {} : { local_address: first }),
+    ...(rest.length === 0 ? {} : { additional_local_addresses: rest }),
+  };
+}
+
+export const listeners: AdminPage = {
+  path: '/listeners',
+  help: 'print listener info',
+  changes: false,
+  async answer(state, { query }) {
+    const list = await state.listeners();
+    if (query.get('format') === 'json') return json({ listener_statuses: list.map(listenerJson) });
+    return text(
+      list.map(({ name, addresses }) => `${[name, ...addresses.map(formatAddress)].join('::')}\n`).join(''),
+    );
+  },
+};

@@ -1,0 +1,157 @@
+/** The running proxy as admin pages see it. */
+import type { Bootstrap } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
+import type { Node } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import type { LogLevel } from '#base/log.ts';
+import type { MetricsSnapshot } from '#telemetry/metrics.ts';
+import type {
+  CertificateState,
+  ClusterState,
+  HostState,
+  ListenerState,
+  ProxyState,
+  ServerState,
+  WarmingNames,
+} from '../admin/proxy_state.ts';
+import type { StoredType } from '../config/resource_store.ts';
+import type { ProxyServer } from './proxy_server.ts';
+
+function addStats(a: HostState, b: HostState): HostState {
+  const stats: Record<string, number> = { ...a.stats };
+  for (const [name, value] of Object.entries(b.stats)) stats[name] = (stats[name] ?? 0) + value;
+  // Each worker ejects for itself: a host is out when any of them thinks so.
+  const failedOutlierCheck = a.failedOutlierCheck || b.failedOutlierCheck;
+  return { ...a, stats, failedOutlierCheck, healthy: a.healthy && b.healthy };
+}
+
+/** Clusters of all workers as one. */
+export function mergeClusters(workers: readonly (readonly ClusterState[])[]): ClusterState[] {
+  const merged = new Map<string, { cluster: ClusterState; hosts: Map<string, HostState> }>();
+  for (const cluster of workers.flat()) {
+    let entry = merged.get(cluster.name);
+    if (entry === undefined) {
+      entry = { cluster, hosts: new Map() };
+      merged.set(cluster.name, entry);
+    }
+    for (const host of cluster.hosts) {
+      const key = `${host.address} ${host.port}`;
+      const other = entry.hosts.get(key);
+      entry.hosts.set(key, other === undefined ? host : addStats(other, host));
+    }
+  }
+  return [...merged.values()].map(({ cluster, hosts }) => ({ ...cluster, hosts: [...hosts.values()] }));
+}
+
+/** Listeners of all workers as one. */
+export function mergeListeners(workers: readonly (readonly ListenerState[])[]): ListenerState[] {
+  const merged = new Map<string, ListenerState>();
+  for (const listener of workers.flat()) {
+    const other = merged.get(listener.name);
+    merged.set(
+      listener.name,
+      other === undefined
+        ? listener
+        : {
+            ...other,
+            activeConnections: other.activeConnections + listener.activeConnections,
+            totalConnections: other.totalConnections + listener.totalConnections,
+          },
+    );
+  }
+  return [...merged.values()];
+}
+
+export class AdminState implements ProxyState {
+  readonly #server: ProxyServer;
+  #logLevel: LogLevel;
+
+  constructor(server: ProxyServer) {
+    this.#server = server;
+    this.#logLevel = server.options.logLevel ?? 'info';
+  }
+
+  get bootstrap(): Bootstrap {
+    return this.#server.bootstrap;
+  }
+
+  get node(): Node {
+    return this.#server.node;
+  }
+
+  get version(): string {
+    return this.#server.version;
+  }
+
+  get concurrency(): number {
+    return this.#server.options.concurrency;
+  }
+
+  get startedMs(): number {
+    return this.#server.startedMs;
+  }
+
+  get serverState(): ServerState {
+    return this.#server.readiness.state;
+  }
+
+  get notReadyReason(): string {
+    return this.#server.readiness.reason;
+  }
+
+  get logLevel(): LogLevel {
+    return this.#logLevel;
+  }
+
+  set logLevel(level: LogLevel) {
+    this.#logLevel = level;
+    this.#server.pool.post({ kind: 'log_level', level });
+  }
+
+  resources(): readonly StoredType[] {
+    return this.#server.discovery.store.types();
+  }
+
+  warming(): WarmingNames {
+    return this.#server.readiness.warming;
+  }
+
+  metrics(): Promise<MetricsSnapshot> {
+    return this.#server.stats();
+  }
+
+  async listeners(): Promise<readonly ListenerState[]> {
+    return mergeListeners(await this.#server.pool.ask('listeners'));
+  }
+
+  async clusters(): Promise<readonly ClusterState[]> {
+    return mergeClusters(await this.#server.pool.ask('clusters'));
+  }
+
+  async certificates(): Promise<readonly CertificateState[]> {
+    return (await this.#server.pool.ask('certificates'))[0] ?? [];
+  }
+
+  async memory(): Promise<{ readonly heapUsed: number; readonly heapTotal: number }> {
+    const own = process.memoryUsage();
+    const workers = await this.#server.pool.ask('memory');
+    return {
+      heapUsed: workers.reduce((sum, { heapUsed }) => sum + heapUsed, own.heapUsed),
+      heapTotal: workers.reduce((sum, { heapTotal }) => sum + heapTotal, own.heapTotal),
+    };
+  }
+
+  drain(options: { readonly inboundOnly: boolean; readonly stop: boolean }): void {
+    this.#server.pool.post({ kind: 'drain', ...options });
+  }
+
+  failHealthCheck(failed: boolean): void {
+    this.#server.readiness.failedByAdmin = failed;
+  }
+
+  reopenLogs(): void {
+    this.#server.pool.post({ kind: 'reopen_logs' });
+  }
+
+  quit(): void {
+    void this.#server.close();
+  }
+}

@@ -1,0 +1,267 @@
+/** The main thread of a proxy: joins discovery, workers, admin and metrics. */
+import { hostname } from 'node:os';
+import { clone, create } from '@bufbuild/protobuf';
+import type { Bootstrap } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
+import { type Node, NodeSchema } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import type { ConfigSource } from '#api/gen/envoy/config/core/v3/config_source_pb.ts';
+import type { Logger } from '#base/log.ts';
+import { type MetricsSnapshot, mergeSnapshots } from '#telemetry/metrics.ts';
+import { typeUrls } from '#xds/type_url.ts';
+import { type AdminServer, startAdminServer } from '../admin/admin_server.ts';
+import type { ProxyState } from '../admin/proxy_state.ts';
+import { initialFetchTimeoutMs, readApiSource, sourceKey } from '../config/config_source.ts';
+import { DiscoveryClient } from '../config/discovery_client.ts';
+import { GrpcSources } from '../config/grpc_sources.ts';
+import type { ProxyExit, ProxyHandle, ProxyOptions } from './proxy_handle.ts';
+import type { ExtensionName, FromWorker } from './messages.ts';
+import { Readiness } from './readiness.ts';
+import { serverFamilies } from './server_stats.ts';
+import { StreamWriter } from './standard_streams.ts';
+import { WorkerPool } from './worker_pool.ts';
+
+export class ProxyServer implements ProxyHandle {
+  readonly exited: Promise<Error | undefined>;
+  readonly onExit: Promise<ProxyExit | undefined>;
+  readonly readiness = new Readiness();
+  readonly discovery: DiscoveryClient;
+  readonly pool: WorkerPool;
+  readonly bootstrap: Bootstrap;
+  readonly node: Node;
+  readonly options: ProxyOptions;
+  readonly startedMs = Date.now();
+  readonly #log: Logger;
+  readonly #grpc: GrpcSources;
+  readonly #streams: Readonly<Record<1 | 2, StreamWriter>> = {
+    1: new StreamWriter(1),
+    2: new StreamWriter(2),
+  };
+  readonly #scopes = new Map<string, Logger>();
+  #admin: AdminServer | undefined;
+  #closing: Promise<void> | undefined;
+  #end: (error: Error | undefined) => void = () => {};
+
+  constructor(options: ProxyOptions, bootstrap: Bootstrap, bytes: Uint8Array) {
+    this.options = options;
+    this.bootstrap = bootstrap;
+    this.#log = options.log.scope('proxy');
+    this.exited = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    this.onExit = this.exited.then((error) => (error === undefined ? undefined : { error }));
+    this.node = bootstrap.node === undefined ? create(NodeSchema) : clone(NodeSchema, bootstrap.node);
+    if (this.node.userAgentName === '') this.node.userAgentName = 'trysail';
+    if (this.node.userAgentVersionType.case === undefined)
+      this.node.userAgentVersionType = { case: 'userAgentVersion', value: this.version };
+    const { dynamicResources } = bootstrap;
+    this.readiness.clustersReceived = dynamicResources?.cdsConfig === undefined;
+    this.readiness.listenersReceived = dynamicResources?.ldsConfig === undefined;
+    this.#grpc = new GrpcSources(bootstrap.staticResources?.clusters ?? []);
+    const ads = dynamicResources?.adsConfig;
+    this.discovery = new DiscoveryClient({
+      node: () => this.node,
+      log: options.log,
+      ads: ads === undefined ? undefined : readApiSource(ads),
+      transport: (cluster, typeUrl) =>
+        options.transports?.get(cluster) ?? this.#grpc.transport(cluster, typeUrl),
+      broadcast: (update) => this.pool.broadcast(update),
+    });
+    this.pool = new WorkerPool({
+      concurrency: Math.max(1, options.concurrency),
+      log: options.log,
+      init: {
+        bootstrap: bytes,
+        drainTimeMs: options.drainTimeMs ?? 600_000,
+        logLevel: options.logLevel ?? 'info',
+        hostname: hostname(),
+        environment: options.environment ?? {},
+      },
+      onMessage: (worker, message) => this.#onMessage(worker, message),
+      replay: () => this.discovery.replay(),
+      onWorkerGone: (worker) => {
+        this.readiness.setWarming(worker, { clusters: [], listeners: [] });
+        return this.discovery.workerGone(worker);
+      },
+      ...(options.stuckAfterMs === undefined ? {} : { stuckAfterMs: options.stuckAfterMs }),
+    });
+  }
+
+  get version(): string {
+    return this.options.version ?? 'dev';
+  }
+
+  get adminAddress(): string | undefined {
+    return this.#admin?.address;
+  }
+
+  /** @param state what admin pages show. */
+  async start(state: ProxyState): Promise<void> {
+    try {
+      await this.#startAdmin(state);
+      await this.pool.start();
+      this.readiness.workersStarted = true;
+      this.#subscribe();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  ready(): boolean {
+    return this.readiness.state === 'LIVE';
+  }
+
+  readyReason(): string {
+    return this.readiness.reason;
+  }
+
+  async stats(): Promise<MetricsSnapshot> {
+    const workers = mergeSnapshots(await this.pool.ask('stats'));
+    const series = (name: string): number =>
+      workers.find((family) => family.name === name)?.series.length ?? 0;
+    const { clusters, listeners } = this.readiness.warming;
+    const own = serverFamilies({
+      version: this.version,
+      state: this.readiness.state,
+      startedMs: this.startedMs,
+      concurrency: this.options.concurrency,
+      workersReplaced: this.pool.replaced,
+      droppedLogBytes: this.#streams[1].droppedBytes + this.#streams[2].droppedBytes,
+      activeClusters: series('envoy_cluster_upstream_cx_total'),
+      activeListeners: series('envoy_listener_downstream_cx_total'),
+      warmingClusters: clusters.length,
+      warmingListeners: listeners.length,
+      updates: this.discovery.counts,
+    });
+    return [...workers, ...own];
+  }
+
+  async activeConnections(): Promise<number> {
+    const all = (await this.pool.ask('listeners')).flat();
+    const dynamic = this.bootstrap.dynamicResources?.ldsConfig !== undefined;
+    const counted = dynamic ? all.filter((listener) => !listener.static) : all;
+    return counted.reduce((sum, { activeConnections }) => sum + activeConnections, 0);
+  }
+
+  drain(): Promise<void> {
+    this.readiness.draining = true;
+    this.pool.post({ kind: 'drain', inboundOnly: this.node.id.startsWith('sidecar~'), stop: false });
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.discovery.close();
+    this.#grpc.close();
+    await this.pool.close();
+    await this.#admin?.close();
+    await Promise.all([this.#streams[1].finish(), this.#streams[2].finish()]);
+    this.#end(undefined);
+  }
+
+  async #startAdmin(state: ProxyState): Promise<void> {
+    const address = this.bootstrap.admin?.address?.address;
+    if (address?.case === undefined) return;
+    const target =
+      address.case === 'pipe'
+        ? { path: address.value.path }
+        : address.case === 'socketAddress'
+          ? { host: address.value.address, port: address.value.portSpecifier.value ?? 0 }
+          : undefined;
+    if (target === undefined || ('host' in target && typeof target.port !== 'number'))
+      throw new Error('admin.address: neither socket_address with port_value nor pipe');
+    this.#admin = await startAdminServer(
+      state,
+      target as { host: string; port: number } | { path: string },
+      this.#log.scope('admin'),
+    );
+  }
+
+  /** Clusters first; listeners when the clusters are warm, so that no request meets a cluster without hosts. */
+  #subscribe(): void {
+    const { cdsConfig, ldsConfig } = this.bootstrap.dynamicResources ?? {};
+    const run = async (): Promise<void> => {
+      if (cdsConfig !== undefined) {
+        await this.#firstResponse(cdsConfig, typeUrls.cds);
+        await this.readiness.clustersWarm();
+        this.readiness.clustersReceived = true;
+      }
+      if (ldsConfig !== undefined) {
+        await this.#firstResponse(ldsConfig, typeUrls.lds);
+        this.readiness.listenersReceived = true;
+      }
+    };
+    run().catch((error: unknown) => {
+      this.#log.error('discovery cannot start', { error });
+      this.#end(error instanceof Error ? error : new Error(String(error)));
+      void this.close();
+    });
+  }
+
+  async #firstResponse(source: ConfigSource, typeUrl: string): Promise<void> {
+    const response = this.discovery.subscribeAll(sourceKey(source), typeUrl);
+    const timeoutMs = initialFetchTimeoutMs(source);
+    if (timeoutMs === 0) return response;
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(() => {
+        this.#log.warn('no first response in time, going on without', { type: typeUrl, timeoutMs });
+        resolve();
+      }, timeoutMs);
+      timer.unref();
+    });
+    await Promise.race([response, timeout]);
+    clearTimeout(timer);
+  }
+
+  #onMessage(worker: number, message: FromWorker): void {
+    switch (message.kind) {
+      case 'subscribe': {
+        const { source, typeUrl, name } = message;
+        const known = this.discovery.subscribe(worker, source, typeUrl, name);
+        if (known !== undefined) this.pool.give(worker, known);
+        return;
+      }
+      case 'unsubscribe':
+        this.discovery.unsubscribe(worker, message.source, message.typeUrl, message.name);
+        return;
+      case 'warming':
+        this.readiness.setWarming(worker, message.state);
+        return;
+      case 'log':
+        this.#scope(message.scope)[message.level](message.message, { worker, ...message.fields });
+        return;
+      case 'write':
+        this.#streams[message.fd].push(message.text);
+        return;
+      case 'started':
+        this.#learnExtensions(message.extensions);
+        return;
+      default:
+    }
+  }
+
+  #scope(name: string): Logger {
+    let logger = this.#scopes.get(name);
+    if (logger === undefined) {
+      logger = this.options.log.scope(name);
+      this.#scopes.set(name, logger);
+    }
+    return logger;
+  }
+
+  /** The control plane sends private filters only to those who list them. */
+  #learnExtensions(extensions: readonly ExtensionName[]): void {
+    if (this.node.extensions.length > 0) return;
+    this.node.extensions = create(NodeSchema, {
+      extensions: extensions.map(({ category, name, typeUrls: urls }) => ({
+        category,
+        name,
+        typeUrls: [...urls],
+      })),
+    }).extensions;
+  }
+}

@@ -1,0 +1,152 @@
+/** One worker: the whole data plane on one event loop. It knows threads only as a function that posts messages. */
+import { create, fromBinary } from '@bufbuild/protobuf';
+import { BootstrapSchema } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
+import { NodeSchema, TrafficDirection } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import { MetricsRegistry } from '#telemetry/metrics.ts';
+import { createAccessLoggers } from '../access_loggers/access_log.ts';
+import { LogSinks } from '../access_loggers/log_sinks.ts';
+import { createOperators } from '../access_loggers/operators.ts';
+import type { ConfigUpdate, Rejection, SubscriptionPort } from '../config/config_update.ts';
+import { messageOf } from '../config/config_update.ts';
+import { SecretDiscovery } from '../config/sds.ts';
+import { WorkerConfig } from '../config/worker_config.ts';
+import { createExtensions } from '../extensions.ts';
+import type { FactoryContext } from '../factory_context.ts';
+import { ListenerManager } from '../listener_manager/listener_manager.ts';
+import type { ExtensionRegistry } from '../registry.ts';
+import { LiveClusterManager } from '../upstream/cluster_manager.ts';
+import { extensionNames } from './extension_names.ts';
+import type { Answers, FromWorker, Question, ToWorker, WorkerInit } from './messages.ts';
+import { WorkerLog } from './worker_log.ts';
+import { WorkerReport } from './worker_report.ts';
+import { createRouteCompiler } from './route_compiler.ts';
+
+export class WorkerRuntime {
+  readonly #post: (message: FromWorker) => void;
+  readonly #log: WorkerLog;
+  readonly #registry: ExtensionRegistry;
+  readonly #sinks: LogSinks;
+  readonly #clusters: LiveClusterManager;
+  readonly #listeners: ListenerManager;
+  readonly #config: WorkerConfig;
+  readonly #report: WorkerReport;
+
+  constructor(init: WorkerInit, post: (message: FromWorker) => void) {
+    this.#post = post;
+    this.#log = new WorkerLog(init.logLevel, post);
+    const log = this.#log.logger('proxy');
+    const bootstrap = fromBinary(BootstrapSchema, init.bootstrap);
+    const registry = createExtensions();
+    this.#registry = registry;
+    const metrics = new MetricsRegistry();
+    const sinks = new LogSinks((fd, text) => post({ kind: 'write', fd, text }));
+    this.#sinks = sinks;
+    const operators = createOperators({ hostname: init.hostname, variables: init.environment });
+    const port: SubscriptionPort = {
+      subscribe: (source, typeUrl, name) => post({ kind: 'subscribe', source, typeUrl, name }),
+      unsubscribe: (source, typeUrl, name) => post({ kind: 'unsubscribe', source, typeUrl, name }),
+    };
+    const secrets = new SecretDiscovery(port, bootstrap.staticResources?.secrets ?? []);
+    const sockets = { secrets };
+    const clusters = new LiveClusterManager({ registry, sockets });
+    this.#clusters = clusters;
+    this.#listeners = new ListenerManager({ log, sockets, drainTimeMs: init.drainTimeMs });
+    const context: Omit<FactoryContext, 'routeConfig'> = {
+      registry,
+      clusterManager: clusters,
+      metrics,
+      node: bootstrap.node ?? create(NodeSchema),
+      log,
+      direction: 'unspecified',
+      accessLoggers: (configs) => createAccessLoggers(configs, { registry, operators, sinks }),
+      random: Math.random,
+    };
+    this.#config = new WorkerConfig({
+      bootstrap,
+      port,
+      secrets,
+      clusters,
+      listeners: this.#listeners,
+      context,
+      compileRoutes: createRouteCompiler(context),
+      log,
+      onWarmingChange: (state) => post({ kind: 'warming', state }),
+    });
+    this.#report = new WorkerReport(metrics, clusters, this.#listeners, this.#config, () => secrets.all());
+  }
+
+  /** Makes the static resources live. Rejects with an Error that names the bad one. */
+  async start(): Promise<void> {
+    await this.#config.start();
+    this.#post({ kind: 'started', extensions: extensionNames(this.#registry) });
+  }
+
+  /** Builds the static resources and drops them. Rejects with an Error that names the bad one. */
+  validate(): Promise<void> {
+    return this.#config.start({ dryRun: true });
+  }
+
+  /** Resolves when the message is dealt with. */
+  async handle(message: ToWorker): Promise<void> {
+    switch (message.kind) {
+      case 'update':
+        this.#post({ kind: 'verdict', id: message.id, rejected: await this.#apply(message.update) });
+        return;
+      case 'ask':
+        this.#post({ kind: 'answer', id: message.id, value: this.#answer(message.question) });
+        return;
+      case 'log_level':
+        this.#log.level = message.level;
+        return;
+      case 'reopen_logs':
+        this.#sinks.reopen();
+        return;
+      case 'drain':
+        this.#drain(message.inboundOnly, message.stop);
+        return;
+      case 'close':
+        this.#listeners.close();
+        this.#clusters.close();
+        await this.#sinks.close();
+        this.#post({ kind: 'closed' });
+    }
+  }
+
+  async #apply(update: ConfigUpdate): Promise<Rejection[]> {
+    try {
+      return await this.#config.apply(update);
+    } catch (error) {
+      // A fault of ours: the resources are refused, the worker goes on with what it had.
+      const message = `internal error: ${messageOf(error)}`;
+      this.#log.logger('config').error('update failed', { error, type: update.typeUrl });
+      return update.changed.map(({ name }) => ({ name, message }));
+    }
+  }
+
+  #drain(inboundOnly: boolean, stop: boolean): void {
+    for (const listener of this.#listeners.all()) {
+      if (inboundOnly && listener.version.config.trafficDirection !== TrafficDirection.INBOUND) continue;
+      if (stop) this.#listeners.remove(listener.name);
+      else listener.startDrainSequence();
+    }
+  }
+
+  #answer(question: Question): Answers[Question] {
+    switch (question) {
+      case 'stats':
+        return this.#report.stats();
+      case 'listeners':
+        return this.#report.listeners();
+      case 'clusters':
+        return this.#report.clusters();
+      case 'certificates':
+        return this.#report.certificates();
+      case 'connections':
+        return this.#report.connections();
+      case 'memory': {
+        const { heapUsed, heapTotal } = process.memoryUsage();
+        return { heapUsed, heapTotal };
+      }
+    }
+  }
+}

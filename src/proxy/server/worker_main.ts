@@ -1,0 +1,28 @@
+/** Entry of a worker thread. The data plane is loaded behind the compile cache, which keeps its start short and small. */
+import { enableCompileCache } from 'node:module';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { FromWorker, ToWorker, WorkerInit } from './messages.ts';
+
+enableCompileCache();
+const { WorkerRuntime } = await import('./worker.ts');
+
+const port = parentPort;
+if (port === null) throw new Error('this file is the entry of a worker thread');
+const init = workerData as WorkerInit;
+const post = (message: FromWorker): void => port.postMessage(message);
+const runtime = new WorkerRuntime(init, post);
+port.on('message', (message: ToWorker) => {
+  void runtime.handle(message).then(() => {
+    if (message.kind === 'close') port.close();
+  });
+});
+
+const beats = new Int32Array(init.heartbeat);
+setInterval(() => Atomics.add(beats, 0, 1), 250);
+
+try {
+  await runtime.start();
+} catch (error) {
+  post({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
+  port.close();
+}

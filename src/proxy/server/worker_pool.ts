@@ -1,0 +1,145 @@
+/** All workers: starts them, replaces those that die or stand still, gives each update to all of them. */
+import { Backoff } from '#base/backoff.ts';
+import type { Logger } from '#base/log.ts';
+import type { ConfigUpdate, Rejection } from '../config/config_update.ts';
+import type { Answers, FromWorker, Question, ToWorker, WorkerInit } from './messages.ts';
+import { WorkerThread } from './worker_thread.ts';
+
+export interface WorkerPoolOptions {
+  readonly concurrency: number;
+  readonly log: Logger;
+  /** What each worker is born with. */
+  readonly init: Omit<WorkerInit, 'heartbeat' | 'index'>;
+  readonly onMessage: (worker: number, message: FromWorker) => void;
+  /** Configuration that a worker which starts later has to be given. */
+  readonly replay: () => readonly ConfigUpdate[];
+  /** A worker has ended without being asked; the function it gives is called when the successor has the configuration. */
+  readonly onWorkerGone: (worker: number) => () => void;
+  /** A worker's event loop that does not turn for so long is replaced. Default 10 000. */
+  readonly stuckAfterMs?: number;
+}
+
+const pulseIntervalMs = 1_000;
+
+/** A worker that lived for so long did not die of its configuration. */
+const stableAfterMs = 60_000;
+
+export class WorkerPool {
+  readonly #options: WorkerPoolOptions;
+  readonly #log: Logger;
+  readonly #workers: WorkerThread[] = [];
+  readonly #backoffs: Backoff[] = [];
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #pulse: NodeJS.Timeout | undefined;
+  #closed = false;
+  /** Workers that were replaced since the start. */
+  replaced = 0;
+
+  constructor(options: WorkerPoolOptions) {
+    this.#options = options;
+    this.#log = options.log.scope('workers');
+  }
+
+  /** Resolves when all workers have their static resources live; rejects when one of them is bad. */
+  async start(): Promise<void> {
+    const starting = Array.from({ length: this.#options.concurrency }, (_, index) => this.#start(index));
+    try {
+      await Promise.all(starting);
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+    const limit = Math.max(1, Math.ceil((this.#options.stuckAfterMs ?? 10_000) / pulseIntervalMs));
+    this.#pulse = setInterval(() => {
+      for (const worker of this.#workers)
+        if (worker.checkPulse() >= limit)
+          worker.kill(new Error(`its event loop stood still for ${limit * pulseIntervalMs} ms`));
+    }, pulseIntervalMs);
+    this.#pulse.unref();
+  }
+
+  get started(): boolean {
+    return this.#workers.length > 0 && this.#workers.every((worker) => worker.started);
+  }
+
+  post(message: ToWorker): void {
+    for (const worker of this.#workers) worker.post(message);
+  }
+
+  postTo(index: number, message: ToWorker): void {
+    this.#workers[index]?.post(message);
+  }
+
+  /** Gives an update to one worker, whose verdict is known already. */
+  give(index: number, update: ConfigUpdate): void {
+    void this.#workers[index]?.update(update);
+  }
+
+  /** Resolves with what any worker refuses, each name once. */
+  async broadcast(update: ConfigUpdate): Promise<readonly Rejection[]> {
+    const verdicts = await Promise.all(this.#workers.map((worker) => worker.update(update)));
+    const byName = new Map<string, Rejection>();
+    for (const rejected of verdicts)
+      for (const rejection of rejected)
+        if (!byName.has(rejection.name)) byName.set(rejection.name, rejection);
+    return [...byName.values()];
+  }
+
+  /** Answers of all workers that live. */
+  async ask<Q extends Question>(question: Q): Promise<Answers[Q][]> {
+    const answers = await Promise.allSettled(this.#workers.map((worker) => worker.ask(question)));
+    return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#pulse);
+    for (const timer of this.#timers) clearTimeout(timer);
+    await Promise.all(this.#workers.map((worker) => worker.close()));
+  }
+
+  /** Resolves when the worker has started; rejects when it ends before. */
+  #start(index: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const bornMs = performance.now();
+      const worker = new WorkerThread(
+        { ...this.#options.init, index },
+        {
+          onMessage: (message) => {
+            this.#options.onMessage(index, message);
+            if (message.kind === 'started') resolve();
+          },
+          onExit: (error) => {
+            if (error === undefined || this.#closed) return;
+            reject(error);
+            // A worker that never started failed by its bootstrap, unless it is a successor.
+            if (worker.started || this.#backoffs[index] !== undefined)
+              this.#replace(index, error, performance.now() - bornMs);
+          },
+        },
+      );
+      this.#workers[index] = worker;
+    });
+  }
+
+  #replace(index: number, error: Error, livedMs: number): void {
+    const backoff = (this.#backoffs[index] ??= new Backoff({ baseMs: 20, maxMs: 10_000 }));
+    if (livedMs > stableAfterMs) backoff.reset();
+    const waitMs = Math.round(backoff.next());
+    this.replaced++;
+    this.#log.error('worker is replaced', { worker: index, error, waitMs });
+    const settle = this.#options.onWorkerGone(index);
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      this.#start(index).then(
+        async () => {
+          const worker = this.#workers[index];
+          for (const update of this.#options.replay()) await worker?.update(update);
+          settle();
+        },
+        () => settle(),
+      );
+    }, waitMs);
+    this.#timers.add(timer);
+  }
+}

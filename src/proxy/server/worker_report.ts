@@ -1,0 +1,198 @@
+/** What a worker tells of itself: metrics, listeners, hosts, certificates. */
+import type { Secret } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
+import type { DataSource } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import type { FamilySnapshot, MetricsRegistry, MetricsSnapshot } from '#telemetry/metrics.ts';
+import type { WorkerConfig } from '../config/worker_config.ts';
+import type { ListenerManager } from '../listener_manager/listener_manager.ts';
+import { formatAddress } from '../network/address.ts';
+import type { LiveClusterManager } from '../upstream/cluster_manager.ts';
+import type { UpstreamHost } from '../upstream/host.ts';
+import type {
+  CertificateState,
+  ClusterLimits,
+  ClusterState,
+  HostState,
+  ListenerState,
+} from '../admin/proxy_state.ts';
+import type { ThresholdResources } from '../upstream/resource_manager.ts';
+
+/** Text of an inline source; files are not read for a report. */
+function inlineText(source: DataSource | undefined): string {
+  if (source?.specifier.case === 'inlineBytes') return Buffer.from(source.specifier.value).toString('utf8');
+  return source?.specifier.case === 'inlineString' ? source.specifier.value : '';
+}
+
+function certificateOf(secret: Secret): CertificateState[] {
+  const { name, type } = secret;
+  if (type.case === 'tlsCertificate')
+    return [{ name, kind: 'certificate', pem: inlineText(type.value.certificateChain) }];
+  if (type.case === 'validationContext')
+    return [{ name, kind: 'roots', pem: inlineText(type.value.trustedCa) }];
+  return [];
+}
+
+function hostState(host: UpstreamHost): HostState {
+  const { region, zone, subZone } = host.locality;
+  return {
+    address: host.address.ip,
+    port: host.address.port,
+    hostname: host.hostname,
+    healthy: host.healthy,
+    failedOutlierCheck: host.ejected,
+    edsHealthy: host.edsHealthy,
+    weight: host.weight,
+    priority: host.priority,
+    region,
+    zone,
+    subZone,
+    stats: {
+      cx_active: host.stats.cxActive,
+      cx_connect_fail: host.stats.cxConnectFail,
+      cx_total: host.stats.cxTotal,
+      rq_active: host.activeRequests,
+      rq_error: host.stats.rqError,
+      rq_success: host.stats.rqSuccess,
+      rq_timeout: host.stats.rqTimeout,
+      rq_total: host.stats.rqTotal,
+    },
+  };
+}
+
+function limitsOf(resources: ThresholdResources): ClusterLimits {
+  const { maxConnections, maxPendingRequests, maxRequests, maxRetries } = resources;
+  return { maxConnections, maxPendingRequests, maxRequests, maxRetries };
+}
+
+export class WorkerReport {
+  readonly #metrics: MetricsRegistry;
+  readonly #clusters: LiveClusterManager;
+  readonly #listeners: ListenerManager;
+  readonly #config: WorkerConfig;
+  readonly #secrets: () => Iterable<Secret>;
+
+  constructor(
+    metrics: MetricsRegistry,
+    clusters: LiveClusterManager,
+    listeners: ListenerManager,
+    config: WorkerConfig,
+    secrets: () => Iterable<Secret>,
+  ) {
+    this.#metrics = metrics;
+    this.#clusters = clusters;
+    this.#listeners = listeners;
+    this.#config = config;
+    this.#secrets = secrets;
+  }
+
+  /** Own metrics, and the counters of clusters and listeners under Envoy's names. */
+  stats(): MetricsSnapshot {
+    return [...this.#metrics.snapshot(), ...this.#clusterFamilies(), ...this.#listenerFamilies()];
+  }
+
+  listeners(): ListenerState[] {
+    return this.#listeners.all().map((listener) => ({
+      name: listener.name,
+      static: this.#config.listeners.isStatic(listener.name),
+      addresses: listener.boundAddresses,
+      activeConnections: listener.stats.downstreamCxActive,
+      totalConnections: listener.stats.downstreamCxTotal,
+    }));
+  }
+
+  clusters(): ClusterState[] {
+    return this.#clusters.all().map((cluster) => ({
+      name: cluster.name,
+      observabilityName: cluster.statName,
+      edsServiceName: cluster.edsServiceName ?? '',
+      static: this.#config.clusters.isStatic(cluster.name),
+      limits: {
+        default: limitsOf(cluster.resources('default')),
+        high: limitsOf(cluster.resources('high')),
+      },
+      hosts: cluster.hosts().map(hostState),
+    }));
+  }
+
+  certificates(): CertificateState[] {
+    return [...this.#secrets()].flatMap(certificateOf);
+  }
+
+  connections(): number {
+    return this.#listeners.all().reduce((sum, { stats }) => sum + stats.downstreamCxActive, 0);
+  }
+
+  #clusterFamilies(): FamilySnapshot[] {
+    const clusters = this.#clusters.all();
+    const family = (
+      name: string,
+      type: 'counter' | 'gauge',
+      read: (stats: (typeof clusters)[number]) => number,
+    ): FamilySnapshot => ({
+      name: `envoy_cluster_${name}`,
+      type,
+      help: '',
+      series: clusters.map((cluster) => ({
+        labels: { cluster_name: cluster.statName },
+        value: read(cluster),
+      })),
+    });
+    return [
+      family('upstream_cx_total', 'counter', ({ stats }) => stats.upstreamCxTotal),
+      family('upstream_cx_active', 'gauge', ({ stats }) => stats.upstreamCxActive),
+      family('upstream_cx_connect_fail', 'counter', ({ stats }) => stats.upstreamCxConnectFail),
+      family('upstream_cx_overflow', 'counter', ({ stats }) => stats.upstreamCxOverflow),
+      family('upstream_rq_total', 'counter', ({ stats }) => stats.upstreamRqTotal),
+      family('upstream_rq_active', 'gauge', ({ stats }) => stats.upstreamRqActive),
+      family('upstream_rq_pending_overflow', 'counter', ({ stats }) => stats.upstreamRqPendingOverflow),
+      family('upstream_rq_retry', 'counter', ({ stats }) => stats.upstreamRqRetry),
+      family('upstream_rq_retry_success', 'counter', ({ stats }) => stats.upstreamRqRetrySuccess),
+      family(
+        'upstream_rq_retry_limit_exceeded',
+        'counter',
+        ({ stats }) => stats.upstreamRqRetryLimitExceeded,
+      ),
+      family('upstream_rq_retry_overflow', 'counter', ({ stats }) => stats.upstreamRqRetryOverflow),
+      family('upstream_rq_timeout', 'counter', ({ stats }) => stats.upstreamRqTimeout),
+      family('upstream_rq_per_try_timeout', 'counter', ({ stats }) => stats.upstreamRqPerTryTimeout),
+      family('upstream_rq_rx_reset', 'counter', ({ stats }) => stats.upstreamRqRxReset),
+      family('upstream_rq_tx_reset', 'counter', ({ stats }) => stats.upstreamRqTxReset),
+      family('membership_total', 'gauge', (cluster) => cluster.hosts().length),
+      family(
+        'membership_healthy',
+        'gauge',
+        (cluster) => cluster.hosts().filter((host) => host.healthy).length,
+      ),
+    ];
+  }
+
+  #listenerFamilies(): FamilySnapshot[] {
+    const listeners = this.#listeners.all();
+    const family = (
+      name: string,
+      type: 'counter' | 'gauge',
+      read: (stats: (typeof listeners)[number]['stats']) => number,
+    ): FamilySnapshot => ({
+      name: `envoy_listener_${name}`,
+      type,
+      help: '',
+      series: listeners.map(({ version, stats }) => ({
+        // As Envoy: the address with `_` for `:`.
+        labels: {
+          listener_address: version.addresses[0] === undefined ? '' : statAddress(version.addresses[0]),
+        },
+        value: read(stats),
+      })),
+    });
+    return [
+      family('downstream_cx_total', 'counter', (stats) => stats.downstreamCxTotal),
+      family('downstream_cx_active', 'gauge', (stats) => stats.downstreamCxActive),
+      family('downstream_cx_overflow', 'counter', (stats) => stats.downstreamCxOverflow),
+      family('no_filter_chain_match', 'counter', (stats) => stats.noFilterChainMatch),
+      family('ssl_connection_error', 'counter', (stats) => stats.tlsErrors),
+    ];
+  }
+}
+
+function statAddress(address: { readonly ip: string; readonly port: number }): string {
+  return formatAddress(address).replaceAll(':', '_');
+}
