@@ -47,6 +47,13 @@ function parseEndpoint(text: string | undefined, proxy: Proxy): ApplicationEndpo
   return { address, port: Number(text.slice(colon + 1)) };
 }
 
+/** Targets that an ingress port stands for: by number, else all when the pod serves but one service. */
+function targetsOf(number: number, targets: readonly ServiceTarget[]): readonly ServiceTarget[] {
+  const own = targets.filter(({ port, targetPort }) => port.port === number || targetPort === number);
+  if (own.length > 0) return own;
+  return new Set(targets.map(({ service }) => service)).size === 1 ? targets : [];
+}
+
 function fromIngress(
   ingress: IstioIngressListener,
   proxy: Proxy,
@@ -54,7 +61,7 @@ function fromIngress(
 ): InboundPort | undefined {
   const number = ingress.port?.number;
   if (number === undefined) return undefined;
-  const own = targets.filter(({ port, targetPort }) => port.port === number || targetPort === number);
+  const own = targetsOf(number, targets);
   const bindToPort = ingress.captureMode === 'NONE' || proxy.interceptionMode === 'NONE';
   const [podAddress = '127.0.0.1'] = proxy.ipAddresses;
   return {
