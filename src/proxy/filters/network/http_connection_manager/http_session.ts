@@ -72,6 +72,8 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
         this as HttpSession,
       );
     this.#io = new SocketIo(connection.socket, this);
+    // Listeners accept sockets paused.
+    connection.socket.resume();
     const version = versionByConfig(config.codec, connection.info.negotiatedProtocol);
     if (version !== undefined) this.#startCodec(version);
   }
