@@ -13,7 +13,7 @@ import { goldenCases, readGoldenCase } from './golden_case.ts';
 import { buildNameTable } from './name_table.ts';
 import { proxyResources } from './resources_of.ts';
 
-// UPDATE_GOLDEN=1 writes the files anew; look at the difference before committing it.
+// UPDATE_GOLDEN=1 writes the files anew; run the formatter and look at the difference before committing it.
 const update = process.env['UPDATE_GOLDEN'] === '1';
 const registry = createTypeRegistry();
 const folder = join(import.meta.dirname, 'testdata/golden');
@@ -24,7 +24,7 @@ function list(schema: DescMessage, messages: readonly Message[]): JsonValue {
 
 function compare(file: string, actual: JsonValue): void {
   const path = join(folder, file);
-  const text = `${JSON.stringify(actual, null, 1)}\n`;
+  const text = `${JSON.stringify(actual, null, 2)}\n`;
   if (update) {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
