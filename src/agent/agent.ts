@@ -165,7 +165,15 @@ async function startDataPlane(
       [staticClusters.sds, memoryTransport(sds.acceptor)],
       [staticClusters.xds, memoryTransport(relay)],
     ]);
-    return startBuiltIn({ bootstrap, transports, concurrency, log });
+    return startBuiltIn({
+      bootstrap,
+      transports,
+      concurrency,
+      drainDurationMs,
+      environment: options.environment ?? {},
+      version: options.version,
+      log,
+    });
   }
   const { openEnvoySockets } = await import('./data_plane/envoy_sockets.ts');
   closers.add(await openEnvoySockets({ runDirectory, sds: sds.acceptor, xds: relay, log }));

@@ -53,7 +53,11 @@ for (const xdsProtocol of ['sotw', 'delta'] as const) {
     }
     const path = join(directory, `${xdsProtocol}.json`);
     const regexps = ['.*upstream_rq_[0-9]+.*'];
-    const options = testOptions(directory, { xdsProtocol, domain: 'default.svc.mesh.example' });
+    const options = testOptions(directory, {
+      xdsProtocol,
+      domain: 'default.svc.mesh.example',
+      dataPlane: { kind: 'envoy', path: envoy },
+    });
     const proxyConfig = { ...options.proxyConfig, statsInclusion: { regexps } };
     await writeBootstrap(buildBootstrap({ ...options, proxyConfig }), path);
     const output = execFileSync(envoy, ['--mode', 'validate', '-c', path], {

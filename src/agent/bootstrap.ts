@@ -169,8 +169,13 @@ export function buildBootstrap(options: AgentOptions): Bootstrap {
       clusters: [
         staticCluster(staticClusters.admin, socketAddress(reachable(endpoints.admin)), false),
         staticCluster(staticClusters.agent, socketAddress(reachable(endpoints.status)), false),
-        staticCluster(staticClusters.sds, pipeAddress(sdsSocketPath(runDirectory)), true),
-        staticCluster(staticClusters.xds, pipeAddress(xdsSocketPath(runDirectory)), true),
+        // In one process a transport in memory stands for each of the two.
+        ...(options.dataPlane.kind === 'built_in'
+          ? []
+          : [
+              staticCluster(staticClusters.sds, pipeAddress(sdsSocketPath(runDirectory)), true),
+              staticCluster(staticClusters.xds, pipeAddress(xdsSocketPath(runDirectory)), true),
+            ]),
       ],
       listeners: [
         staticListener(

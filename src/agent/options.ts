@@ -162,6 +162,8 @@ export interface AgentOptions {
   readonly exitOnZeroActiveConnections?: boolean;
   /** Shortest drain when leaving early, milliseconds. Default 5 000 (`MINIMUM_DRAIN_DURATION`). */
   readonly minimumDrainDurationMs?: number;
+  /** `%ENVIRONMENT(name)%` of the built-in data plane's access logs. Default none. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Version told to the control plane, `ISTIO_VERSION`. */
   readonly version: string;
   readonly log: Logger;

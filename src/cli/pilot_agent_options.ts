@@ -297,6 +297,7 @@ export async function readAgentOptions(
     ...(probers === undefined ? {} : { probers: probers.probers }),
     exitOnZeroActiveConnections: env.on('EXIT_ON_ZERO_ACTIVE_CONNECTIONS'),
     ...(minimumDrainDurationMs === undefined ? {} : { minimumDrainDurationMs }),
+    environment: env.all,
     version: istioVersion,
     log,
   };
