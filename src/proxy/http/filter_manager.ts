@@ -475,8 +475,8 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
     reply.modifyHeaders?.(headers);
     const headersOnly = reply.body === '' || grpc || request?.method === 'HEAD';
     this.#encodeEnd = headersOnly;
-    this.encodeHeaders(headers, headersOnly);
-    if (!headersOnly && headers === this.#responseHeaders) this.encodeData(Buffer.from(reply.body), true);
+    this.#startEncoding(headers, headersOnly);
+    if (!headersOnly && headers === this.#responseHeaders) this.#encodeBody(Buffer.from(reply.body), true);
   }
 
   resetStream(reason: ResetReason): void {
