@@ -56,7 +56,10 @@ function proxyCommand(env: Environment): Command {
     .option('--proxyComponentLogLevel <levels>', 'log levels of components of Envoy');
   return withIgnored(addLogOptions(command)).action(
     async (type: string, flags: Readonly<Record<string, unknown>>) => {
-      const { runPilotAgentProxy } = await loadLeanly(() => import('./pilot_agent_proxy.ts'));
+      const { runPilotAgentProxy } = await loadLeanly(async () => {
+        if (env['TRYSAIL_DATA_PLANE'] !== 'envoy') await import('#proxy/server/main.ts');
+        return import('./pilot_agent_proxy.ts');
+      });
       process.exitCode = await runPilotAgentProxy(type, flags, env);
     },
   );
