@@ -34,9 +34,15 @@ class WarmingListener implements Staged {
     this.#check?.();
   }
 
-  activate(): void {
+  /** Fulfilled when it listens, or cannot. */
+  activate(): Promise<void> {
     this.#check = undefined;
-    this.#staged.activate((error) => this.onActivated(error));
+    return new Promise((resolve) => {
+      this.#staged.activate((error) => {
+        this.onActivated(error);
+        resolve();
+      });
+    });
   }
 
   discard(): void {

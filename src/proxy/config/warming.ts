@@ -10,28 +10,29 @@ export interface Staged {
 
 export class WarmingSet<S extends Staged> {
   readonly #waiting = new Map<string, S>();
-  readonly #activate: (name: string, staged: S) => void;
+  /** Those that are on their way to live, by name, with how many versions. */
+  readonly #activating = new Map<string, number>();
+  readonly #activate: (name: string, staged: S) => void | Promise<void>;
   readonly #onChange: () => void;
 
-  /** @param onChange the number of those that wait has changed. */
-  constructor(activate: (name: string, staged: S) => void, onChange: () => void) {
+  /**
+   * @param activate makes a version live; it counts as waiting until the promise is fulfilled (it must not be rejected).
+   * @param onChange the number of those that wait has changed.
+   */
+  constructor(activate: (name: string, staged: S) => void | Promise<void>, onChange: () => void) {
     this.#activate = activate;
     this.#onChange = onChange;
   }
 
-  get size(): number {
-    return this.#waiting.size;
-  }
-
   get names(): string[] {
-    return [...this.#waiting.keys()];
+    return [...new Set([...this.#waiting.keys(), ...this.#activating.keys()])];
   }
 
   /** Activates what is ready, now or later. False when it has to wait. */
   add(name: string, staged: S): boolean {
     this.drop(name);
     if (staged.ready) {
-      this.#activate(name, staged);
+      this.#start(name, staged);
       return true;
     }
     this.#waiting.set(name, staged);
@@ -39,10 +40,23 @@ export class WarmingSet<S extends Staged> {
     staged.onReady(() => {
       if (this.#waiting.get(name) !== staged || !staged.ready) return;
       this.#waiting.delete(name);
-      this.#activate(name, staged);
+      this.#start(name, staged);
       this.#onChange();
     });
     return false;
+  }
+
+  #start(name: string, staged: S): void {
+    const activation = this.#activate(name, staged);
+    if (activation === undefined) return;
+    this.#activating.set(name, (this.#activating.get(name) ?? 0) + 1);
+    this.#onChange();
+    void activation.then(() => {
+      const open = (this.#activating.get(name) ?? 1) - 1;
+      if (open === 0) this.#activating.delete(name);
+      else this.#activating.set(name, open);
+      this.#onChange();
+    });
   }
 
   /** Gives up a waiting version; true when there was one. */
@@ -56,6 +70,6 @@ export class WarmingSet<S extends Staged> {
   }
 
   clear(): void {
-    for (const name of this.names) this.drop(name);
+    for (const name of this.#waiting.keys()) this.drop(name);
   }
 }

@@ -186,8 +186,8 @@ export class ProxyServer implements ProxyHandle {
     const run = async (): Promise<void> => {
       if (cdsConfig !== undefined) {
         await this.#firstResponse(cdsConfig, typeUrls.cds);
-        await this.readiness.clustersWarm();
         this.readiness.clustersReceived = true;
+        await this.readiness.clustersWarm();
       }
       if (ldsConfig !== undefined) {
         await this.#firstResponse(ldsConfig, typeUrls.lds);

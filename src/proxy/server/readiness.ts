@@ -60,11 +60,11 @@ export class Readiness {
 
   #reason(): string {
     if (!this.workersStarted) return 'workers have not started';
-    if (!this.clustersReceived) return 'config not received from the control plane: no clusters yet';
-    if (!this.listenersReceived) return 'config not received from the control plane: no listeners yet';
     const { clusters, listeners } = this.warming;
+    if (!this.clustersReceived) return 'config not received from the control plane: no clusters yet';
     if (clusters.length > 0)
       return `${clusters.length} clusters wait for endpoints or secrets: ${first(clusters)}`;
+    if (!this.listenersReceived) return 'config not received from the control plane: no listeners yet';
     if (listeners.length > 0)
       return `${listeners.length} listeners wait for routes or secrets: ${first(listeners)}`;
     return '';

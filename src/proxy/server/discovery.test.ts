@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { typeUrls } from '#xds/type_url.ts';
+import type { XdsProtocol } from '#xds/transport.ts';
+import {
+  KeepAliveClient,
+  TestControlPlane,
+  assignment,
+  edsCluster,
+  freePort,
+  get,
+  httpListener,
+  routesTo,
+  serve,
+  startApplication,
+  startOn,
+  until,
+} from './testing.ts';
+
+const one = await startApplication('one');
+const two = await startApplication('two');
+after(() => {
+  one.server.close();
+  one.server.closeAllConnections();
+  two.server.close();
+  two.server.closeAllConnections();
+});
+
+for (const protocol of ['sotw', 'delta'] satisfies XdsProtocol[]) {
+  test(`${protocol}: a proxy gets all it serves from its control plane`, async () => {
+    const plane = new TestControlPlane();
+    const port = await freePort();
+    await serve(plane, port, 'app', one.port).push();
+    const { proxy } = await startOn(plane, protocol);
+    try {
+      await until(() => proxy.ready(), `ready: ${proxy.readyReason()}`);
+      assert.equal(await get(port), '200 one');
+      // Endpoints move: connections of hosts that are gone end, the next request goes to the new one.
+      await plane.set(typeUrls.eds, 'app', assignment('app', two.port)).push();
+      await until(async () => (await get(port)) === '200 two', 'the new endpoint');
+      // A listener goes, another comes.
+      const other = await freePort();
+      plane.remove(typeUrls.lds, 'in').set(typeUrls.lds, 'other', httpListener('other', other, 'routes'));
+      await plane.push();
+      await until(
+        () =>
+          get(other).then(
+            (text) => text === '200 two',
+            () => false,
+          ),
+        'the new listener',
+      );
+      await assert.rejects(get(port));
+      assert.deepEqual(plane.nacks, []);
+    } finally {
+      await proxy.close();
+    }
+  });
+
+  test(`${protocol}: a bad resource is refused by name, the rest of the push applies`, async () => {
+    const plane = new TestControlPlane();
+    const port = await freePort();
+    await serve(plane, port, 'app', one.port).push();
+    const { proxy, log } = await startOn(plane, protocol);
+    try {
+      await until(() => proxy.ready(), 'ready');
+      const bad = httpListener('in', port, 'routes', {
+        hcm: {
+          http_filters: [
+            {
+              name: 'mystery',
+              typed_config: {
+                '@type': 'type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm',
+              },
+            },
+          ],
+        },
+      });
+      const second = await freePort();
+      plane
+        .set(typeUrls.lds, 'in', bad)
+        .set(typeUrls.lds, 'second', httpListener('second', second, 'routes2'))
+        .set(typeUrls.rds, 'routes2', routesTo('routes2', 'app2'))
+        .set(typeUrls.cds, 'app2', edsCluster('app2'))
+        .set(typeUrls.eds, 'app2', assignment('app2', two.port))
+        .set(typeUrls.cds, 'broken', { name: 'broken', type: 'EDS' });
+      await plane.push();
+      await until(
+        () =>
+          get(second).then(
+            (text) => text === '200 two',
+            () => false,
+          ),
+        'the good listener',
+      );
+      assert.equal(await get(port), '200 one', 'the old version of the bad listener stays');
+      assert.equal(plane.nacks.length, 2, plane.nacks.join('\n'));
+      assert.match(plane.nacks.join('\n'), /^broken: eds_cluster_config.eds_config is not set$/m);
+      assert.match(plane.nacks.join('\n'), /^in: .*mystery.*Wasm/m);
+      assert.ok(log.lines.some((line) => line.includes('refused') && line.includes('name=in')));
+      // The author mends it.
+      await plane.set(typeUrls.lds, 'in', httpListener('in', port, 'routes2')).push();
+      await until(async () => (await get(port)) === '200 two', 'the mended listener');
+    } finally {
+      await proxy.close();
+    }
+  });
+
+  test(`${protocol}: routes change under load without a failed request or a closed connection`, async () => {
+    const plane = new TestControlPlane();
+    const port = await freePort();
+    serve(plane, port, 'app', one.port)
+      .set(typeUrls.cds, 'app2', edsCluster('app2'))
+      .set(typeUrls.eds, 'app2', assignment('app2', two.port));
+    await plane.push();
+    const { proxy } = await startOn(plane, protocol);
+    try {
+      await until(() => proxy.ready(), 'ready');
+      const clients = Array.from({ length: 8 }, () => new KeepAliveClient(port));
+      for (let i = 0; i < 20; i++) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        plane.set(typeUrls.rds, 'routes', routesTo('routes', i % 2 === 0 ? 'app2' : 'app'));
+        // The listener changes too: its connections stay and see the new filters.
+        plane.set(typeUrls.lds, 'in', httpListener('in', port, 'routes', { hcm: { server_name: `s${i}` } }));
+        await plane.push();
+      }
+      await Promise.all(clients.map((client) => client.stop()));
+      const answers = new Set(clients.flatMap((client) => [...client.answers.keys()]));
+      assert.deepEqual([...answers].sort(), ['200 one', '200 two']);
+      assert.ok(clients.every((client) => !client.closed));
+      assert.deepEqual(plane.nacks, []);
+    } finally {
+      await proxy.close();
+    }
+  });
+}
+
+test('a listener waits for its routes, a cluster for its endpoints, and the reason is told', async () => {
+  const plane = new TestControlPlane();
+  const port = await freePort();
+  await plane
+    .set(typeUrls.cds, 'app', edsCluster('app'))
+    .set(typeUrls.lds, 'in', httpListener('in', port, 'routes'))
+    .push();
+  const { proxy } = await startOn(plane, 'delta');
+  try {
+    await until(() => proxy.readyReason().includes('wait for endpoints'), 'the reason');
+    assert.match(proxy.readyReason(), /1 clusters wait for endpoints or secrets: app/);
+    await plane.set(typeUrls.eds, 'app', assignment('app', one.port)).push();
+    await until(() => proxy.readyReason().includes('wait for routes'), 'the next reason');
+    await assert.rejects(get(port));
+    await plane.set(typeUrls.rds, 'routes', routesTo('routes', 'app')).push();
+    await until(() => proxy.ready(), 'ready');
+    assert.equal(await get(port), '200 one');
+  } finally {
+    await proxy.close();
+  }
+});
