@@ -1,6 +1,7 @@
 /** `envoy.config.rbac.v3.Principal` compiled: who asks. */
 import type { Principal, Principal_Authenticated } from '#api/gen/envoy/config/rbac/v3/rbac_pb.ts';
-import { compileStringMatcher } from '../../http/string_matcher.ts';
+import { compileStringMatcher, type StringPredicate } from '../../http/string_matcher.ts';
+import type { TlsInfo } from '../../network/connection.ts';
 import { compileCidrRule, connectionRemoteOf, directRemoteOf, remoteOf } from './address_rules.ts';
 import {
   compileFilterStateRule,
@@ -11,17 +12,31 @@ import {
 } from './shared_rules.ts';
 import { allOf, anyOf, compileAt, notOf, type RbacMatcher } from './subject.ts';
 
-/** Without a name: any peer that showed a certificate. With one: URI SANs, then DNS SANs, then the subject. */
+/** One of the names in a certificate: URI SANs, then DNS SANs, then the subject. */
+function hasName(tls: TlsInfo, matches: StringPredicate): boolean {
+  const { peerUriSans, peerDnsSans } = tls;
+  for (let i = 0; i < peerUriSans.length; i++) if (matches(peerUriSans[i] as string)) return true;
+  for (let i = 0; i < peerDnsSans.length; i++) if (matches(peerDnsSans[i] as string)) return true;
+  return matches(tls.peerSubject);
+}
+
+/** Without a name: any peer that showed a certificate. */
 function authenticatedRule({ principalName }: Principal_Authenticated): RbacMatcher {
   if (principalName === undefined)
     return ({ connection }) => connection.tls?.peerCertificateValidated === true;
   const matches = compileStringMatcher(principalName);
+  if (principalName.matchPattern.case !== 'safeRegex')
+    return ({ connection: { tls } }) => tls?.peerCertificateValidated === true && hasName(tls, matches);
+  // Names do not change while a connection lives: its requests share one run of the expression.
+  const known = new WeakMap<TlsInfo, boolean>();
   return ({ connection: { tls } }) => {
     if (tls === undefined || !tls.peerCertificateValidated) return false;
-    const { peerUriSans, peerDnsSans } = tls;
-    for (let i = 0; i < peerUriSans.length; i++) if (matches(peerUriSans[i] as string)) return true;
-    for (let i = 0; i < peerDnsSans.length; i++) if (matches(peerDnsSans[i] as string)) return true;
-    return matches(tls.peerSubject);
+    let found = known.get(tls);
+    if (found === undefined) {
+      found = hasName(tls, matches);
+      known.set(tls, found);
+    }
+    return found;
   };
 }
 
