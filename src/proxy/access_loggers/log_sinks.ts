@@ -3,13 +3,16 @@
  * written by the worker itself (O_APPEND keeps batches of workers apart); standard output and error belong to the process,
  * so their batches go to the main thread, which writes them one after the other.
  */
-import { closeSync, openSync, write } from 'node:fs';
+import { closeSync, constants, openSync, write } from 'node:fs';
 
 /** Characters (one per byte) after which a batch leaves at once. */
 const batchBytes = 64 * 1024;
 const flushIntervalMs = 100;
 /** Bytes that may wait for a slow disk; lines past that are dropped and counted. */
 const maxWaitingBytes = 16 * 1024 * 1024;
+
+/** A named pipe without a reader is refused; without O_NONBLOCK the open would wait for one, and the worker with it. */
+const openFlags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
 
 /** Takes lines, each with its newline, one character per byte. */
 export interface LogSink {
@@ -57,7 +60,7 @@ class FileWriter {
 
   constructor(path: string) {
     this.#path = path;
-    this.#fd = openSync(path, 'a', 0o644);
+    this.#fd = openSync(path, openFlags, 0o644);
   }
 
   push(bytes: Buffer): void {
@@ -92,7 +95,7 @@ class FileWriter {
 
   /** After a rotation: the next write goes to a new file of the same name. */
   reopen(): void {
-    const fd = openSync(this.#path, 'a', 0o644);
+    const fd = openSync(this.#path, openFlags, 0o644);
     const old = this.#fd;
     this.#fd = fd;
     // A write on the old descriptor may be under way: it keeps its place until that is done.

@@ -45,8 +45,6 @@ export class DiscoveryClient {
   readonly #log: Logger;
   readonly #clients = new Map<string, AdsClient>();
   readonly #wanted = new Map<string, Wanted>();
-  /** Updates that workers have not answered yet: a worker that starts meanwhile gets them too. */
-  readonly #pending = new Set<ConfigUpdate>();
   readonly #onFirst = new Map<string, () => void>();
   #closed = false;
 
@@ -109,7 +107,7 @@ export class DiscoveryClient {
     for (const typeUrl of [typeUrls.cds, typeUrls.lds])
       for (const type of this.store.types())
         if (type.typeUrl === typeUrl) updates.push(this.store.replay(type.source, typeUrl));
-    return [...updates, ...this.#pending];
+    return updates;
   }
 
   close(): void {
@@ -145,9 +143,7 @@ export class DiscoveryClient {
     // Bytes are views of a whole response: own copies, so that one small resource does not hold all of it.
     const changed = update.changed.map(({ name, bytes }) => ({ name, bytes: bytes.slice() }));
     const message: ConfigUpdate = { source, typeUrl, changed, removed: update.removed };
-    this.#pending.add(message);
     const rejected = await this.#options.broadcast(message);
-    this.#pending.delete(message);
     if (this.#closed) return undefined;
     const versions = new Map(update.changed.map(({ name, version }) => [name, version]));
     const now = (this.#options.now ?? Date.now)();

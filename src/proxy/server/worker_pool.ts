@@ -17,6 +17,16 @@ export interface WorkerPoolOptions {
   readonly onWorkerGone: (worker: number) => () => void;
   /** A worker's event loop that does not turn for so long is replaced. Default 10 000. */
   readonly stuckAfterMs?: number;
+  /** File of the worker thread. Default the data plane. */
+  readonly entry?: URL;
+}
+
+/** A place in the pool: the worker that is there now, and when its successor will be. */
+interface Seat {
+  worker: WorkerThread;
+  /** Resolves when the worker that is there has all configuration. */
+  settled: Promise<void>;
+  backoff: Backoff | undefined;
 }
 
 const pulseIntervalMs = 1_000;
@@ -27,8 +37,7 @@ const stableAfterMs = 60_000;
 export class WorkerPool {
   readonly #options: WorkerPoolOptions;
   readonly #log: Logger;
-  readonly #workers: WorkerThread[] = [];
-  readonly #backoffs: Backoff[] = [];
+  readonly #seats: Seat[] = [];
   readonly #timers = new Set<NodeJS.Timeout>();
   #pulse: NodeJS.Timeout | undefined;
   #closed = false;
@@ -51,33 +60,25 @@ export class WorkerPool {
     }
     const limit = Math.max(1, Math.ceil((this.#options.stuckAfterMs ?? 10_000) / pulseIntervalMs));
     this.#pulse = setInterval(() => {
-      for (const worker of this.#workers)
-        if (worker.checkPulse() >= limit)
+      for (const { worker } of this.#seats)
+        if (worker.checkPulse() === limit)
           worker.kill(new Error(`its event loop stood still for ${limit * pulseIntervalMs} ms`));
     }, pulseIntervalMs);
     this.#pulse.unref();
   }
 
-  get started(): boolean {
-    return this.#workers.length > 0 && this.#workers.every((worker) => worker.started);
-  }
-
   post(message: ToWorker): void {
-    for (const worker of this.#workers) worker.post(message);
-  }
-
-  postTo(index: number, message: ToWorker): void {
-    this.#workers[index]?.post(message);
+    for (const { worker } of this.#seats) worker.post(message);
   }
 
   /** Gives an update to one worker, whose verdict is known already. */
   give(index: number, update: ConfigUpdate): void {
-    void this.#workers[index]?.update(update);
+    void this.#seats[index]?.worker.update(update);
   }
 
   /** Resolves with what any worker refuses, each name once. */
   async broadcast(update: ConfigUpdate): Promise<readonly Rejection[]> {
-    const verdicts = await Promise.all(this.#workers.map((worker) => worker.update(update)));
+    const verdicts = await Promise.all(this.#seats.map((_, index) => this.#update(index, update)));
     const byName = new Map<string, Rejection>();
     for (const rejected of verdicts)
       for (const rejection of rejected)
@@ -85,9 +86,25 @@ export class WorkerPool {
     return [...byName.values()];
   }
 
+  /** A worker that ends over an update leaves it to its successor; two that end over the same refuse it. */
+  async #update(index: number, update: ConfigUpdate): Promise<readonly Rejection[]> {
+    const seat = this.#seats[index];
+    if (seat === undefined) return [];
+    for (let attempt = 0; attempt < 2; attempt++) {
+      await seat.settled;
+      if (this.#closed) return [];
+      const verdict = await seat.worker.update(update);
+      if (verdict !== 'ended') return verdict;
+      // The exit is told in the same turn; its handler has set the promise of the successor.
+      await Promise.resolve();
+    }
+    this.#log.error('workers end over an update, it is refused', { type: update.typeUrl });
+    return update.changed.map(({ name }) => ({ name, message: 'workers ended while they built it' }));
+  }
+
   /** Answers of all workers that live. */
   async ask<Q extends Question>(question: Q): Promise<Answers[Q][]> {
-    const answers = await Promise.allSettled(this.#workers.map((worker) => worker.ask(question)));
+    const answers = await Promise.allSettled(this.#seats.map(({ worker }) => worker.ask(question)));
     return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
   }
 
@@ -95,7 +112,7 @@ export class WorkerPool {
     this.#closed = true;
     clearInterval(this.#pulse);
     for (const timer of this.#timers) clearTimeout(timer);
-    await Promise.all(this.#workers.map((worker) => worker.close()));
+    await Promise.all(this.#seats.map(({ worker }) => worker.close()));
   }
 
   /** Resolves when the worker has started; rejects when it ends before. */
@@ -111,35 +128,46 @@ export class WorkerPool {
           },
           onExit: (error) => {
             if (error === undefined || this.#closed) return;
+            const seat = this.#seats[index];
+            // A first worker that does not start failed by its bootstrap: the owner hears of it.
+            if (seat !== undefined && (worker.started || seat.backoff !== undefined))
+              this.#replace(index, seat, error, performance.now() - bornMs);
             reject(error);
-            // A worker that never started failed by its bootstrap, unless it is a successor.
-            if (worker.started || this.#backoffs[index] !== undefined)
-              this.#replace(index, error, performance.now() - bornMs);
           },
         },
+        this.#options.entry ?? new URL('./worker_main.ts', import.meta.url),
       );
-      this.#workers[index] = worker;
+      const seat = this.#seats[index];
+      if (seat === undefined) this.#seats[index] = { worker, settled: Promise.resolve(), backoff: undefined };
+      else seat.worker = worker;
     });
   }
 
-  #replace(index: number, error: Error, livedMs: number): void {
-    const backoff = (this.#backoffs[index] ??= new Backoff({ baseMs: 20, maxMs: 10_000 }));
+  #replace(index: number, seat: Seat, error: Error, livedMs: number): void {
+    const backoff = (seat.backoff ??= new Backoff({ baseMs: 20, maxMs: 10_000 }));
     if (livedMs > stableAfterMs) backoff.reset();
     const waitMs = Math.round(backoff.next());
     this.replaced++;
     this.#log.error('worker is replaced', { worker: index, error, waitMs });
     const settle = this.#options.onWorkerGone(index);
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      this.#start(index).then(
-        async () => {
-          const worker = this.#workers[index];
-          for (const update of this.#options.replay()) await worker?.update(update);
-          settle();
-        },
-        () => settle(),
-      );
-    }, waitMs);
-    this.#timers.add(timer);
+    seat.settled = new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#timers.delete(timer);
+        this.#start(index)
+          .then(() => this.#replay(seat))
+          // It ended before it was told all: its own exit has begun the next replacement.
+          .catch(() => {})
+          .finally(() => {
+            settle();
+            resolve();
+          });
+      }, waitMs);
+      this.#timers.add(timer);
+    });
+  }
+
+  async #replay(seat: Seat): Promise<void> {
+    const { worker } = seat;
+    for (const update of this.#options.replay()) await worker.update(update);
   }
 }

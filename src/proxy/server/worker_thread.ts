@@ -20,6 +20,9 @@ const maxYoungGenerationSizeMb = 12;
 /** A worker that was told to end gets this long. */
 const closeTimeoutMs = 5_000;
 
+/** A thread that is killed ends within microseconds, unless it hangs in a system call. */
+const killTimeoutMs = 1_000;
+
 export class WorkerThread {
   readonly index: number;
   /** True once its static resources are live. */
@@ -30,18 +33,19 @@ export class WorkerThread {
   #lastBeat = 0;
   #missedBeats = 0;
   #nextId = 1;
-  readonly #verdicts = new Map<number, (rejected: readonly Rejection[]) => void>();
+  readonly #verdicts = new Map<number, (rejected: readonly Rejection[] | 'ended') => void>();
   readonly #answers = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
   #ended = false;
   #closing = false;
   #error: Error | undefined;
 
-  constructor(init: Omit<WorkerInit, 'heartbeat'>, callbacks: WorkerCallbacks) {
+  /** @param entry file of the thread, `worker_main.ts` but in tests. */
+  constructor(init: Omit<WorkerInit, 'heartbeat'>, callbacks: WorkerCallbacks, entry: URL) {
     this.index = init.index;
     this.#callbacks = callbacks;
     const heartbeat = new SharedArrayBuffer(4);
     this.#beats = new Int32Array(heartbeat);
-    this.#worker = new Worker(new URL('./worker_main.ts', import.meta.url), {
+    this.#worker = new Worker(entry, {
       workerData: { ...init, heartbeat } satisfies WorkerInit,
       name: `worker_${init.index}`,
       resourceLimits: { maxYoungGenerationSizeMb },
@@ -57,9 +61,9 @@ export class WorkerThread {
     if (!this.#ended) this.#worker.postMessage(message);
   }
 
-  /** Resolves with what is refused; with nothing when the worker ends meanwhile: its successor is given the same. */
-  update(update: ConfigUpdate): Promise<readonly Rejection[]> {
-    if (this.#ended) return Promise.resolve([]);
+  /** Resolves with what is refused, or when the worker ends before it answers. */
+  update(update: ConfigUpdate): Promise<readonly Rejection[] | 'ended'> {
+    if (this.#ended) return Promise.resolve('ended');
     const id = this.#nextId++;
     return new Promise((resolve) => {
       this.#verdicts.set(id, resolve);
@@ -91,6 +95,8 @@ export class WorkerThread {
   kill(reason: Error): void {
     this.#error = reason;
     void this.#worker.terminate();
+    // A thread that hangs in a system call cannot be ended: it is given up, whatever becomes of it.
+    setTimeout(() => this.#onExit(1), killTimeoutMs).unref();
   }
 
   /** Ends the thread after it has written its logs. */
@@ -135,8 +141,9 @@ export class WorkerThread {
   }
 
   #onExit(code: number): void {
+    if (this.#ended) return;
     this.#ended = true;
-    for (const resolve of this.#verdicts.values()) resolve([]);
+    for (const resolve of this.#verdicts.values()) resolve('ended');
     this.#verdicts.clear();
     const error = this.#error ?? new Error(`the worker ended with code ${code}`);
     for (const { reject } of this.#answers.values()) reject(error);
