@@ -4,10 +4,17 @@
  */
 import { fileAccessLogger } from './access_loggers/file/config.ts';
 import { stderrAccessLogger, stdoutAccessLogger } from './access_loggers/stream/config.ts';
+import { grpcStats } from './filters/http/grpc_stats/config.ts';
+import { httpIstioStats } from './filters/http/istio_stats/config.ts';
 import { peerMetadata } from './filters/http/peer_metadata/config.ts';
 import { httpRbac } from './filters/http/rbac/config.ts';
 import { routerFilter } from './filters/http/router/config.ts';
+import { httpInspector } from './filters/listener/http_inspector/http_inspector.ts';
+import { originalDst } from './filters/listener/original_dst/original_dst.ts';
+import { proxyProtocol } from './filters/listener/proxy_protocol/proxy_protocol.ts';
+import { tlsInspector } from './filters/listener/tls_inspector/tls_inspector.ts';
 import { httpConnectionManager } from './filters/network/http_connection_manager/http_connection_manager.ts';
+import { networkIstioStats } from './filters/network/istio_stats/config.ts';
 import { networkRbac } from './filters/network/rbac/config.ts';
 import { leastRequest } from './load_balancing_policies/least_request/least_request.ts';
 import { maglev } from './load_balancing_policies/maglev/maglev.ts';
@@ -22,8 +29,9 @@ import { upstreamTls } from './transport_sockets/tls/upstream.ts';
 /** The registry of one worker. */
 export function createExtensions(): ExtensionRegistry {
   return new ExtensionRegistry({
-    network_filter: [httpConnectionManager, networkRbac],
-    http_filter: [peerMetadata, httpRbac, routerFilter],
+    listener_filter: [originalDst, proxyProtocol, tlsInspector, httpInspector],
+    network_filter: [httpConnectionManager, networkRbac, networkIstioStats],
+    http_filter: [peerMetadata, httpRbac, grpcStats, httpIstioStats, routerFilter],
     'transport_socket.downstream': [downstreamTls, downstreamRawBuffer],
     'transport_socket.upstream': [upstreamTls, upstreamRawBuffer],
     load_balancing_policy: [roundRobin, leastRequest, random, ringHash, maglev],
