@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { HeaderMap, ResponseHeaderMap } from '../header_map.ts';
 import { RecordingServer, settle } from './testing.ts';
 
@@ -450,7 +450,7 @@ test('a slow reader raises the watermark once and lowers it', async () => {
   assert.equal(decoder?.above, 1);
   assert.equal(decoder?.below, 0);
   server.wire.far.resume();
-  for (let i = 0; i < 20 && decoder?.below === 0; i++) await settle();
+  for (let i = 0; i < 20; i++) await settle();
   assert.equal(decoder?.below, 1);
 });
 
