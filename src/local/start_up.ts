@@ -59,7 +59,7 @@ export async function startUp(options: StartUpOptions): Promise<number> {
   const log = createLogger({ level: 'warn' });
   if (options.inside) {
     const { createCaptureDriver } = await import('./driver_capture.ts');
-    return up({
+    const code = await up({
       ...common(options, log),
       directories,
       ended,
@@ -73,6 +73,9 @@ export async function startUp(options: StartUpOptions): Promise<number> {
           ...(options.onBehalfOf === undefined ? {} : { onBehalfOf: options.onBehalfOf }),
         }),
     });
+    // the channel to the process outside would keep this one alive
+    if (process.connected) process.disconnect?.();
+    return code;
   }
   if (await isRunning(directories.controlSocket)) {
     throw new Error(
