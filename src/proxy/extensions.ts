@@ -16,6 +16,7 @@ import { tlsInspector } from './filters/listener/tls_inspector/tls_inspector.ts'
 import { httpConnectionManager } from './filters/network/http_connection_manager/http_connection_manager.ts';
 import { networkIstioStats } from './filters/network/istio_stats/config.ts';
 import { networkRbac } from './filters/network/rbac/config.ts';
+import { tcpProxy } from './filters/network/tcp_proxy/config.ts';
 import { leastRequest } from './load_balancing_policies/least_request/least_request.ts';
 import { maglev } from './load_balancing_policies/maglev/maglev.ts';
 import { random } from './load_balancing_policies/random/random.ts';
@@ -30,7 +31,7 @@ import { upstreamTls } from './transport_sockets/tls/upstream.ts';
 export function createExtensions(): ExtensionRegistry {
   return new ExtensionRegistry({
     listener_filter: [originalDst, proxyProtocol, tlsInspector, httpInspector],
-    network_filter: [httpConnectionManager, networkRbac, networkIstioStats],
+    network_filter: [httpConnectionManager, tcpProxy, networkRbac, networkIstioStats],
     http_filter: [peerMetadata, httpRbac, grpcStats, httpIstioStats, routerFilter],
     'transport_socket.downstream': [downstreamTls, downstreamRawBuffer],
     'transport_socket.upstream': [upstreamTls, upstreamRawBuffer],

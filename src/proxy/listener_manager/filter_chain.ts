@@ -6,7 +6,7 @@ import {
   FilterChainMatchSchema,
   FilterChainSchema,
 } from '#api/gen/envoy/config/listener/v3/listener_components_pb.ts';
-import type { FactoryContext, NetworkFilterExtension } from '../factory_context.ts';
+import { type FactoryContext, type NetworkFilterExtension, findExtension } from '../factory_context.ts';
 import type { ChainHandle, TerminalNetworkFilter } from '../network/connection.ts';
 import { durationMs } from '../network/duration.ts';
 import type { NetworkFilterFactory, NetworkReadFilter } from '../network/filter.ts';
@@ -76,14 +76,15 @@ function createTransport(
   const socket = config.transportSocket;
   if (socket === undefined) return rawBufferDownstream;
   const any = socket.configType.value;
-  const factory = (
-    any === undefined
-      ? context.registry.findByName('transport_socket.downstream', socket.name)
-      : context.registry.find('transport_socket.downstream', any.typeUrl)
-  ) as DownstreamTransportSocketExtension | undefined;
-  if (factory === undefined)
+  const found = findExtension<DownstreamTransportSocketExtension>(
+    context.registry,
+    'transport_socket.downstream',
+    socket.name,
+    any,
+  );
+  if (found === undefined)
     throw new Error(`transport socket ${socket.name}: nothing is compiled in for ${any?.typeUrl ?? 'it'}`);
-  return factory.create({ value: any?.value ?? new Uint8Array() }, sockets);
+  return found.factory.create(found.config, sockets);
 }
 
 /** A connection without filters is closed at once, as in Envoy. */
@@ -142,14 +143,10 @@ function createNetworkFilter(
   context: FactoryContext,
 ): NetworkFilterFactory {
   const any = filter.configType.case === 'typedConfig' ? filter.configType.value : undefined;
-  const extension = (
-    any === undefined
-      ? context.registry.findByName('network_filter', filter.name)
-      : context.registry.find('network_filter', any.typeUrl)
-  ) as NetworkFilterExtension | undefined;
-  if (extension === undefined)
+  const found = findExtension<NetworkFilterExtension>(context.registry, 'network_filter', filter.name, any);
+  if (found === undefined)
     throw new Error(`network filter ${filter.name}: nothing is compiled in for ${any?.typeUrl ?? 'it'}`);
-  return extension.create({ typeUrl: any?.typeUrl ?? '', value: any?.value ?? new Uint8Array() }, context);
+  return found.factory.create(found.config, context);
 }
 
 /** The filters of one connection, made in order. */

@@ -7,7 +7,12 @@ import type {
   ListenerFilter as ListenerFilterProto,
   ListenerFilterChainMatchPredicate,
 } from '#api/gen/envoy/config/listener/v3/listener_components_pb.ts';
-import type { AccessLogger, FactoryContext, ListenerFilterExtension } from '../factory_context.ts';
+import {
+  type AccessLogger,
+  type FactoryContext,
+  type ListenerFilterExtension,
+  findExtension,
+} from '../factory_context.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionInfo } from '../network/connection.ts';
 import { durationMs } from '../network/duration.ts';
@@ -82,14 +87,10 @@ function readAddress(proto: AddressProto | undefined, what: string): BindAddress
 
 function createListenerFilter(proto: ListenerFilterProto, context: FactoryContext): ListenerFilterFactory {
   const any = proto.configType.case === 'typedConfig' ? proto.configType.value : undefined;
-  const extension = (
-    any === undefined
-      ? context.registry.findByName('listener_filter', proto.name)
-      : context.registry.find('listener_filter', any.typeUrl)
-  ) as ListenerFilterExtension | undefined;
-  if (extension === undefined)
+  const found = findExtension<ListenerFilterExtension>(context.registry, 'listener_filter', proto.name, any);
+  if (found === undefined)
     throw new Error(`listener filter ${proto.name}: nothing is compiled in for ${any?.typeUrl ?? 'it'}`);
-  return extension.create({ typeUrl: any?.typeUrl ?? '', value: any?.value ?? new Uint8Array() });
+  return found.factory.create(found.config);
 }
 
 /** `filter_disabled`: whether the filter is skipped for this connection, asked when it is its turn. */

@@ -31,6 +31,8 @@ export const ResponseFlag = {
   dnsResolutionFailed: 1 << 26,
   dropOverload: 1 << 27,
   downstreamRemoteReset: 1 << 28,
+  /** URX of tcp_proxy, which is set behind the failure of the last attempt and so is printed behind it. */
+  connectAttemptsExceeded: 1 << 29,
 } as const;
 
 /** A set of flags: bits of `ResponseFlag`. */
@@ -67,6 +69,7 @@ const names: readonly (readonly [number, string, string])[] = [
   [ResponseFlag.dnsResolutionFailed, 'DF', 'DnsResolutionFailed'],
   [ResponseFlag.dropOverload, 'DO', 'DropOverload'],
   [ResponseFlag.downstreamRemoteReset, 'DR', 'DownstreamRemoteReset'],
+  [ResponseFlag.connectAttemptsExceeded, 'URX', 'UpstreamRetryLimitExceeded'],
 ];
 
 /** `-` for none, else short names joined by commas in Envoy's order. */

@@ -1,0 +1,262 @@
+/**
+ * Passes bytes between a client and one host (envoy.filters.network.tcp_proxy). Half-closes travel both ways; the slower
+ * side sets the pace. On the hot path: bench/micro/tcp_proxy.ts.
+ */
+import type { Socket } from 'node:net';
+import { hash64 } from '../../../load_balancing_policies/hash_balancer.ts';
+import type { Address } from '../../../network/address.ts';
+import type { DownstreamConnection, TerminalNetworkFilter, TlsInfo } from '../../../network/connection.ts';
+import { nextConnectionId } from '../../../network/connection_info.ts';
+import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
+import { setConnectionStream } from '../../../stream_info/connection_stream.ts';
+import { ResponseFlag } from '../../../stream_info/response_flags.ts';
+import { StreamInfo, newUpstreamInfo } from '../../../stream_info/stream_info.ts';
+import type {
+  Cancellable,
+  Cluster,
+  Host,
+  LoadBalancerContext,
+  PoolFailure,
+  TcpPoolCallbacks,
+} from '../../../upstream/upstream.ts';
+import type { TcpProxyConfig } from './config.ts';
+
+/** One per filter chain; serves all its connections. */
+export class TcpProxyFilter implements TerminalNetworkFilter {
+  readonly config: TcpProxyConfig;
+
+  constructor(config: TcpProxyConfig) {
+    this.config = config;
+  }
+
+  onConnection(connection: DownstreamConnection): void {
+    new TcpSession(connection, this.config).start();
+  }
+}
+
+function ignoreError(): void {
+  // 'close' follows and decides; Envoy sets no flag when an established TCP connection breaks.
+}
+
+function onIdleTimeout(session: TcpSession): void {
+  session.onTimeout('tcp_session_idle_timeout', 0);
+}
+
+function onMaxDuration(session: TcpSession): void {
+  session.onTimeout('max_connection_duration_reached', ResponseFlag.durationTimeout);
+}
+
+function onLogInterval(session: TcpSession): void {
+  session.onLogInterval();
+}
+
+/** One connection. */
+class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
+  readonly #config: TcpProxyConfig;
+  readonly #client: Socket;
+  readonly #connection: DownstreamConnection;
+  readonly #info: StreamInfo;
+  #server: Socket | undefined = undefined;
+  #cluster: Cluster | undefined = undefined;
+  #connecting: Cancellable | undefined = undefined;
+  #idleTimer: TimerHandle | undefined = undefined;
+  #durationTimer: TimerHandle | undefined = undefined;
+  #logTimer: TimerHandle | undefined = undefined;
+  #ended = false;
+  // LoadBalancerContext
+  readonly hash: bigint | undefined;
+  readonly metadataMatch = undefined;
+  readonly requestHeaders = undefined;
+  readonly hostSelectionRetryCount = 0;
+
+  constructor(connection: DownstreamConnection, config: TcpProxyConfig) {
+    this.#config = config;
+    this.#connection = connection;
+    this.#client = connection.socket;
+    this.#info = new StreamInfo(connection.info, '');
+    this.hash = config.hashSourceIp ? hash64(connection.info.remoteAddress.ip) : undefined;
+    setConnectionStream(connection.info, this.#info);
+  }
+
+  get downstream(): DownstreamConnection['info'] {
+    return this.#connection.info;
+  }
+
+  shouldSelectAnotherHost(): boolean {
+    return false;
+  }
+
+  start(): void {
+    const { maxDurationMs, logIntervalMs } = this.#config;
+    // The client is read only once there is somebody to write to.
+    this.#client.on('error', ignoreError);
+    this.#client.on('close', this.#onClientClose);
+    if (maxDurationMs > 0) this.#durationTimer = workerTimers.schedule(maxDurationMs, onMaxDuration, this);
+    if (logIntervalMs > 0) this.#logTimer = workerTimers.schedule(logIntervalMs, onLogInterval, this);
+    const info = this.#info;
+    const name = this.#config.chooseCluster();
+    info.clusterName = name;
+    const cluster = this.#config.clusterManager.get(name);
+    if (cluster === undefined) {
+      info.responseFlags |= ResponseFlag.noClusterFound;
+      this.#fail('cluster_not_found');
+      return;
+    }
+    this.#cluster = cluster;
+    info.clusterStatName = cluster.statName;
+    info.clusterMetadata = cluster.metadata;
+    this.#connect(cluster);
+  }
+
+  #connect(cluster: Cluster): void {
+    const info = this.#info;
+    const host = cluster.chooseHost(this);
+    if (host === undefined) {
+      info.responseFlags |= ResponseFlag.noHealthyUpstream;
+      this.#fail('no_healthy_upstream');
+      return;
+    }
+    info.attemptCount++;
+    const upstream = newUpstreamInfo();
+    upstream.hostAddress = host.address;
+    upstream.hostMetadata = host.metadata;
+    info.upstream = upstream;
+    this.#connecting = cluster.tcpConnect(host, this, this);
+  }
+
+  onPoolFailure(reason: PoolFailure, transportFailureReason: string, _host: Host): void {
+    this.#connecting = undefined;
+    const info = this.#info;
+    if (info.upstream !== undefined) info.upstream.transportFailureReason = transportFailureReason;
+    if (reason === 'overflow') {
+      info.responseFlags |= ResponseFlag.upstreamOverflow;
+      this.#fail('overflow');
+      return;
+    }
+    info.responseFlags |= ResponseFlag.upstreamConnectionFailure;
+    if (this.#cluster !== undefined && info.attemptCount < this.#config.maxConnectAttempts) {
+      this.#connect(this.#cluster);
+      return;
+    }
+    // Envoy counts the end of attempts as such even when only one was allowed.
+    info.responseFlags |= ResponseFlag.connectAttemptsExceeded;
+    this.#fail('');
+  }
+
+  onPoolReady(server: Socket, _host: Host, localAddress: Address, tls: TlsInfo | undefined): void {
+    this.#connecting = undefined;
+    if (this.#ended) {
+      server.destroy();
+      return;
+    }
+    this.#server = server;
+    const { upstream } = this.#info;
+    if (upstream !== undefined) {
+      upstream.localAddress = localAddress;
+      upstream.tls = tls;
+      upstream.connectionId = nextConnectionId();
+    }
+    const client = this.#client;
+    server.on('error', ignoreError);
+    server.on('close', this.#onServerClose);
+    server.on('data', this.#onServerData);
+    server.on('end', this.#onServerEnd);
+    server.on('drain', this.#onServerDrain);
+    client.on('data', this.#onClientData);
+    client.on('end', this.#onClientEnd);
+    client.on('drain', this.#onClientDrain);
+    const { idleTimeoutMs } = this.#config;
+    if (idleTimeoutMs > 0) this.#idleTimer = workerTimers.schedule(idleTimeoutMs, onIdleTimeout, this);
+    if (this.#config.logOnConnected) this.#log();
+    client.resume();
+    server.resume();
+  }
+
+  #touch(): void {
+    if (this.#idleTimer !== undefined) workerTimers.refresh(this.#idleTimer, this.#config.idleTimeoutMs);
+  }
+
+  readonly #onClientData = (data: Buffer): void => {
+    this.#info.bytesReceived += data.length;
+    this.#touch();
+    if (this.#server?.write(data) === false) this.#client.pause();
+  };
+
+  readonly #onServerDrain = (): void => {
+    this.#client.resume();
+  };
+
+  readonly #onServerData = (data: Buffer): void => {
+    this.#info.bytesSent += data.length;
+    this.#touch();
+    if (!this.#client.write(data)) this.#server?.pause();
+  };
+
+  readonly #onClientDrain = (): void => {
+    this.#server?.resume();
+  };
+
+  readonly #onClientEnd = (): void => {
+    this.#touch();
+    this.#server?.end();
+  };
+
+  readonly #onServerEnd = (): void => {
+    this.#touch();
+    this.#client.end();
+  };
+
+  readonly #onClientClose = (): void => {
+    this.#connecting?.cancel();
+    this.#connecting = undefined;
+    const server = this.#server;
+    // A clean end has passed both halves on already; what is left means the client broke off.
+    if (server !== undefined && !server.destroyed) {
+      if (this.#client.readableEnded && this.#client.writableFinished) server.end();
+      else server.destroy();
+    }
+    this.#finish();
+  };
+
+  readonly #onServerClose = (): void => {
+    const client = this.#client;
+    if (client.destroyed) return;
+    // What was received before a clean end goes out first; then nobody is left to read the client for.
+    if (this.#server?.errored === null) client.destroySoon();
+    else client.destroy();
+  };
+
+  onTimeout(details: string, flag: number): void {
+    this.#info.responseFlags |= flag;
+    this.#fail(details);
+  }
+
+  onLogInterval(): void {
+    this.#log();
+    this.#logTimer = workerTimers.schedule(this.#config.logIntervalMs, onLogInterval, this);
+  }
+
+  #fail(details: string): void {
+    if (details !== '' && this.#connection.info.terminationDetails === '')
+      this.#connection.info.terminationDetails = details;
+    this.#client.destroy();
+  }
+
+  #finish(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    workerTimers.cancel(this.#idleTimer);
+    workerTimers.cancel(this.#durationTimer);
+    workerTimers.cancel(this.#logTimer);
+    this.#info.end = performance.now();
+    this.#log();
+  }
+
+  #log(): void {
+    const info = this.#info;
+    info.wireBytesReceived = info.bytesReceived;
+    info.wireBytesSent = info.bytesSent;
+    info.connectionTerminationDetails = this.#connection.info.terminationDetails;
+    for (const logger of this.#config.accessLoggers) logger.log(info, undefined, undefined, undefined);
+  }
+}
