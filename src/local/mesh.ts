@@ -37,6 +37,9 @@ export interface PublishedPort {
 /** How long a pod that was replaced still answers while its peers learn that it goes. */
 const retireMs = 1500;
 
+/** When the whole mesh ends nobody is left to be served. */
+const endGraceMs = 500;
+
 /** How long an old pod waits for its successor to become ready. */
 const rolloutMs = 60_000;
 

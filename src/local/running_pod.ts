@@ -139,11 +139,17 @@ export class RunningPod {
       onStart: (child) => this.#options.onProcess?.(child),
       onExit: (reason, waitMs) => {
         this.#options.onProblem(
-          `${key}: ${name} ended (${reason}); starting it again in ${(waitMs / 1000).toFixed(1)} s`,
+          `${key}: ${name} ended (${reason}); starting it again in ${(waitMs / 1000).toFixed(1)} s${this.#lastWords(name)}`,
         );
         this.#set('failing');
       },
     });
+  }
+
+  /** The last line that a process wrote to standard error, for the message that it ended. */
+  #lastWords(name: string): string {
+    const line = this.logs.lines.findLast(({ source, stream }) => source === name && stream === 'stderr');
+    return line === undefined ? '' : `\n  ${line.text}`;
   }
 
   async #watchReadiness(): Promise<void> {
@@ -205,13 +211,16 @@ export class RunningPod {
     this.#set('stopping');
   }
 
-  /** Applications first, so that their last calls still find a sidecar. */
-  async stop(): Promise<void> {
+  /**
+   * Applications first, so that their last calls still find a sidecar.
+   * @param graceMs from SIGTERM to SIGKILL, default 5000
+   */
+  async stop(graceMs?: number): Promise<void> {
     this.#stopped = true;
     this.retire();
     clearTimeout(this.#timer);
-    await Promise.all(this.#applications.map((process) => process.stop()));
-    await this.#sidecar?.stop();
+    await Promise.all(this.#applications.map((process) => process.stop(graceMs)));
+    await this.#sidecar?.stop(graceMs);
     await this.host?.remove();
   }
 }

@@ -79,7 +79,11 @@ export function sidecarCommand(
     CA_ADDR: discovery,
     PILOT_CERT_PROVIDER: 'istiod',
     TRUST_DOMAIN: settings.trustDomain,
-    PROXY_CONFIG: JSON.stringify({ discoveryAddress: discovery, concurrency: 1 }),
+    PROXY_CONFIG: JSON.stringify({
+      discoveryAddress: discovery,
+      concurrency: 1,
+      terminationDrainDuration: '1s',
+    }),
     ISTIO_META_CLUSTER_ID: 'Kubernetes',
     ISTIO_META_MESH_ID: settings.trustDomain,
     ISTIO_META_NODE_NAME: 'localhost',

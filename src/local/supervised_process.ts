@@ -58,14 +58,14 @@ export class SupervisedProcess {
   }
 
   /** SIGTERM to the group, SIGKILL after the grace time; resolves when the process is gone. */
-  async stop(): Promise<void> {
+  async stop(graceMs = this.#options.graceMs ?? 5000): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#timer);
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     signalGroup(child, 'SIGTERM');
-    const timer = setTimeout(() => signalGroup(child, 'SIGKILL'), this.#options.graceMs ?? 5000);
+    const timer = setTimeout(() => signalGroup(child, 'SIGKILL'), graceMs);
     await gone;
     clearTimeout(timer);
     signalGroup(child, 'SIGKILL');
