@@ -242,6 +242,8 @@ export class Mesh {
   async close(): Promise<void> {
     this.#closed = true;
     this.#unsubscribe();
-    await Promise.allSettled([...this.#pods.values(), ...this.#leaving].map((running) => running.stop()));
+    await Promise.allSettled(
+      [...this.#pods.values(), ...this.#leaving].map((running) => running.stop(endGraceMs)),
+    );
   }
 }
