@@ -5,6 +5,15 @@
  */
 import type { Socket } from 'node:net';
 import { latin1Slice } from './latin1.ts';
+import {
+  lastWriteWasAsync,
+  newWriteRequest,
+  rawHandle,
+  type StreamHandle,
+  takeReads,
+  type WriteOwner,
+  type WriteRequest,
+} from './stream_handle.ts';
 
 /** Who hears the socket. */
 export interface IoListener {
@@ -13,7 +22,7 @@ export interface IoListener {
   onEnd(): void;
   /** The socket is gone; called once. */
   onClose(error: Error | undefined): void;
-  /** All that was queued has been handed to the kernel, after `queuedBytes` had grown past the socket's own mark. */
+  /** All that was queued has been handed to the kernel. */
   onDrain(): void;
 }
 
@@ -24,6 +33,7 @@ const maxText = 64 * 1024;
 
 let depth = 0;
 const dirty: SocketIo[] = [];
+let batchTime = 0;
 
 /** Begins a batch: writes are held back until the matching `endBatch`. Batches nest. */
 export function beginBatch(): void {
@@ -40,15 +50,30 @@ export function endBatch(): void {
   for (let i = 0; i < dirty.length; i++) (dirty[i] as SocketIo).flush();
   dirty.length = 0;
   depth = 0;
+  batchTime = 0;
+}
+
+/** `performance.now()`; within a batch the clock is read once. */
+export function batchNow(): number {
+  if (depth === 0) return performance.now();
+  if (batchTime === 0) batchTime = performance.now();
+  return batchTime;
 }
 
 /** Owns the events of one socket. The listener can be replaced (protocol detection). */
-export class SocketIo {
+export class SocketIo implements WriteOwner {
   readonly socket: Socket;
   listener: IoListener;
+  /** Undefined: reads and writes go through the socket's streams. */
+  readonly #handle: StreamHandle | undefined;
+  /** Free for the next write. */
+  #request: WriteRequest | undefined = undefined;
+  /** Bytes that the handle has taken and not yet written. */
+  #pending = 0;
   #text = '';
   #queued = false;
   #ended = false;
+  #endWaits = false;
   #closed = false;
   #error: Error | undefined = undefined;
   #pauses = 0;
@@ -59,7 +84,7 @@ export class SocketIo {
   constructor(socket: Socket, listener: IoListener) {
     this.socket = socket;
     this.listener = listener;
-    socket.on('data', (chunk: Buffer) => {
+    const onData = (chunk: Buffer): void => {
       this.bytesRead += chunk.length;
       depth++;
       try {
@@ -67,7 +92,11 @@ export class SocketIo {
       } finally {
         endBatch();
       }
-    });
+    };
+    this.#handle = rawHandle(socket);
+    if (this.#handle !== undefined) takeReads(this.#handle, onData);
+    // Starts the reading. With a raw handle only what the socket held before comes this way.
+    socket.on('data', onData);
     socket.on('end', () => {
       beginBatch();
       this.listener.onEnd();
@@ -83,11 +112,7 @@ export class SocketIo {
       this.listener.onClose(this.#error);
       endBatch();
     });
-    socket.on('drain', () => {
-      beginBatch();
-      this.listener.onDrain();
-      endBatch();
-    });
+    if (this.#handle === undefined) socket.on('drain', () => this.#drained());
   }
 
   get closed(): boolean {
@@ -96,7 +121,12 @@ export class SocketIo {
 
   /** Bytes not yet handed to the kernel. */
   get queuedBytes(): number {
-    return this.socket.writableLength + this.#text.length;
+    return this.#pending + this.#text.length + (this.#handle === undefined ? this.socket.writableLength : 0);
+  }
+
+  /** `queuedBytes` above this is sure to be followed by `onDrain`. */
+  get drainMark(): number {
+    return this.#handle === undefined ? this.socket.writableHighWaterMark : maxText;
   }
 
   /** Writes latin1 text. */
@@ -104,11 +134,11 @@ export class SocketIo {
     if (this.#ended) return;
     this.bytesWritten += text.length;
     this.#text += text;
-    if (depth === 0) this.flush();
+    if (depth === 0 || this.#text.length > maxText) this.#writeOut();
     else if (!this.#queued) {
       this.#queued = true;
       dirty.push(this);
-    } else if (this.#text.length > maxText) this.#writeOut();
+    }
   }
 
   writeBuffer(data: Buffer): void {
@@ -118,12 +148,28 @@ export class SocketIo {
       return;
     }
     this.bytesWritten += data.length;
-    if (this.#text === '') {
+    const text = this.#text;
+    this.#text = '';
+    if (this.#closed || this.socket.destroyed) return;
+    const handle = this.#handle;
+    if (handle !== undefined) {
+      const request = this.#request ?? newWriteRequest(handle);
+      if (text === '') {
+        request.buffer = data;
+        this.#written(request, handle.writeBuffer(request, data), data.length);
+      } else {
+        const parts = [Buffer.from(text, 'latin1'), data];
+        request.buffer = parts;
+        this.#written(request, handle.writev(request, parts, true), text.length + data.length);
+      }
+      return;
+    }
+    if (text === '') {
       this.socket.write(data);
       return;
     }
     this.socket.cork();
-    this.#writeOut();
+    this.socket.write(text, 'latin1');
     this.socket.write(data);
     this.socket.uncork();
   }
@@ -137,16 +183,78 @@ export class SocketIo {
   #writeOut(): void {
     const text = this.#text;
     this.#text = '';
-    if (!this.#closed) this.socket.write(text, 'latin1');
+    if (this.#closed || this.socket.destroyed) return;
+    const handle = this.#handle;
+    if (handle === undefined) {
+      this.socket.write(text, 'latin1');
+      return;
+    }
+    const request = this.#request ?? newWriteRequest(handle);
+    this.#written(request, handle.writeLatin1String(request, text), text.length);
+  }
+
+  #written(request: WriteRequest, error: number, bytes: number): void {
+    this.#request = undefined;
+    if (error !== 0) {
+      this.#fail(error);
+      return;
+    }
+    if (!lastWriteWasAsync()) {
+      request.buffer = undefined;
+      this.#request = request;
+      return;
+    }
+    request.io = this;
+    request.bytes = bytes;
+    this.#pending += bytes;
+  }
+
+  /** A write that took longer than its call is done. */
+  onWritten(bytes: number, status: number): void {
+    this.#pending -= bytes;
+    if (this.#closed || this.socket.destroyed) return;
+    if (status !== 0) {
+      this.#fail(status);
+      return;
+    }
+    if (this.#pending > 0) return;
+    if (this.#endWaits) {
+      this.#endWaits = false;
+      this.socket.end();
+    }
+    this.#drained();
+  }
+
+  #fail(status: number): void {
+    this.#ended = true;
+    this.socket.destroy(new Error(`write failed (${status})`));
+  }
+
+  #drained(): void {
+    beginBatch();
+    this.listener.onDrain();
+    endBatch();
   }
 
   /** Stops reading; calls count. */
   pause(): void {
-    if (this.#pauses++ === 0) this.socket.pause();
+    if (this.#pauses++ > 0) return;
+    this.socket.pause();
+    const handle = this.#handle;
+    if (handle !== undefined && handle.reading && !this.socket.destroyed) {
+      handle.reading = false;
+      handle.readStop();
+    }
   }
 
   resume(): void {
-    if (this.#pauses > 0 && --this.#pauses === 0 && !this.#closed) this.socket.resume();
+    if (this.#pauses === 0 || --this.#pauses > 0 || this.#closed || this.socket.destroyed) return;
+    this.socket.resume();
+    const handle = this.#handle;
+    if (handle !== undefined && !handle.reading) {
+      handle.reading = true;
+      handle.readStart();
+    }
   }
 
   get paused(): boolean {
@@ -158,7 +266,9 @@ export class SocketIo {
     if (this.#ended) return;
     this.flush();
     this.#ended = true;
-    if (!this.#closed) this.socket.end();
+    if (this.#closed) return;
+    if (this.#pending > 0) this.#endWaits = true;
+    else this.socket.end();
   }
 
   /** Closes at once; queued bytes are lost. `onClose` follows later. */

@@ -291,7 +291,7 @@ class ClientStream implements RequestEncoder {
       return;
     }
     if (this.aboveHighWatermark) return;
-    const limit = Math.max(connection.options.highWatermark, this.#io.socket.writableHighWaterMark);
+    const limit = Math.max(connection.options.highWatermark, this.#io.drainMark);
     if (this.#io.queuedBytes > limit) {
       this.aboveHighWatermark = true;
       this.decoder.onAboveWriteBufferHighWatermark();

@@ -316,7 +316,7 @@ export class Http1ServerConnection
 
   #checkWatermark(): void {
     if (this.aboveHighWatermark) return;
-    const limit = Math.max(this.#options.highWatermark, this.#io.socket.writableHighWaterMark);
+    const limit = Math.max(this.#options.highWatermark, this.#io.drainMark);
     if (this.#io.queuedBytes <= limit) return;
     this.aboveHighWatermark = true;
     this.#decoder?.onAboveWriteBufferHighWatermark();

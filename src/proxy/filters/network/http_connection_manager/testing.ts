@@ -13,12 +13,13 @@ import type { AccessLogger, FactoryContext, HttpFilterExtension } from '../../..
 import { findExtension } from '../../../factory_context.ts';
 import { leastRequest } from '../../../load_balancing_policies/least_request/least_request.ts';
 import { roundRobin } from '../../../load_balancing_policies/round_robin/round_robin.ts';
-import type { ChainHandle, TerminalNetworkFilter } from '../../../network/connection.ts';
+import type { ChainHandle, ConnectionInfo, TerminalNetworkFilter } from '../../../network/connection.ts';
 import { createConnectionInfo } from '../../../network/connection_info.ts';
 import { noSecrets } from '../../../network/secret.ts';
 import { ExtensionRegistry } from '../../../registry.ts';
 import { buildRouteTable, type RouteTable } from '../../../router/route_config.ts';
 import { LiveClusterManager } from '../../../upstream/cluster_manager.ts';
+import type { ClusterManager } from '../../../upstream/upstream.ts';
 import { routerFilter } from '../../http/router/config.ts';
 import { httpConnectionManager } from './http_connection_manager.ts';
 
@@ -47,6 +48,8 @@ export interface ProxyOptions {
   readonly filters?: readonly HttpFilterExtension[];
   readonly accessLoggers?: AccessLogger[];
   readonly random?: () => number;
+  /** In place of the clusters. */
+  readonly clusterManager?: ClusterManager;
 }
 
 /** Everything to cluster `a`. */
@@ -113,7 +116,7 @@ export class TestProxy {
     }
     const context: FactoryContext = {
       registry,
-      clusterManager: this.clusters,
+      clusterManager: options.clusterManager ?? this.clusters,
       metrics: this.metrics,
       node: create(NodeSchema, { id: 'test' }),
       log: silentLogger,
@@ -162,7 +165,12 @@ export class TestProxy {
     this.sockets.add(socket);
     socket.on('close', () => this.sockets.delete(socket));
     const info = createConnectionInfo(socket, undefined);
-    if (info === undefined) return;
+    if (info !== undefined) this.take(socket, info);
+    socket.resume();
+  }
+
+  /** Hands a connection to the chain. */
+  take(socket: Socket, info: ConnectionInfo): void {
     const { drainCallbacks } = this;
     const isDraining = (): boolean => this.draining;
     this.#chain.current.onConnection({
@@ -179,7 +187,6 @@ export class TestProxy {
         },
       },
     });
-    socket.resume();
   }
 
   drain(): void {
