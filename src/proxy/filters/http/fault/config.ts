@@ -1,0 +1,18 @@
+/** Extension `envoy.filters.http.fault`. */
+import { fromBinary } from '@bufbuild/protobuf';
+import { HTTPFaultSchema } from '#api/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts';
+import { typeUrlOf } from '#api/type_urls.ts';
+import type { HttpFilterExtension } from '../../../factory_context.ts';
+import { compileFault, FaultFilter, type FaultCount } from './fault.ts';
+
+export const fault = {
+  name: 'envoy.filters.http.fault',
+  typeUrls: [typeUrlOf(HTTPFaultSchema)],
+  create(config, context, filterName) {
+    const own = compileFault(fromBinary(HTTPFaultSchema, config.value));
+    const count: FaultCount = { active: 0 };
+    const random = (): number => context.random();
+    return { createFilter: (callbacks) => new FaultFilter(own, filterName, callbacks, random, count) };
+  },
+  createRouteConfig: (config) => compileFault(fromBinary(HTTPFaultSchema, config.value)),
+} as const satisfies HttpFilterExtension;
