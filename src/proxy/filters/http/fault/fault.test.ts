@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { HTTPFaultSchema } from '#api/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts';
 import {
   FilterStatus,
@@ -14,10 +14,10 @@ import { formatResponseFlags } from '../../../stream_info/response_flags.ts';
 import { StreamInfo } from '../../../stream_info/stream_info.ts';
 import { compileFault, FaultFilter, probabilityOf, type FaultCount } from './fault.ts';
 
-const all = { numerator: 100, denominator: 0 };
+const all = { numerator: 100, denominator: 0 } as const;
 const name = 'envoy.filters.http.fault';
 
-type Init = NonNullable<Parameters<typeof create<typeof HTTPFaultSchema>>[1]>;
+type Init = MessageInitShape<typeof HTTPFaultSchema>;
 
 function run(
   route: Init | undefined,
@@ -109,7 +109,7 @@ test('conditions: headers, cluster, faults under way; the route beats the filter
 });
 
 test('shares and what is refused', () => {
-  const percent = (numerator: number, denominator: number) =>
+  const percent = (numerator: number, denominator: 0 | 1 | 2) =>
     probabilityOf({ $typeName: 'envoy.type.v3.FractionalPercent', numerator, denominator });
   assert.deepEqual(
     [percent(1, 0), percent(1, 1), percent(1, 2), probabilityOf(undefined)],
