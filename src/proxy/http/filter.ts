@@ -63,6 +63,15 @@ export interface FilterCallbacks {
   decodingBuffer(): Buffer | undefined;
   /** Response body held back while a filter has stopped. */
   encodingBuffer(): Buffer | undefined;
+  /** From inside `decodeData`: what goes on in place of the data that the filter was given; may be empty. */
+  replaceDecodedData(data: Buffer): void;
+  /** From inside `encodeData`: as `replaceDecodedData`, for the response. */
+  replaceEncodedData(data: Buffer): void;
+  /**
+   * From inside `encodeTrailers`: the body ends with `data` and no trailers are sent. The filters that follow hear of both,
+   * and logs keep the trailers.
+   */
+  sendTrailersAsData(data: Buffer): void;
 }
 
 /** What the last filter (the router) may do besides: it makes the response. */

@@ -18,7 +18,11 @@ import {
 import { type ChainHooks, type FilterChain, passThroughFilter } from './filter_chain.ts';
 import { isGrpcRequest } from './grpc.ts';
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from './header_map.ts';
+import { HeaderFlag } from './header_names.ts';
 import { localReplies, localReplyHeaders } from './local_reply.ts';
+import { batchNow } from './socket_io.ts';
+
+const noBytes = Buffer.alloc(0);
 
 /** No filter has stopped, on the way in. */
 const nowhere = 1 << 20;
@@ -64,6 +68,8 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
   /** Filter that is being called and may resume inside its own call. */
   #decodeCalling = -1;
   #decodeResumed = false;
+  /** Set by the filter that is being called: its version of the data. */
+  #decodeReplaced: Buffer | undefined = undefined;
 
   /** Filter at which the response waits; -1 for none. */
   #encodeStop = -1;
@@ -71,10 +77,15 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
   #encodeEnd = false;
   #encodeCalling = -1;
   #encodeResumed = false;
+  #encodeReplaced: Buffer | undefined = undefined;
+  /** Trailers travel in the body. */
+  #trailersSentAsData = false;
 
   /** Response headers have gone to the codec. */
   #responseStarted = false;
   #localReply = false;
+  /** As the request came: filters may rewrite its content type. */
+  #grpcRequest = false;
   #done = false;
 
   constructor(streamInfo: StreamInfo) {
@@ -119,6 +130,19 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
     return this.#encodeHeld?.joined();
   }
 
+  replaceDecodedData(data: Buffer): void {
+    this.#decodeReplaced = data;
+  }
+
+  replaceEncodedData(data: Buffer): void {
+    this.#encodeReplaced = data;
+  }
+
+  sendTrailersAsData(data: Buffer): void {
+    this.#encodeReplaced = data;
+    this.#trailersSentAsData = true;
+  }
+
   /** True once nothing more may be done with the stream. */
   get finished(): boolean {
     return this.#done;
@@ -142,6 +166,7 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
   /** Remembers the headers before filters exist, for logs and local replies. */
   protected setRequestHeaders(headers: RequestHeaderMap): void {
     this.#requestHeaders = headers;
+    this.#grpcRequest = (headers.seen & HeaderFlag.contentType) !== 0 && isGrpcRequest(headers);
   }
 
   /** Makes the filters and starts the request. `disabled` tells which entries are off. */
@@ -201,7 +226,8 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
     this.#decodeData(0, data, endStream);
   }
 
-  #decodeData(from: number, data: Buffer, endStream: boolean): void {
+  #decodeData(from: number, original: Buffer, endStream: boolean): void {
+    let data = original;
     const positions = (this.#hooks as ChainHooks).decodeData;
     const last = this.#filters.length - 1;
     for (let k = 0; k < positions.length; k++) {
@@ -212,6 +238,10 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
       const status = (this.#filters[i] as Required<HttpFilter>).decodeData(data, endStream);
       this.#decodeCalling = -1;
       if (this.#done || this.#localReply) return;
+      if (this.#decodeReplaced !== undefined) {
+        data = this.#decodeReplaced;
+        this.#decodeReplaced = undefined;
+      }
       const resumed = this.#takeDecodeResumed();
       if (i === this.#decodeStop) {
         this.#holdRequest(data, true);
@@ -355,7 +385,8 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
     else this.#encodeDataFrom(this.#filters.length - 1, data, endStream);
   }
 
-  #encodeDataFrom(from: number, data: Buffer, endStream: boolean): void {
+  #encodeDataFrom(from: number, original: Buffer, endStream: boolean): void {
+    let data = original;
     const positions = (this.#hooks as ChainHooks).encodeData;
     const headers = this.#responseHeaders;
     for (let k = 0; k < positions.length; k++) {
@@ -366,6 +397,10 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
       const status = (this.#filters[i] as Required<HttpFilter>).encodeData(data, endStream);
       this.#encodeCalling = -1;
       if (this.#done || headers !== this.#responseHeaders) return;
+      if (this.#encodeReplaced !== undefined) {
+        data = this.#encodeReplaced;
+        this.#encodeReplaced = undefined;
+      }
       const resumed = this.#takeEncodeResumed();
       if (i === this.#encodeStop) {
         this.#holdResponse(data);
@@ -415,6 +450,14 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
       this.#encodeCalling = -1;
       if (this.#done || trailers !== this.#responseTrailers) return;
       const resumed = this.#takeEncodeResumed();
+      const added = this.#encodeReplaced;
+      if (added !== undefined) {
+        this.#encodeReplaced = undefined;
+        // Behind what the filter itself holds back, else straight to the filters that follow.
+        if (i === this.#encodeStop) this.#holdResponse(added);
+        else this.#encodeDataFrom(i - 1, added, false);
+        if (this.#done || trailers !== this.#responseTrailers) return;
+      }
       if (i === this.#encodeStop) {
         if (status === FilterStatus.continue || resumed) this.#resumeEncoding();
         return;
@@ -428,7 +471,8 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
   }
 
   #sendTrailers(trailers: HeaderMap): void {
-    this.writeTrailers(trailers);
+    if (this.#trailersSentAsData) this.writeData(noBytes, true);
+    else this.writeTrailers(trailers);
     this.finish();
   }
 
@@ -468,9 +512,11 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
     this.#decodeHeld = undefined;
     this.#encodeHeld = undefined;
     this.#encodeStop = -1;
+    this.#encodeReplaced = undefined;
+    this.#trailersSentAsData = false;
     this.#responseTrailers = undefined;
     const request = this.#requestHeaders;
-    const grpc = request !== undefined && isGrpcRequest(request);
+    const grpc = this.#grpcRequest;
     const headers = localReplyHeaders(reply, grpc);
     reply.modifyHeaders?.(headers);
     const headersOnly = reply.body === '' || grpc || request?.method === 'HEAD';
@@ -490,7 +536,7 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
     if (this.#done) return;
     this.#done = true;
     const info = this.streamInfo;
-    info.end = performance.now();
+    info.end = batchNow();
     const hooks = this.#hooks;
     const filters = this.#filters;
     if (hooks !== undefined) {

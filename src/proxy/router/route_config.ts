@@ -259,6 +259,8 @@ class LiveRouteTable implements RouteTable, MatchInput {
   readonly #ignorePort: boolean;
   readonly #hostHeader: string;
   readonly #ignoreParameters: boolean;
+  #lastAuthority: string | undefined = undefined;
+  #lastHost: CompiledVirtualHost | undefined = undefined;
   // Input of the match that is going on: matching is synchronous, so one object serves all.
   headers!: RequestHeaderMap;
   path = '';
@@ -313,8 +315,13 @@ class LiveRouteTable implements RouteTable, MatchInput {
 
   #findHost(headers: RequestHeaderMap): CompiledVirtualHost | undefined {
     const named = this.#hostHeader === '' ? undefined : headers.get(this.#hostHeader);
-    const authority = (named ?? headers.authority).toLowerCase();
-    return this.#hosts.match(this.#ignorePort ? stripPort(authority) : authority);
+    const authority = named ?? headers.authority;
+    // Clients ask for the same host again and again.
+    if (authority === this.#lastAuthority) return this.#lastHost;
+    const lower = authority.toLowerCase();
+    this.#lastHost = this.#hosts.match(this.#ignorePort ? stripPort(lower) : lower);
+    this.#lastAuthority = authority;
+    return this.#lastHost;
   }
 }
 

@@ -31,8 +31,8 @@ export class StreamInfo {
   /** The client as the request tells it (x-forwarded-for), else the connection's remote address. */
   remoteAddress: Address;
   /** Milliseconds since the epoch. */
-  readonly startTimeMs: number = Date.now();
-  readonly start: number = performance.now();
+  readonly startTimeMs: number;
+  readonly start: number;
   /** `HTTP/1.1`, `HTTP/1.0`, `HTTP/2`; empty for TCP. */
   protocol: string;
   lastDownstreamByteReceived: number = NaN;
@@ -76,10 +76,13 @@ export class StreamInfo {
   /** `%FILTER_STATE%`; peers' workload metadata lives here. */
   filterState: Map<string, unknown> | undefined = undefined;
 
-  constructor(connection: ConnectionInfo, protocol: string) {
+  /** @param start `performance.now()` of the first byte; a caller that has just read the clock passes it. */
+  constructor(connection: ConnectionInfo, protocol: string, start: number = performance.now()) {
     this.connection = connection;
     this.remoteAddress = connection.remoteAddress;
     this.protocol = protocol;
+    this.startTimeMs = Date.now();
+    this.start = start;
   }
 
   setDynamicMetadata(filter: string, values: Record<string, unknown>): void {

@@ -249,6 +249,8 @@ export function parseFields(
       } else {
         const error = readFraming(flag, value, seen, info);
         if (error !== HeadError.none) return error;
+        // `connection` that only says close or keep-alive has said it to us: it goes no further.
+        if (flag === HeaderFlag.connection && !info.connectionUpgrade && !info.connectionNominates) continue;
       }
     }
     seen |= flag;
@@ -290,6 +292,10 @@ function readFraming(flag: number, value: string, seen: number, info: HeadInfo):
 function readConnection(value: string, info: HeadInfo): void {
   if (value === 'keep-alive' || value === 'Keep-Alive') {
     info.keepAlive = true;
+    return;
+  }
+  if (value === 'close') {
+    info.close = true;
     return;
   }
   for (const part of value.split(',')) {

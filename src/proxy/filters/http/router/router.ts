@@ -13,6 +13,7 @@ import {
 import { grpcToHttpStatus, isGrpcContentType } from '../../../http/grpc.ts';
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from '../../../http/header_map.ts';
 import { HeaderFlag } from '../../../http/header_names.ts';
+import { batchNow } from '../../../http/socket_io.ts';
 import { localReplies, resetAfterResponseStarted, upstreamResetReply } from '../../../http/local_reply.ts';
 import type { ConnectionInfo } from '../../../network/connection.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
@@ -283,7 +284,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     const encoder = this.#attempt?.encoder;
     const ready = encoder !== undefined && this.#attempt?.requestStarted === true;
     if (this.#keepBody || !ready) this.#storeBody(data, ready);
-    if (endStream) this.#onRequestEnd(performance.now());
+    if (endStream) this.#onRequestEnd(batchNow());
     if (ready) {
       if (endStream) this.#attemptInfo().lastByteSentMs = this.#requestEndedAt;
       encoder.encodeData(data, endStream);
@@ -315,7 +316,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     if (this.#action === undefined || this.#responseEnded) return FilterStatus.continue;
     if (this.#shadows !== undefined) for (const shadow of this.#shadows) shadow.sendTrailers(trailers);
     this.#trailers = trailers;
-    this.#onRequestEnd(performance.now());
+    this.#onRequestEnd(batchNow());
     if (this.#attempt?.requestStarted === true) this.#attempt.encoder?.encodeTrailers(trailers);
     return FilterStatus.continue;
   }
@@ -370,7 +371,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     const body = this.#body;
     const ended = this.#requestEnded;
     const trailers = this.#trailers;
-    const now = performance.now();
+    const now = batchNow();
     attempt.info.firstByteSentMs = now;
     encoder.encodeHeaders(headers, ended && body === undefined && trailers === undefined);
     if (body !== undefined) {

@@ -6,6 +6,7 @@ import {
   type ResponseDecoder,
 } from '../../../http/codec.ts';
 import type { HeaderMap, ResponseHeaderMap } from '../../../http/header_map.ts';
+import { batchNow } from '../../../http/socket_io.ts';
 import type { TlsInfo } from '../../../network/connection.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
 import type { UpstreamInfo } from '../../../stream_info/stream_info.ts';
@@ -80,7 +81,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks {
 
   decodeHeaders(headers: ResponseHeaderMap, endStream: boolean): void {
     const { info } = this;
-    info.firstByteReceivedMs = performance.now();
+    info.firstByteReceivedMs = batchNow();
     this.headersReceived = true;
     if (endStream) this.#end(info.firstByteReceivedMs);
     else this.#touch();
@@ -88,13 +89,13 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks {
   }
 
   decodeData(data: Buffer, endStream: boolean): void {
-    if (endStream) this.#end(performance.now());
+    if (endStream) this.#end(batchNow());
     else this.#touch();
     this.#router?.onUpstreamData(this, data, endStream);
   }
 
   decodeTrailers(trailers: HeaderMap): void {
-    this.#end(performance.now());
+    this.#end(batchNow());
     this.#router?.onUpstreamTrailers(this, trailers);
   }
 

@@ -8,6 +8,7 @@ import type { LocalReply } from '../../../http/filter.ts';
 import type { FilterChain } from '../../../http/filter_chain.ts';
 import { type HeaderMap, type RequestHeaderMap, ResponseHeaderMap } from '../../../http/header_map.ts';
 import { HeaderFlag } from '../../../http/header_names.ts';
+import { batchNow } from '../../../http/socket_io.ts';
 import { codecErrorReply, localReplies } from '../../../http/local_reply.ts';
 import type { DownstreamConnection } from '../../../network/connection.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
@@ -50,7 +51,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
   next: ActiveStream | undefined = undefined;
 
   constructor(session: HttpSession, config: HcmConfig, encoder: ResponseEncoder, protocol: string) {
-    const info = new StreamInfo(session.connection.info, protocol);
+    const info = new StreamInfo(session.connection.info, protocol, batchNow());
     super(info);
     this.connection = session.connection;
     this.#session = session;
@@ -155,7 +156,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
 
   decodeData(data: Buffer, endStream: boolean): void {
     const info = this.streamInfo;
-    const now = performance.now();
+    const now = batchNow();
     this.lastActivity = now;
     info.bytesReceived += data.length;
     if (endStream) this.#endRequest(now);
@@ -163,7 +164,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
   }
 
   decodeTrailers(trailers: HeaderMap): void {
-    const now = performance.now();
+    const now = batchNow();
     this.lastActivity = now;
     this.#endRequest(now);
     this.decodeRequestTrailers(trailers);
@@ -234,7 +235,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
 
   protected writeHeaders(headers: ResponseHeaderMap, endStream: boolean): void {
     const info = this.streamInfo;
-    const now = performance.now();
+    const now = batchNow();
     this.lastActivity = now;
     const upgraded = this.#upgradeType !== '' && headers.status === 101;
     if (this.#upgradeType !== '' && !upgraded && this.#upgradeType !== 'connect')
@@ -256,14 +257,14 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
   protected writeData(data: Buffer, endStream: boolean): void {
     const info = this.streamInfo;
     info.bytesSent += data.length;
-    const now = performance.now();
+    const now = batchNow();
     this.lastActivity = now;
     if (endStream) info.lastDownstreamByteSent = now;
     this.#encoder.encodeData(data, endStream);
   }
 
   protected writeTrailers(trailers: HeaderMap): void {
-    this.streamInfo.lastDownstreamByteSent = performance.now();
+    this.streamInfo.lastDownstreamByteSent = batchNow();
     this.#encoder.encodeTrailers(trailers);
   }
 

@@ -22,8 +22,12 @@ const authorityByte = new Uint8Array(256);
 for (const c of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@[]%")
   authorityByte[c.charCodeAt(0)] = 1;
 
+let lastAuthority = '';
+
 function isAuthority(text: string): boolean {
+  if (text === lastAuthority) return true;
   for (let i = 0; i < text.length; i++) if (authorityByte[text.charCodeAt(i)] !== 1) return false;
+  lastAuthority = text;
   return true;
 }
 
