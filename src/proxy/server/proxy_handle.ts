@@ -11,6 +11,8 @@ export interface ProxyOptions {
   readonly transports?: ReadonlyMap<string, AdsTransport>;
   /** Worker threads, at least 1. */
   readonly concurrency: number;
+  /** With one worker: run it on this thread, without a second heap. Default false. */
+  readonly inline?: boolean;
   readonly log: Logger;
   /** Default `info`; `/logging` changes it. */
   readonly logLevel?: LogLevel;

@@ -12,12 +12,14 @@ import type { ProxyState } from '../admin/proxy_state.ts';
 import { initialFetchTimeoutMs, readApiSource, sourceKey } from '../config/config_source.ts';
 import { DiscoveryClient } from '../config/discovery_client.ts';
 import { GrpcSources } from '../config/grpc_sources.ts';
+import { InlineWorker } from './inline_worker.ts';
 import type { ProxyExit, ProxyHandle, ProxyOptions } from './proxy_handle.ts';
 import type { ExtensionName, FromWorker } from './messages.ts';
 import { Readiness } from './readiness.ts';
 import { serverFamilies } from './server_stats.ts';
 import { StreamWriter } from './standard_streams.ts';
 import { WorkerPool } from './worker_pool.ts';
+import { WorkerThread } from './worker_thread.ts';
 
 export class ProxyServer implements ProxyHandle {
   readonly exited: Promise<Error | undefined>;
@@ -81,8 +83,16 @@ export class ProxyServer implements ProxyHandle {
         this.readiness.setWarming(worker, { clusters: [], listeners: [] });
         return this.discovery.workerGone(worker);
       },
+      makeWorker: (init, callbacks) =>
+        this.#inline
+          ? new InlineWorker(init, callbacks)
+          : new WorkerThread(init, callbacks, new URL('./worker_main.ts', import.meta.url)),
       ...(options.stuckAfterMs === undefined ? {} : { stuckAfterMs: options.stuckAfterMs }),
     });
+  }
+
+  get #inline(): boolean {
+    return this.options.concurrency <= 1 && this.options.inline === true;
   }
 
   get version(): string {

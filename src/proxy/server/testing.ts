@@ -8,7 +8,7 @@ import { createTypeRegistry } from '#api/registry.ts';
 import { type Logger, createLogger } from '#base/log.ts';
 import { memoryTransport } from '#xds/memory_transport.ts';
 import { XdsServer } from '#xds/server/server.ts';
-import { SnapshotSource } from '#xds/server/snapshot_source.ts';
+import { type SnapshotClient, SnapshotSource } from '#xds/server/snapshot_source.ts';
 import { typeUrls } from '#xds/type_url.ts';
 import type { XdsProtocol } from '#xds/transport.ts';
 import { startProxy } from './main.ts';
@@ -70,7 +70,7 @@ export class LogLines {
 export class TestControlPlane {
   readonly source = new SnapshotSource();
   readonly nacks: string[] = [];
-  readonly server: XdsServer<Awaited<ReturnType<SnapshotSource['open']>>, undefined>;
+  readonly server: XdsServer<SnapshotClient, undefined>;
   readonly #resources = new Map<string, Map<string, Uint8Array>>();
   #version = 0;
 
@@ -80,7 +80,7 @@ export class TestControlPlane {
         this.nacks.push(detail);
       },
     });
-    this.server = new XdsServer({ source });
+    this.server = new XdsServer<SnapshotClient, undefined>({ source });
   }
 
   set(typeUrl: string, name: string, json: JsonValue): this {

@@ -1,6 +1,7 @@
 /** Entry of a worker thread. The data plane is loaded behind the compile cache, which keeps its start short and small. */
 import { enableCompileCache } from 'node:module';
 import { parentPort, workerData } from 'node:worker_threads';
+import { settleHeap } from './settle_heap.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts';
 
 enableCompileCache();
@@ -22,6 +23,7 @@ setInterval(() => Atomics.add(beats, 0, 1), 250);
 
 try {
   await runtime.start();
+  settleHeap();
 } catch (error) {
   post({ kind: 'failed', message: error instanceof Error ? error.message : String(error) });
   port.close();

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ConfigUpdate } from '../config/config_update.ts';
 import { LogLines, until } from './testing.ts';
+import { WorkerThread } from './worker_thread.ts';
 import { WorkerPool, type WorkerPoolOptions } from './worker_pool.ts';
 
 function update(...names: string[]): ConfigUpdate {
@@ -32,7 +33,8 @@ function makePool(options: Partial<WorkerPoolOptions> & { hostname?: string } = 
       gone.push(worker);
       return () => {};
     },
-    entry: new URL('./testing_worker.ts', import.meta.url),
+    makeWorker: (init, callbacks) =>
+      new WorkerThread(init, callbacks, new URL('./testing_worker.ts', import.meta.url)),
     ...options,
   });
   return { pool, log, gone };

@@ -3,7 +3,7 @@ import { Backoff } from '#base/backoff.ts';
 import type { Logger } from '#base/log.ts';
 import type { ConfigUpdate, Rejection } from '../config/config_update.ts';
 import type { Answers, FromWorker, Question, ToWorker, WorkerInit } from './messages.ts';
-import { WorkerThread } from './worker_thread.ts';
+import type { ProxyWorker, WorkerCallbacks } from './proxy_worker.ts';
 
 export interface WorkerPoolOptions {
   readonly concurrency: number;
@@ -17,13 +17,13 @@ export interface WorkerPoolOptions {
   readonly onWorkerGone: (worker: number) => () => void;
   /** A worker's event loop that does not turn for so long is replaced. Default 10 000. */
   readonly stuckAfterMs?: number;
-  /** File of the worker thread. Default the data plane. */
-  readonly entry?: URL;
+  /** Makes a worker, which starts at once. */
+  readonly makeWorker: (init: Omit<WorkerInit, 'heartbeat'>, callbacks: WorkerCallbacks) => ProxyWorker;
 }
 
 /** A place in the pool: the worker that is there now, and when its successor will be. */
 interface Seat {
-  worker: WorkerThread;
+  worker: ProxyWorker;
   /** Resolves when the worker that is there has all configuration. */
   settled: Promise<void>;
   backoff: Backoff | undefined;
@@ -73,7 +73,7 @@ export class WorkerPool {
 
   /** Gives an update to one worker, whose verdict is known already. */
   give(index: number, update: ConfigUpdate): void {
-    void this.#seats[index]?.worker.update(update);
+    void this.#seats[index]?.worker.calls.update(update);
   }
 
   /** Resolves with what any worker refuses, each name once. */
@@ -93,7 +93,7 @@ export class WorkerPool {
     for (let attempt = 0; attempt < 2; attempt++) {
       await seat.settled;
       if (this.#closed) return [];
-      const verdict = await seat.worker.update(update);
+      const verdict = await seat.worker.calls.update(update);
       if (verdict !== 'ended') return verdict;
       // The exit is told in the same turn; its handler has set the promise of the successor.
       await Promise.resolve();
@@ -104,7 +104,7 @@ export class WorkerPool {
 
   /** Answers of all workers that live. */
   async ask<Q extends Question>(question: Q): Promise<Answers[Q][]> {
-    const answers = await Promise.allSettled(this.#seats.map(({ worker }) => worker.ask(question)));
+    const answers = await Promise.allSettled(this.#seats.map(({ worker }) => worker.calls.ask(question)));
     return answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
   }
 
@@ -119,7 +119,7 @@ export class WorkerPool {
   #start(index: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const bornMs = performance.now();
-      const worker = new WorkerThread(
+      const worker = this.#options.makeWorker(
         { ...this.#options.init, index },
         {
           onMessage: (message) => {
@@ -135,7 +135,6 @@ export class WorkerPool {
             reject(error);
           },
         },
-        this.#options.entry ?? new URL('./worker_main.ts', import.meta.url),
       );
       const seat = this.#seats[index];
       if (seat === undefined) this.#seats[index] = { worker, settled: Promise.resolve(), backoff: undefined };
@@ -168,6 +167,6 @@ export class WorkerPool {
 
   async #replay(seat: Seat): Promise<void> {
     const { worker } = seat;
-    for (const update of this.#options.replay()) await worker.update(update);
+    for (const update of this.#options.replay()) await worker.calls.update(update);
   }
 }

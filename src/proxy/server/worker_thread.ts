@@ -1,15 +1,7 @@
-/** One worker thread as the main thread sees it: questions with answers, a pulse, an end. */
+/** One worker thread as the main thread sees it. */
 import { Worker } from 'node:worker_threads';
-import type { ConfigUpdate, Rejection } from '../config/config_update.ts';
-import type { Answers, FromWorker, Question, ToWorker, WorkerInit } from './messages.ts';
-
-/** What the owner of a worker hears. */
-export interface WorkerCallbacks {
-  /** Everything but verdicts and answers. */
-  onMessage(message: FromWorker): void;
-  /** The thread has ended; `error` says why when it was not asked to. Called once. */
-  onExit(error: Error | undefined): void;
-}
+import type { FromWorker, ToWorker, WorkerInit } from './messages.ts';
+import { type ProxyWorker, type WorkerCallbacks, WorkerCalls } from './proxy_worker.ts';
 
 /**
  * The young generation of a worker: three semi-spaces. Four-megabyte semi-spaces cost a few percent of CPU under full load
@@ -23,25 +15,20 @@ const closeTimeoutMs = 5_000;
 /** A thread that is killed ends within microseconds, unless it hangs in a system call. */
 const killTimeoutMs = 1_000;
 
-export class WorkerThread {
-  readonly index: number;
-  /** True once its static resources are live. */
+export class WorkerThread implements ProxyWorker {
+  readonly calls = new WorkerCalls((message) => this.post(message));
   started = false;
   readonly #worker: Worker;
   readonly #callbacks: WorkerCallbacks;
   readonly #beats: Int32Array;
   #lastBeat = 0;
   #missedBeats = 0;
-  #nextId = 1;
-  readonly #verdicts = new Map<number, (rejected: readonly Rejection[] | 'ended') => void>();
-  readonly #answers = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
   #ended = false;
   #closing = false;
   #error: Error | undefined;
 
   /** @param entry file of the thread, `worker_main.ts` but in tests. */
   constructor(init: Omit<WorkerInit, 'heartbeat'>, callbacks: WorkerCallbacks, entry: URL) {
-    this.index = init.index;
     this.#callbacks = callbacks;
     const heartbeat = new SharedArrayBuffer(4);
     this.#beats = new Int32Array(heartbeat);
@@ -61,27 +48,6 @@ export class WorkerThread {
     if (!this.#ended) this.#worker.postMessage(message);
   }
 
-  /** Resolves with what is refused, or when the worker ends before it answers. */
-  update(update: ConfigUpdate): Promise<readonly Rejection[] | 'ended'> {
-    if (this.#ended) return Promise.resolve('ended');
-    const id = this.#nextId++;
-    return new Promise((resolve) => {
-      this.#verdicts.set(id, resolve);
-      this.post({ kind: 'update', id, update });
-    });
-  }
-
-  /** Rejects when the worker ends before it answers. */
-  ask<Q extends Question>(question: Q): Promise<Answers[Q]> {
-    if (this.#ended) return Promise.reject(new Error('the worker has ended'));
-    const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#answers.set(id, { resolve: resolve as (value: never) => void, reject });
-      this.post({ kind: 'ask', id, question });
-    });
-  }
-
-  /** Counts the calls in a row that found the event loop standing still. */
   checkPulse(): number {
     const beat = Atomics.load(this.#beats, 0);
     if (beat !== this.#lastBeat) this.#missedBeats = 0;
@@ -91,7 +57,6 @@ export class WorkerThread {
     return this.#missedBeats;
   }
 
-  /** Ends the thread at once; `reason` is what `onExit` hears. */
   kill(reason: Error): void {
     this.#error = reason;
     void this.#worker.terminate();
@@ -99,7 +64,6 @@ export class WorkerThread {
     setTimeout(() => this.#onExit(1), killTimeoutMs).unref();
   }
 
-  /** Ends the thread after it has written its logs. */
   async close(): Promise<void> {
     if (this.#ended) return;
     this.#closing = true;
@@ -111,19 +75,8 @@ export class WorkerThread {
   }
 
   #onMessage(message: FromWorker): void {
+    if (this.calls.take(message)) return;
     switch (message.kind) {
-      case 'verdict': {
-        const resolve = this.#verdicts.get(message.id);
-        this.#verdicts.delete(message.id);
-        resolve?.(message.rejected);
-        return;
-      }
-      case 'answer': {
-        const asked = this.#answers.get(message.id);
-        this.#answers.delete(message.id);
-        asked?.resolve(message.value as never);
-        return;
-      }
       case 'closed':
         void this.#worker.terminate();
         return;
@@ -143,11 +96,8 @@ export class WorkerThread {
   #onExit(code: number): void {
     if (this.#ended) return;
     this.#ended = true;
-    for (const resolve of this.#verdicts.values()) resolve('ended');
-    this.#verdicts.clear();
     const error = this.#error ?? new Error(`the worker ended with code ${code}`);
-    for (const { reject } of this.#answers.values()) reject(error);
-    this.#answers.clear();
+    this.calls.end(error);
     this.#callbacks.onExit(this.#closing ? undefined : error);
   }
 }
