@@ -4,8 +4,11 @@
  */
 import { fileAccessLogger } from './access_loggers/file/config.ts';
 import { stderrAccessLogger, stdoutAccessLogger } from './access_loggers/stream/config.ts';
+import { cors } from './filters/http/cors/config.ts';
+import { cors } from './filters/http/cors/config.ts';
 import { fault } from './filters/http/fault/config.ts';
 import { grpcStats } from './filters/http/grpc_stats/config.ts';
+import { grpcWeb } from './filters/http/grpc_web/config.ts';
 import { httpIstioStats } from './filters/http/istio_stats/config.ts';
 import { peerMetadata } from './filters/http/peer_metadata/config.ts';
 import { httpRbac } from './filters/http/rbac/config.ts';
@@ -33,7 +36,7 @@ export function createExtensions(): ExtensionRegistry {
   return new ExtensionRegistry({
     listener_filter: [originalDst, proxyProtocol, tlsInspector, httpInspector],
     network_filter: [httpConnectionManager, tcpProxy, networkRbac, networkIstioStats],
-    http_filter: [peerMetadata, httpRbac, fault, grpcStats, httpIstioStats, routerFilter],
+    http_filter: [peerMetadata, httpRbac, cors, fault, grpcStats, httpIstioStats, routerFilter],
     'transport_socket.downstream': [downstreamTls, downstreamRawBuffer],
     'transport_socket.upstream': [upstreamTls, upstreamRawBuffer],
     load_balancing_policy: [roundRobin, leastRequest, random, ringHash, maglev],
