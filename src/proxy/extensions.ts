@@ -5,7 +5,6 @@
 import { fileAccessLogger } from './access_loggers/file/config.ts';
 import { stderrAccessLogger, stdoutAccessLogger } from './access_loggers/stream/config.ts';
 import { cors } from './filters/http/cors/config.ts';
-import { cors } from './filters/http/cors/config.ts';
 import { fault } from './filters/http/fault/config.ts';
 import { grpcStats } from './filters/http/grpc_stats/config.ts';
 import { grpcWeb } from './filters/http/grpc_web/config.ts';
@@ -36,7 +35,7 @@ export function createExtensions(): ExtensionRegistry {
   return new ExtensionRegistry({
     listener_filter: [originalDst, proxyProtocol, tlsInspector, httpInspector],
     network_filter: [httpConnectionManager, tcpProxy, networkRbac, networkIstioStats],
-    http_filter: [peerMetadata, httpRbac, cors, fault, grpcStats, httpIstioStats, routerFilter],
+    http_filter: [peerMetadata, grpcWeb, httpRbac, cors, fault, grpcStats, httpIstioStats, routerFilter],
     'transport_socket.downstream': [downstreamTls, downstreamRawBuffer],
     'transport_socket.upstream': [upstreamTls, upstreamRawBuffer],
     load_balancing_policy: [roundRobin, leastRequest, random, ringHash, maglev],

@@ -33,6 +33,8 @@ class Held {
   bytes = 0;
 
   push(data: Buffer): void {
+    // One empty piece is enough to hold back the end.
+    if (data.length === 0 && this.#chunks.length > 0) return;
     this.#chunks.push(data);
     this.bytes += data.length;
   }
