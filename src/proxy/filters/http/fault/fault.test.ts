@@ -1,148 +1,125 @@
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
-import { after, test, type TestContext } from 'node:test';
-import type { JsonObject } from '@bufbuild/protobuf';
-import type { StreamInfo } from '../../../stream_info/stream_info.ts';
-import { listen, startProxy } from '../../network/http_connection_manager/testing.ts';
-import { fault as faultExtension } from './config.ts';
+import { test } from 'node:test';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { HTTPFaultSchema } from '#api/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts';
+import {
+  FilterStatus,
+  type FilterCallbacks,
+  type FilterRoute,
+  type LocalReply,
+} from '../../../http/filter.ts';
+import { RequestHeaderMap } from '../../../http/header_map.ts';
+import { AcceptedConnectionInfo } from '../../../network/connection_info.ts';
+import { formatResponseFlags } from '../../../stream_info/response_flags.ts';
+import { StreamInfo } from '../../../stream_info/stream_info.ts';
+import { compileFault, FaultFilter, probabilityOf, type FaultCount } from './fault.ts';
 
-const upstream = createServer((_request, response) => response.end('real'));
-const upstreamPort = await listen(upstream);
-upstream.unref();
-after(() => upstream.close());
+const all = { numerator: 100, denominator: 0 } as const;
+const name = 'envoy.filters.http.fault';
 
-const type = 'type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault';
-const always = { numerator: 100 };
+type Init = MessageInitShape<typeof HTTPFaultSchema>;
 
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-  readonly ms: number;
-  readonly headers: Headers;
-  readonly info: StreamInfo | undefined;
-}
-
-/** Asks a proxy with this fault on its route. */
-async function ask(
-  t: TestContext,
-  fault: JsonObject,
-  headers: Record<string, string> = {},
-  random: () => number = Math.random,
-): Promise<Answer> {
-  const infos: StreamInfo[] = [];
-  const proxy = await startProxy({
-    clusters: { a: [upstreamPort] },
-    filters: [faultExtension],
-    random,
-    accessLoggers: [{ log: (info) => void infos.push(info) }],
-    hcm: {
-      http_filters: [
-        { name: 'envoy.filters.http.fault', typed_config: { '@type': type } },
-        {
-          name: 'envoy.filters.http.router',
-          typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
-        },
-      ],
-    },
-    routes: {
-      name: 'r',
-      virtual_hosts: [
-        {
-          name: 'v',
-          domains: ['*'],
-          routes: [
-            {
-              match: { prefix: '/' },
-              route: { cluster: 'a' },
-              typed_per_filter_config: { 'envoy.filters.http.fault': { '@type': type, ...fault } },
-            },
-          ],
-        },
-      ],
-    },
-  });
-  t.after(() => proxy.close());
-  const start = performance.now();
-  const response = await fetch(`http://127.0.0.1:${proxy.port}/`, {
-    headers: { connection: 'close', ...headers },
-  });
-  const body = await response.text();
-  return {
-    status: response.status,
-    body,
-    ms: performance.now() - start,
-    headers: response.headers,
-    info: infos[0],
+function run(
+  route: Init | undefined,
+  options: { random?: number; header?: [string, string]; count?: FaultCount; own?: Init } = {},
+) {
+  const replies: LocalReply[] = [];
+  let continued = 0;
+  const address = { ip: '127.0.0.1', port: 1 };
+  const streamInfo = new StreamInfo(new AcceptedConnectionInfo(address, address), 'HTTP/1.1');
+  const compiled = route === undefined ? undefined : compileFault(create(HTTPFaultSchema, route));
+  const found: FilterRoute = {
+    name: 'r',
+    clusterName: 'c',
+    metadata: undefined,
+    perFilterConfig: (filter) => (filter === name ? compiled : undefined),
   };
+  const callbacks = {
+    streamInfo,
+    route: () => found,
+    continueDecoding: () => void continued++,
+    sendLocalReply: (reply: LocalReply) => void replies.push(reply),
+  } as unknown as FilterCallbacks;
+  const own = compileFault(create(HTTPFaultSchema, options.own ?? {}));
+  const count = options.count ?? { active: 0 };
+  const filter = new FaultFilter(own, name, callbacks, () => options.random ?? 0, count);
+  const headers = new RequestHeaderMap();
+  if (options.header !== undefined) headers.add(...options.header);
+  const status = filter.decodeHeaders(headers);
+  return { status, replies, filter, streamInfo, count, continued: () => continued };
 }
 
-test('aborts with a status', async (t) => {
-  const answer = await ask(t, { abort: { http_status: 555, percentage: always } });
-  assert.equal(answer.status, 555);
-  assert.equal(answer.body, 'fault filter abort');
-  assert.equal(answer.info?.responseCodeDetails, 'fault_filter_abort');
-  assert.equal(answer.info.responseFlags, 1 << 10);
-});
-
-test('aborts gRPC with a gRPC status', async (t) => {
-  const answer = await ask(
-    t,
-    { abort: { grpc_status: 14, percentage: always } },
-    { 'content-type': 'application/grpc' },
+test('a share of requests is aborted', () => {
+  const abort: Init = {
+    abort: { errorType: { case: 'httpStatus', value: 555 }, percentage: { numerator: 50, denominator: 0 } },
+  };
+  const hit = run(abort, { random: 0.49 });
+  assert.equal(hit.status, FilterStatus.stopIteration);
+  assert.deepEqual(
+    hit.replies.map(({ status, body, details, flags }) => [
+      status,
+      body,
+      details,
+      formatResponseFlags(flags),
+    ]),
+    [[555, 'fault filter abort', 'fault_filter_abort', 'FI']],
   );
-  assert.equal(answer.status, 200);
-  assert.equal(answer.headers.get('grpc-status'), '14');
-  const plain = await ask(t, { abort: { grpc_status: 14, percentage: always } });
-  assert.equal(plain.status, 503);
+  assert.equal(run(abort, { random: 0.5 }).status, FilterStatus.continue);
 });
 
-test('delays, then goes on', async (t) => {
-  const answer = await ask(t, { delay: { fixed_delay: '0.15s', percentage: always } });
-  assert.equal(answer.body, 'real');
-  assert.ok(answer.ms >= 150, String(answer.ms));
-  assert.equal(answer.info?.responseFlags, 1 << 9);
+test('gRPC status', () => {
+  const { replies } = run({ abort: { errorType: { case: 'grpcStatus', value: 14 }, percentage: all } });
+  assert.deepEqual([replies[0]!.status, replies[0]!.grpcStatus], [200, 14]);
 });
 
-test('delays, then aborts', async (t) => {
-  const answer = await ask(t, {
-    delay: { fixed_delay: '0.05s', percentage: always },
-    abort: { http_status: 418, percentage: always },
-  });
-  assert.equal(answer.status, 418);
-  assert.ok(answer.ms >= 50);
+test('a delay holds the request, then lets it go or aborts it', async () => {
+  const delay: Init = {
+    delay: {
+      faultDelaySecifier: { case: 'fixedDelay', value: { seconds: 0n, nanos: 30_000_000 } },
+      percentage: all,
+    },
+  };
+  const held = run(delay);
+  assert.equal(held.status, FilterStatus.stopIteration);
+  assert.equal(held.continued(), 0);
+  await new Promise((resolve) => setTimeout(resolve, 80));
+  assert.equal(held.continued(), 1);
+  assert.equal(formatResponseFlags(held.streamInfo.responseFlags), 'DI');
+  const both = run({ ...delay, abort: { errorType: { case: 'httpStatus', value: 500 }, percentage: all } });
+  await new Promise((resolve) => setTimeout(resolve, 80));
+  assert.deepEqual([both.continued(), both.replies.length], [0, 1]);
+  const gone = run(delay);
+  gone.filter.onDestroy();
+  await new Promise((resolve) => setTimeout(resolve, 80));
+  assert.deepEqual([gone.continued(), gone.count.active], [0, 0]);
 });
 
-test('the share decides', async (t) => {
-  const fault = { abort: { http_status: 418, percentage: { numerator: 5000, denominator: 'TEN_THOUSAND' } } };
-  assert.equal((await ask(t, fault, {}, () => 0.49)).status, 418);
-  assert.equal((await ask(t, fault, {}, () => 0.51)).status, 200);
-  assert.equal((await ask(t, { abort: { http_status: 418 } }, {}, () => 0)).status, 200);
+test('conditions: headers, cluster, faults under way; the route beats the filter', () => {
+  const abort: Init = { abort: { errorType: { case: 'httpStatus', value: 500 }, percentage: all } };
+  const forJason: Init = {
+    ...abort,
+    headers: [{ name: 'end-user', headerMatchSpecifier: { case: 'exactMatch', value: 'jason' } }],
+  };
+  assert.equal(run(forJason).status, FilterStatus.continue);
+  assert.equal(run(forJason, { header: ['end-user', 'jason'] }).status, FilterStatus.stopIteration);
+  assert.equal(run({ ...abort, upstreamCluster: 'other' }).status, FilterStatus.continue);
+  assert.equal(run({ ...abort, maxActiveFaults: 1 }, { count: { active: 1 } }).status, FilterStatus.continue);
+  assert.equal(run(undefined, { own: abort }).status, FilterStatus.stopIteration);
+  assert.equal(run({}, { own: abort }).status, FilterStatus.continue);
 });
 
-test('only matching requests are hit', async (t) => {
-  const abort = { http_status: 418, percentage: always };
-  assert.equal((await ask(t, { abort, upstream_cluster: 'b' })).status, 200);
-  assert.equal((await ask(t, { abort, upstream_cluster: 'a' })).status, 418);
-  const headers = [{ name: 'end-user', string_match: { exact: 'jason' } }];
-  assert.equal((await ask(t, { abort, headers })).status, 200);
-  assert.equal((await ask(t, { abort, headers }, { 'end-user': 'jason' })).status, 418);
-  assert.equal((await ask(t, { abort, max_active_faults: 0 })).status, 200);
-});
-
-test('headers may choose the fault where they are let', async (t) => {
-  const abort = { header_abort: {}, percentage: always };
-  assert.equal((await ask(t, { abort }, { 'x-envoy-fault-abort-request': '429' })).status, 429);
-  assert.equal((await ask(t, { abort }, {})).status, 200);
-  const delayed = await ask(
-    t,
-    { delay: { header_delay: {}, percentage: always } },
-    { 'x-envoy-fault-delay-request': '60' },
+test('shares and what is refused', () => {
+  const percent = (numerator: number, denominator: 0 | 1 | 2) =>
+    probabilityOf({ $typeName: 'envoy.type.v3.FractionalPercent', numerator, denominator });
+  assert.deepEqual(
+    [percent(1, 0), percent(1, 1), percent(1, 2), probabilityOf(undefined)],
+    [0.01, 0.0001, 0.000001, 0],
   );
-  assert.ok(delayed.ms >= 60);
-});
-
-test('configuration that cannot work is refused', async (t) => {
-  await assert.rejects(ask(t, { abort: { percentage: always } }), /without a status/);
-  await assert.rejects(ask(t, { abort: { http_status: 42 } }), /outside 200-599/);
-  await assert.rejects(ask(t, { delay: {} }), /without fixed_delay/);
+  const refused: [Init, RegExp][] = [
+    [{ delay: { faultDelaySecifier: { case: 'headerDelay', value: {} } } }, /header_delay/],
+    [{ abort: { errorType: { case: 'headerAbort', value: {} } } }, /header_abort/],
+    [{ downstreamNodes: ['x'] }, /downstream_nodes/],
+  ];
+  for (const [init, message] of refused)
+    assert.throws(() => compileFault(create(HTTPFaultSchema, init)), message);
 });

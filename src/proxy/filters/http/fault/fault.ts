@@ -1,126 +1,136 @@
-/** One request in the fault filter: perhaps wait, perhaps fail (envoy Fault::FaultFilter). */
-import { type FilterCallbacks, FilterStatus, type HttpFilter } from '../../../http/filter.ts';
-import { grpcToHttpStatus } from '../../../http/grpc.ts';
+/** Fault injection: delays and aborts of a share of the requests (envoy.extensions.filters.http.fault.v3.HTTPFault). */
+import { durationMs } from '@bufbuild/protobuf/wkt';
+import type { HTTPFault } from '#api/gen/envoy/extensions/filters/http/fault/v3/fault_pb.ts';
+import type { FractionalPercent } from '#api/gen/envoy/type/v3/percent_pb.ts';
+import { FractionalPercent_DenominatorType as Denominator } from '#api/gen/envoy/type/v3/percent_pb.ts';
+import { FilterStatus, type FilterCallbacks, type HttpFilter } from '../../../http/filter.ts';
+import { compileHeaderMatcher, type HeaderPredicate } from '../../../http/header_matcher.ts';
 import type { RequestHeaderMap } from '../../../http/header_map.ts';
-import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
+import { workerTimers, type TimerHandle } from '../../../network/timer_wheel.ts';
 import { ResponseFlag } from '../../../stream_info/response_flags.ts';
-import type { FaultConfig } from './config.ts';
 
-/** What all requests of a chain share. */
-export interface FaultShared {
-  readonly config: FaultConfig;
-  /** Key of the route's own configuration. */
-  readonly filterName: string;
-  /** In [0, 1). */
-  random(): number;
-  /** Faults going on. */
+/** Faults of one place (filter, virtual host or route), ready to be applied. Probabilities are 0 to 1. */
+export interface FaultSettings {
+  readonly delayMs: number;
+  readonly delayProbability: number;
+  /** 0: no abort. */
+  readonly abortStatus: number;
+  readonly abortGrpcStatus: number | undefined;
+  readonly abortProbability: number;
+  readonly abortBody: string;
+  readonly headers: readonly HeaderPredicate[];
+  /** Only requests for this cluster; empty: all. */
+  readonly upstreamCluster: string;
+  readonly maxActiveFaults: number;
+}
+
+/** Faults under way, shared by the filters of one chain. */
+export interface FaultCount {
   active: number;
 }
 
-function onDelayOver(filter: FaultFilter): void {
-  filter.onDelayOver();
+const abortBody = 'fault filter abort';
+
+/** Share as a probability; absent is never. */
+export function probabilityOf(percentage: FractionalPercent | undefined): number {
+  if (percentage === undefined) return 0;
+  const parts: Readonly<Record<number, number>> = {
+    [Denominator.HUNDRED]: 100,
+    [Denominator.TEN_THOUSAND]: 10_000,
+    [Denominator.MILLION]: 1_000_000,
+  };
+  return percentage.numerator / (parts[percentage.denominator] ?? 100);
 }
 
-function numberHeader(headers: RequestHeaderMap, name: string): number | undefined {
-  const value = headers.getFirst(name);
-  return value !== undefined && /^\d{1,9}$/.test(value) ? Number(value) : undefined;
+/** @throws Error that names the part which is not supported. */
+export function compileFault(config: HTTPFault): FaultSettings {
+  const { delay, abort } = config;
+  if (delay?.faultDelaySecifier.case === 'headerDelay')
+    throw new Error('fault: header_delay is not supported');
+  if (abort?.errorType.case === 'headerAbort') throw new Error('fault: header_abort is not supported');
+  if (config.responseRateLimit !== undefined) throw new Error('fault: response_rate_limit is not supported');
+  if (config.downstreamNodes.length > 0) throw new Error('fault: downstream_nodes is not supported');
+  const fixed = delay?.faultDelaySecifier.value;
+  const error = abort?.errorType;
+  return {
+    delayMs: fixed === undefined ? 0 : durationMs(fixed),
+    delayProbability: probabilityOf(delay?.percentage),
+    abortStatus: error?.case === 'httpStatus' ? error.value : error?.case === 'grpcStatus' ? 200 : 0,
+    abortGrpcStatus: error?.case === 'grpcStatus' ? error.value : undefined,
+    abortProbability: probabilityOf(abort?.percentage),
+    abortBody: abort === undefined || abort.responseBody === '' ? abortBody : abort.responseBody,
+    headers: config.headers.map(compileHeaderMatcher),
+    upstreamCluster: config.upstreamCluster,
+    maxActiveFaults: config.maxActiveFaults ?? Number.POSITIVE_INFINITY,
+  };
+}
+
+/** True when a route, or else the filter itself, has anything to inject: other requests pass at the cost of one look. */
+function isIdle(settings: FaultSettings): boolean {
+  return settings.delayProbability === 0 && settings.abortProbability === 0;
 }
 
 export class FaultFilter implements HttpFilter {
+  readonly #own: FaultSettings;
+  readonly #filterName: string;
   readonly #callbacks: FilterCallbacks;
-  readonly #shared: FaultShared;
-  #config: FaultConfig;
-  #headers: RequestHeaderMap | undefined = undefined;
-  #timer: TimerHandle | undefined = undefined;
+  readonly #random: () => number;
+  readonly #count: FaultCount;
+  #timer: TimerHandle | undefined;
   #counted = false;
 
-  constructor(callbacks: FilterCallbacks, shared: FaultShared) {
+  constructor(
+    own: FaultSettings,
+    filterName: string,
+    callbacks: FilterCallbacks,
+    random: () => number,
+    count: FaultCount,
+  ) {
+    this.#own = own;
+    this.#filterName = filterName;
     this.#callbacks = callbacks;
-    this.#shared = shared;
-    this.#config = shared.config;
+    this.#random = random;
+    this.#count = count;
   }
 
   decodeHeaders(headers: RequestHeaderMap): FilterStatus {
     const route = this.#callbacks.route();
-    const own = route?.perFilterConfig(this.#shared.filterName) as FaultConfig | undefined;
-    if (own !== undefined) this.#config = own;
-    const config = this.#config;
-    if (config.delay === undefined && config.abort === undefined) return FilterStatus.continue;
-    if (config.upstreamCluster !== '' && config.upstreamCluster !== route?.clusterName)
+    const settings = (route?.perFilterConfig(this.#filterName) as FaultSettings | undefined) ?? this.#own;
+    if (isIdle(settings)) return FilterStatus.continue;
+    if (settings.upstreamCluster !== '' && route?.clusterName !== settings.upstreamCluster)
       return FilterStatus.continue;
-    if (config.headers !== undefined && !config.headers(headers)) return FilterStatus.continue;
-    const node = headers.getFirst('x-envoy-downstream-service-node') ?? '';
-    if (config.downstreamNodes.length > 0 && !config.downstreamNodes.includes(node))
-      return FilterStatus.continue;
-    this.#headers = headers;
-    const delayMs = this.#delayMs(headers);
-    if (delayMs > 0 && this.#begin()) {
-      this.#callbacks.streamInfo.responseFlags |= ResponseFlag.delayInjected;
-      this.#timer = workerTimers.schedule(delayMs, onDelayOver, this as FaultFilter);
+    for (const matches of settings.headers) if (!matches(headers)) return FilterStatus.continue;
+    if (this.#count.active >= settings.maxActiveFaults) return FilterStatus.continue;
+    const delays = settings.delayMs > 0 && this.#random() < settings.delayProbability;
+    const aborts = settings.abortStatus > 0 && this.#random() < settings.abortProbability;
+    if (!delays && !aborts) return FilterStatus.continue;
+    this.#count.active++;
+    this.#counted = true;
+    if (!delays) {
+      this.#abort(settings);
       return FilterStatus.stopIteration;
     }
-    return this.#abort(headers) ? FilterStatus.stopIteration : FilterStatus.continue;
+    this.#callbacks.streamInfo.responseFlags |= ResponseFlag.delayInjected;
+    this.#timer = workerTimers.schedule(settings.delayMs, () => {
+      this.#timer = undefined;
+      if (aborts) this.#abort(settings);
+      else this.#callbacks.continueDecoding();
+    });
+    return FilterStatus.stopIteration;
   }
 
-  /** Counts a fault when one more fits. */
-  #begin(): boolean {
-    if (this.#counted) return true;
-    const { maxActive } = this.#config;
-    if (maxActive !== undefined && this.#shared.active >= maxActive) return false;
-    this.#shared.active++;
-    this.#counted = true;
-    return true;
-  }
-
-  /** True with the configured share; a header may only make it smaller. */
-  #strikes(fraction: number, headers: RequestHeaderMap, percentageHeader: string | undefined): boolean {
-    const asked = percentageHeader === undefined ? undefined : numberHeader(headers, percentageHeader);
-    const share = asked === undefined ? fraction : Math.min(fraction, asked / 100);
-    return share > 0 && this.#shared.random() < share;
-  }
-
-  #delayMs(headers: RequestHeaderMap): number {
-    const { delay } = this.#config;
-    if (delay === undefined) return 0;
-    if (delay.kind === 'fixed') return this.#strikes(delay.fraction, headers, undefined) ? delay.ms : 0;
-    const ms = numberHeader(headers, 'x-envoy-fault-delay-request');
-    if (ms === undefined) return 0;
-    return this.#strikes(delay.fraction, headers, 'x-envoy-fault-delay-request-percentage') ? ms : 0;
-  }
-
-  /** Answers in place of the upstream when the abort strikes. */
-  #abort(headers: RequestHeaderMap): boolean {
-    const { abort, abortBody } = this.#config;
-    if (abort === undefined) return false;
-    let httpStatus: number | undefined;
-    let grpcStatus: number | undefined;
-    if (abort.kind === 'http') httpStatus = abort.status;
-    else if (abort.kind === 'grpc') grpcStatus = abort.status;
-    else {
-      const asked = numberHeader(headers, 'x-envoy-fault-abort-request');
-      if (asked !== undefined && asked >= 200 && asked < 600) httpStatus = asked;
-      else grpcStatus = numberHeader(headers, 'x-envoy-fault-abort-grpc-request');
-    }
-    if (httpStatus === undefined && grpcStatus === undefined) return false;
-    const percentageHeader = abort.kind === 'header' ? 'x-envoy-fault-abort-request-percentage' : undefined;
-    if (!this.#strikes(abort.fraction, headers, percentageHeader) || !this.#begin()) return false;
+  #abort(settings: FaultSettings): void {
     this.#callbacks.sendLocalReply({
-      status: httpStatus ?? grpcToHttpStatus(grpcStatus ?? 2),
-      body: abortBody === '' ? 'fault filter abort' : abortBody,
+      status: settings.abortStatus,
+      body: settings.abortBody,
       details: 'fault_filter_abort',
       flags: ResponseFlag.faultInjected,
-      ...(grpcStatus === undefined ? {} : { grpcStatus }),
+      ...(settings.abortGrpcStatus === undefined ? {} : { grpcStatus: settings.abortGrpcStatus }),
     });
-    return true;
-  }
-
-  onDelayOver(): void {
-    this.#timer = undefined;
-    if (!this.#abort(this.#headers as RequestHeaderMap)) this.#callbacks.continueDecoding();
   }
 
   onDestroy(): void {
-    workerTimers.cancel(this.#timer);
-    if (this.#counted) this.#shared.active--;
+    if (this.#timer !== undefined) workerTimers.cancel(this.#timer);
+    if (this.#counted) this.#count.active--;
   }
 }
