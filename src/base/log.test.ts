@@ -26,3 +26,40 @@ test('levels are per scope and JSON keeps fields', () => {
     ['debug', 'ca', 'kept', 'boom'],
   );
 });
+
+test('no value breaks a line or throws', () => {
+  const cycle: Record<string, unknown> = {};
+  cycle['self'] = cycle;
+  const throwing = Object.defineProperty({}, 'x', {
+    enumerable: true,
+    get: () => {
+      throw new Error('no');
+    },
+  });
+  const fields = {
+    cycle,
+    throwing,
+    big: 1n,
+    gone: undefined,
+    nested: { error: new Error('inner') },
+    text: 'a\nb',
+  };
+  for (const asJson of [true, false]) {
+    const lines: string[] = [];
+    createLogger({ asJson, write: (line) => lines.push(line) }).error('two\nlines', fields);
+    assert.equal(lines.length, 1);
+    assert.equal(lines[0]!.split('\n').length, 2, 'one newline, at the end');
+    if (asJson) {
+      const line = JSON.parse(lines[0]!) as Record<string, unknown>;
+      assert.deepEqual([line['big'], line['nested'], line['msg']], ['1', { error: 'inner' }, 'two\nlines']);
+      assert.ok(!('gone' in line));
+    } else
+      assert.match(lines[0]!, / cycle="\[no JSON\]" .* big="1" nested=\{"error":"inner"\} text="a\\nb"\n$/);
+  }
+});
+
+test('level none is silent', () => {
+  const lines: string[] = [];
+  createLogger({ level: 'none', write: (line) => lines.push(line) }).error('dropped');
+  assert.deepEqual(lines, []);
+});

@@ -1,8 +1,8 @@
 /**
  * Logging of the control plane and the agent. Text lines in Istio's form by default
- * (`2026-01-02T03:04:05.678901Z\tinfo\tscope\tmessage key=value`), JSON lines when asked.
+ * (`2026-01-02T03:04:05.678Z\tinfo\tscope\tmessage key=value`), JSON lines when asked. On the import path of every sidecar:
+ * no package is loaded (docs/decisions/0004-own-log-writer.md).
  */
-import pino from 'pino';
 
 /** Levels as Istio's `--log_output_level` names them, most verbose first. */
 export const logLevels = ['debug', 'info', 'warn', 'error', 'none'] as const;
@@ -32,57 +32,58 @@ export interface LogOptions {
   readonly write?: (line: string) => void;
 }
 
-type PinoLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+/** Place of each level in `logLevels`: a scope passes its own level and those after it. */
+const rank: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3, none: 4 };
 
-function toPinoLevel(level: LogLevel): PinoLevel {
-  return level === 'none' ? 'silent' : level;
+function toJsonValue(_key: string, value: unknown): unknown {
+  if (value instanceof Error) return value.message;
+  return typeof value === 'bigint' ? value.toString() : value;
+}
+
+/** JSON of any value; what has no JSON (cycles, throwing getters) becomes a note: logging never throws. */
+function stringify(value: unknown): string {
+  try {
+    return JSON.stringify(value, toJsonValue) ?? 'undefined';
+  } catch {
+    return '"[no JSON]"';
+  }
 }
 
 function formatValue(value: unknown): string {
-  if (value instanceof Error) return value.message;
-  if (typeof value === 'string') return /[\s"=]/.test(value) ? JSON.stringify(value) : value;
-  return JSON.stringify(value) ?? 'undefined';
+  const text = value instanceof Error ? value.message : value;
+  if (typeof text === 'string') return /[\s"=]/.test(text) ? JSON.stringify(text) : text;
+  return stringify(value);
 }
 
-/** One text line from one JSON line of pino. */
-function toText(line: string): string {
-  const { level, time, scope, msg, ...fields } = JSON.parse(line) as {
-    level: string;
-    time: string;
-    scope: string;
-    msg: string;
-  } & LogFields;
-  const tail = Object.entries(fields)
-    .map(([key, value]) => ` ${key}=${formatValue(value)}`)
-    .join('');
-  return `${time}\t${level}\t${scope}\t${msg}${tail}\n`;
+function jsonLine(level: LogLevel, scope: string, message: string, fields: LogFields | undefined): string {
+  let line = `{"level":"${level}","time":"${new Date().toISOString()}","scope":${JSON.stringify(scope)}`;
+  for (const [key, value] of Object.entries(fields ?? {}))
+    if (value !== undefined) line += `,${JSON.stringify(key)}:${stringify(value)}`;
+  return `${line},"msg":${JSON.stringify(message)}}\n`;
+}
+
+function textLine(level: LogLevel, scope: string, message: string, fields: LogFields | undefined): string {
+  // A message may carry what a peer sent: it must not break into a second line.
+  const shown = /[\r\n]/.test(message) ? message.replaceAll(/[\r\n]+/g, ' ') : message;
+  let line = `${new Date().toISOString()}\t${level}\t${scope}\t${shown}`;
+  for (const [key, value] of Object.entries(fields ?? {}))
+    if (value !== undefined) line += ` ${key}=${formatValue(value)}`;
+  return `${line}\n`;
 }
 
 /** Makes the root logger of a process. */
 export function createLogger(options: LogOptions = {}, scope = 'default'): Logger {
   const write = options.write ?? ((line: string) => void process.stderr.write(line));
-  const destination = options.asJson === true ? { write } : { write: (line: string) => write(toText(line)) };
-  const root = pino(
-    {
-      base: null,
-      level: 'debug',
-      formatters: { level: (label) => ({ level: label }) },
-      timestamp: () => `,"time":"${new Date().toISOString()}"`,
-      serializers: { error: (value: unknown) => (value instanceof Error ? value.message : value) },
-    },
-    destination,
-  );
+  const format = options.asJson === true ? jsonLine : textLine;
 
   function child(name: string): Logger {
-    const level = toPinoLevel(options.scopeLevels?.[name] ?? options.level ?? 'info');
-    const logger = root.child({ scope: name }, { level });
-    return {
-      debug: (message, fields) => logger.debug(fields ?? {}, message),
-      info: (message, fields) => logger.info(fields ?? {}, message),
-      warn: (message, fields) => logger.warn(fields ?? {}, message),
-      error: (message, fields) => logger.error(fields ?? {}, message),
-      scope: child,
-    };
+    const least = rank[options.scopeLevels?.[name] ?? options.level ?? 'info'];
+    const at =
+      (level: LogLevel) =>
+      (message: string, fields?: LogFields): void => {
+        if (rank[level] >= least) write(format(level, name, message, fields));
+      };
+    return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), scope: child };
   }
   return child(scope);
 }
