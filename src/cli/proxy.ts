@@ -7,6 +7,7 @@ import { Command, Option } from 'commander';
 import type { LogLevel } from '#base/log.ts';
 import type { BootstrapInput } from './bootstrap_text.ts';
 import type { BootstrapResult } from './bootstrap_thread.ts';
+import { becomeLean } from './lean_process.ts';
 import { type Env, UsageError, version } from './main.ts';
 
 /** Envoy's names of levels. */
@@ -117,6 +118,7 @@ async function run(flags: ProxyFlags, env: Env): Promise<number> {
   const proxy = await startProxy({
     bootstrap,
     concurrency,
+    inline: concurrency === 1,
     log,
     logLevel,
     drainTimeMs,
@@ -152,6 +154,7 @@ export function proxyCommand(env: Env): Command {
     .option('--reject-unknown-dynamic-fields', 'taken for compatibility');
   for (const flag of ignoredFlags) command.addOption(new Option(flag).hideHelp());
   return command.action(async (flags: ProxyFlags) => {
+    if (flags.mode === 'serve') becomeLean(env);
     enableCompileCache();
     process.exitCode = await run(flags, env);
   });

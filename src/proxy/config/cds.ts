@@ -5,6 +5,7 @@ import type { ClusterLoadAssignment } from '#api/gen/envoy/config/endpoint/v3/en
 import type { LiveClusterManager, StagedCluster } from '../upstream/cluster_manager.ts';
 import { type Rejection, type WireResource, messageOf } from './config_update.ts';
 import type { LiveResource, NamedResources } from './named_resources.ts';
+import { TimeSlice } from './time_slice.ts';
 import { WarmingSet } from './warming.ts';
 
 export class ClusterDiscovery {
@@ -45,8 +46,9 @@ export class ClusterDiscovery {
     }
   }
 
-  apply(changed: readonly WireResource[], removed: readonly string[]): Rejection[] {
+  async apply(changed: readonly WireResource[], removed: readonly string[]): Promise<Rejection[]> {
     const rejected: Rejection[] = [];
+    const slice = new TimeSlice();
     for (const { name, bytes } of changed) {
       if (this.#static.has(name)) continue; // as Envoy: what the bootstrap names is not replaced
       try {
@@ -54,6 +56,7 @@ export class ClusterDiscovery {
       } catch (error) {
         rejected.push({ name, message: messageOf(error) });
       }
+      if (slice.over) await slice.pause();
     }
     for (const name of removed) {
       if (this.#static.has(name)) continue;

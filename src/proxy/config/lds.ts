@@ -6,6 +6,7 @@ import type { FactoryContext } from '../factory_context.ts';
 import type { ListenerManager, StagedListener } from '../listener_manager/listener_manager.ts';
 import { type Rejection, type WireResource, messageOf } from './config_update.ts';
 import type { RouteDiscovery } from './rds.ts';
+import { TimeSlice } from './time_slice.ts';
 import { type Staged, WarmingSet } from './warming.ts';
 
 /** A listener that waits for its routes and secrets. */
@@ -104,15 +105,19 @@ export class ListenerDiscovery {
       this.#warming.drop(name);
       this.#manager.remove(name);
     }
-    const results = changed.map(async ({ name, bytes }) => {
-      if (this.#static.has(name)) return;
+    const slice = new TimeSlice();
+    const activations: Promise<void>[] = [];
+    for (const { name, bytes } of changed) {
+      if (this.#static.has(name)) continue;
+      const refuse = (error: unknown): void => void rejected.push({ name, message: messageOf(error) });
       try {
-        await this.#add(fromBinary(ListenerSchema, bytes));
+        activations.push(this.#add(fromBinary(ListenerSchema, bytes)).catch(refuse));
       } catch (error) {
-        rejected.push({ name, message: messageOf(error) });
+        refuse(error);
       }
-    });
-    await Promise.all(results);
+      if (slice.over) await slice.pause();
+    }
+    await Promise.all(activations);
     return rejected;
   }
 

@@ -2,6 +2,7 @@
 import type { ConfigSource } from '#api/gen/envoy/config/core/v3/config_source_pb.ts';
 import { initialFetchTimeoutMs, sourceKey } from './config_source.ts';
 import { type Rejection, type SubscriptionPort, type WireResource, messageOf } from './config_update.ts';
+import { TimeSlice } from './time_slice.ts';
 
 /** A value as its users hold it. */
 export interface LiveResource<T> {
@@ -75,8 +76,13 @@ export class NamedResources<T> {
   }
 
   /** Takes what was delivered; gives what is refused by name. Resources nobody uses any more are passed over. */
-  apply(source: string, changed: readonly WireResource[], removed: readonly string[]): Rejection[] {
+  async apply(
+    source: string,
+    changed: readonly WireResource[],
+    removed: readonly string[],
+  ): Promise<Rejection[]> {
     const rejected: Rejection[] = [];
+    const slice = new TimeSlice();
     for (const { name, bytes } of changed) {
       const entry = this.#entries.get(`${source}\0${name}`);
       if (entry === undefined) continue;
@@ -85,6 +91,7 @@ export class NamedResources<T> {
       } catch (error) {
         rejected.push({ name, message: messageOf(error) });
       }
+      if (slice.over) await slice.pause();
     }
     for (const name of removed) {
       const entry = this.#entries.get(`${source}\0${name}`);

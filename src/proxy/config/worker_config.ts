@@ -71,7 +71,7 @@ export class WorkerConfig {
   }
 
   /** Applies an update; gives what is refused. Updates of one type must not overlap. */
-  apply({ source, typeUrl, changed, removed }: ConfigUpdate): Rejection[] | Promise<Rejection[]> {
+  async apply({ source, typeUrl, changed, removed }: ConfigUpdate): Promise<Rejection[]> {
     switch (typeUrl) {
       case typeUrls.cds:
         return this.clusters.apply(changed, removed);

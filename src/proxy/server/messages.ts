@@ -43,6 +43,8 @@ export type ToWorker =
   | { readonly kind: 'ask'; readonly id: number; readonly question: Question }
   | { readonly kind: 'log_level'; readonly level: LogLevel }
   | { readonly kind: 'reopen_logs' }
+  /** The first configuration is live: give back what building it took. */
+  | { readonly kind: 'settle_heap' }
   /** Connections are told to let go; `stop` also stops accepting. */
   | { readonly kind: 'drain'; readonly inboundOnly: boolean; readonly stop: boolean }
   /** Finish writing logs and end. */

@@ -17,6 +17,7 @@ import type { ProxyExit, ProxyHandle, ProxyOptions } from './proxy_handle.ts';
 import type { ExtensionName, FromWorker } from './messages.ts';
 import { Readiness } from './readiness.ts';
 import { serverFamilies } from './server_stats.ts';
+import { settleHeap } from './settle_heap.ts';
 import { StreamWriter } from './standard_streams.ts';
 import { WorkerPool } from './worker_pool.ts';
 import { WorkerThread } from './worker_thread.ts';
@@ -109,6 +110,7 @@ export class ProxyServer implements ProxyHandle {
       await this.#startAdmin(state);
       await this.pool.start();
       this.readiness.workersStarted = true;
+      settleHeap();
       this.#subscribe();
     } catch (error) {
       await this.close();
@@ -202,7 +204,12 @@ export class ProxyServer implements ProxyHandle {
       if (ldsConfig !== undefined) {
         await this.#firstResponse(ldsConfig, typeUrls.lds);
         this.readiness.listenersReceived = true;
+        await this.readiness.listenersWarm();
       }
+      if (cdsConfig === undefined && ldsConfig === undefined) return;
+      // Before the first request: later it would make one wait.
+      this.pool.post({ kind: 'settle_heap' });
+      if (!this.#inline) settleHeap();
     };
     run().catch((error: unknown) => {
       this.#log.error('discovery cannot start', { error });

@@ -39,6 +39,12 @@ export class Readiness {
       await new Promise<void>((resolve) => this.#onWarming.push(resolve));
   }
 
+  /** Resolves when no listener waits. */
+  async listenersWarm(): Promise<void> {
+    while (this.warming.listeners.length > 0)
+      await new Promise<void>((resolve) => this.#onWarming.push(resolve));
+  }
+
   get state(): ServerState {
     if (this.draining || this.failedByAdmin) return 'DRAINING';
     if (!this.#live) this.#live = this.#reason() === '';

@@ -17,6 +17,7 @@ import type { ExtensionRegistry } from '../registry.ts';
 import { LiveClusterManager } from '../upstream/cluster_manager.ts';
 import { extensionNames } from './extension_names.ts';
 import type { Answers, FromWorker, Question, ToWorker, WorkerInit } from './messages.ts';
+import { settleHeap } from './settle_heap.ts';
 import { WorkerLog } from './worker_log.ts';
 import { WorkerReport } from './worker_report.ts';
 import { createRouteCompiler } from './route_compiler.ts';
@@ -100,6 +101,9 @@ export class WorkerRuntime {
         return;
       case 'reopen_logs':
         this.#sinks.reopen();
+        return;
+      case 'settle_heap':
+        settleHeap();
         return;
       case 'drain':
         this.#drain(message.inboundOnly, message.stop);
