@@ -24,9 +24,11 @@ export interface WriteOwner {
 
 export interface StreamHandle {
   reading: boolean;
-  onread: (this: StreamHandle, data: ArrayBuffer | undefined) => void;
+  onread: (this: StreamHandle, data: ArrayBuffer | undefined) => unknown;
   readStart(): number;
   readStop(): number;
+  /** Reads go into this memory from now on, in place of a new buffer each. */
+  useUserBuffer?(buffer: Buffer): void;
   writeLatin1String(request: WriteRequest, text: string): number;
   writeBuffer(request: WriteRequest, data: Buffer): number;
   writev(request: WriteRequest, chunks: readonly Buffer[], allBuffers: true): number;
@@ -119,4 +121,26 @@ export function takeReads(handle: StreamHandle, onData: (chunk: Buffer) => void)
     if (bytes > 0 && data !== undefined) onData(Buffer.from(data, state[readOffset], bytes));
     else original.call(handle, data);
   };
+}
+
+/**
+ * Reads into one buffer that the caller owns; ends and errors still go the socket's way. `onBytes` hears how many bytes lie
+ * at its start and may give another buffer for what comes next. A TLS handle may call again after `readStop`, so a buffer
+ * that is still needed must be replaced at once. False, and nothing changed, when the handle cannot do it.
+ */
+export function takeReadsInto(
+  handle: StreamHandle,
+  buffer: Buffer,
+  onBytes: (bytes: number) => Buffer | undefined,
+): boolean {
+  if (typeof handle.useUserBuffer !== 'function') return false;
+  const original = handle.onread;
+  handle.useUserBuffer(buffer);
+  handle.onread = function onRead(data) {
+    const bytes = state[readBytes] as number;
+    if (bytes > 0) return onBytes(bytes);
+    original.call(handle, data);
+    return undefined;
+  };
+  return true;
 }

@@ -20,6 +20,7 @@ import type {
   TcpPoolCallbacks,
 } from '../../../upstream/upstream.ts';
 import type { TcpProxyConfig } from './config.ts';
+import { Pump } from './pump.ts';
 
 /** One per filter chain; serves all its connections. */
 export class TcpProxyFilter implements TerminalNetworkFilter {
@@ -58,6 +59,8 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
   readonly #info: StreamInfo;
   #server: Socket | undefined = undefined;
   #cluster: Cluster | undefined = undefined;
+  #toServer: Pump | undefined = undefined;
+  #toClient: Pump | undefined = undefined;
   #connecting: Cancellable | undefined = undefined;
   #idleTimer: TimerHandle | undefined = undefined;
   #durationTimer: TimerHandle | undefined = undefined;
@@ -159,51 +162,39 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
     const client = this.#client;
     server.on('error', ignoreError);
     server.on('close', this.#onServerClose);
-    server.on('data', this.#onServerData);
     server.on('end', this.#onServerEnd);
-    server.on('drain', this.#onServerDrain);
-    client.on('data', this.#onClientData);
     client.on('end', this.#onClientEnd);
-    client.on('drain', this.#onClientDrain);
     const { idleTimeoutMs } = this.#config;
     if (idleTimeoutMs > 0) this.#idleTimer = workerTimers.schedule(idleTimeoutMs, onIdleTimeout, this);
     if (this.#config.logOnConnected) this.#log();
-    client.resume();
-    server.resume();
+    this.#toServer = new Pump(client, server, this.#onClientBytes);
+    this.#toClient = new Pump(server, client, this.#onServerBytes);
+    this.#toServer.start();
+    this.#toClient.start();
   }
 
   #touch(): void {
     if (this.#idleTimer !== undefined) workerTimers.refresh(this.#idleTimer, this.#config.idleTimeoutMs);
   }
 
-  readonly #onClientData = (data: Buffer): void => {
-    this.#info.bytesReceived += data.length;
+  readonly #onClientBytes = (bytes: number): void => {
+    this.#info.bytesReceived += bytes;
     this.#touch();
-    if (this.#server?.write(data) === false) this.#client.pause();
   };
 
-  readonly #onServerDrain = (): void => {
-    this.#client.resume();
-  };
-
-  readonly #onServerData = (data: Buffer): void => {
-    this.#info.bytesSent += data.length;
+  readonly #onServerBytes = (bytes: number): void => {
+    this.#info.bytesSent += bytes;
     this.#touch();
-    if (!this.#client.write(data)) this.#server?.pause();
-  };
-
-  readonly #onClientDrain = (): void => {
-    this.#server?.resume();
   };
 
   readonly #onClientEnd = (): void => {
     this.#touch();
-    this.#server?.end();
+    this.#toServer?.end(() => this.#server?.end());
   };
 
   readonly #onServerEnd = (): void => {
     this.#touch();
-    this.#client.end();
+    this.#toClient?.end(() => this.#client.end());
   };
 
   readonly #onClientClose = (): void => {
@@ -222,8 +213,9 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
     const client = this.#client;
     if (client.destroyed) return;
     // What was received before a clean end goes out first; then nobody is left to read the client for.
-    if (this.#server?.errored === null) client.destroySoon();
-    else client.destroy();
+    if (this.#server?.errored !== null || this.#toClient === undefined) client.destroy();
+    else if (client.writableEnded) client.destroySoon();
+    else this.#toClient.end(() => client.destroySoon());
   };
 
   onTimeout(details: string, flag: number): void {

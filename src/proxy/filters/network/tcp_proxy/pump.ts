@@ -1,0 +1,207 @@
+/**
+ * Moves bytes from one socket to another. Below Node's streams where the handles allow it: one buffer per direction that
+ * grows with the traffic, and a write that the kernel takes at once costs no allocation. Bench: bench/micro/tcp_proxy.ts.
+ */
+import type { Socket } from 'node:net';
+import {
+  type StreamHandle,
+  type WriteOwner,
+  type WriteRequest,
+  lastWriteWasAsync,
+  newWriteRequest,
+  rawHandle,
+  takeReadsInto,
+} from '../../../http/stream_handle.ts';
+
+/** First size of a direction's buffer, bytes: what an idle connection holds. */
+const smallBuffer = 8 * 1024;
+/** Largest size. */
+const largeBuffer = 128 * 1024;
+/** Reads in a row that use an eighth of the buffer or less before it shrinks. */
+const smallReads = 32;
+/** Bytes that wait for a TLS sink before its source is paused. */
+const highWatermark = 256 * 1024;
+
+/** One direction of a connection. */
+export class Pump implements WriteOwner {
+  readonly #source: Socket;
+  readonly #sink: Socket;
+  readonly #onBytes: (bytes: number) => void;
+  #from: StreamHandle | undefined = undefined;
+  #to: StreamHandle | undefined = undefined;
+  #buffer: Buffer = Buffer.alloc(0);
+  #spare: WriteRequest | undefined = undefined;
+  #writing: WriteRequest | undefined = undefined;
+  /** Pieces behind the write that goes on. */
+  readonly #queue: Buffer[] = [];
+  readonly #encrypts: boolean;
+  #ending = false;
+  #onEnd: (() => void) | undefined = undefined;
+  #idleReads = 0;
+  /** Bytes handed to the sink and not yet gone. */
+  #waiting = 0;
+  #paused = false;
+
+  /** @param onBytes called for each piece that was read. */
+  constructor(source: Socket, sink: Socket, onBytes: (bytes: number) => void) {
+    this.#source = source;
+    this.#sink = sink;
+    this.#onBytes = onBytes;
+    this.#encrypts = 'encrypted' in sink;
+  }
+
+  /** Begins with what was read before; both sockets are connected. */
+  start(): void {
+    const source = this.#source;
+    const early: Buffer[] = [];
+    for (let chunk = source.read() as Buffer | null; chunk !== null; chunk = source.read() as Buffer | null)
+      early.push(chunk);
+    // Raw writes would overtake what a stream has still to write itself.
+    const raw = this.#sink.writableLength === 0 && this.#takeHandles();
+    if (!raw) this.#useStreams();
+    for (const chunk of early) {
+      this.#onBytes(chunk.length);
+      if (raw) this.#send(chunk);
+      else this.#sink.write(chunk);
+    }
+    source.resume();
+  }
+
+  #takeHandles(): boolean {
+    const from = rawHandle(this.#source);
+    const to = rawHandle(this.#sink);
+    if (from === undefined || to === undefined) return false;
+    const buffer = Buffer.allocUnsafeSlow(smallBuffer);
+    if (!takeReadsInto(from, buffer, (bytes) => this.#onRead(bytes))) return false;
+    this.#buffer = buffer;
+    this.#from = from;
+    this.#to = to;
+    return true;
+  }
+
+  #onRead(bytes: number): Buffer | undefined {
+    this.#onBytes(bytes);
+    if (this.#sink.destroyed || this.#ending) return undefined;
+    const buffer = this.#buffer;
+    const data = bytes === buffer.length ? buffer : buffer.subarray(0, bytes);
+    const kept = this.#send(data);
+    // What waits in our queue, or in the kernel's, still lies in this memory.
+    return kept ? this.#freshBuffer() : this.#resize(bytes);
+  }
+
+  /** True when the memory of `data` is needed after the call. */
+  #send(data: Buffer): boolean {
+    if (this.#writing !== undefined) {
+      // A TLS handle takes one write at a time.
+      this.#queue.push(data);
+      this.#waiting += data.length;
+      this.#pause();
+      return true;
+    }
+    if (!this.#write(data)) return false;
+    this.#waiting += data.length;
+    // OpenSSL has taken or copied what it was given.
+    if (!this.#encrypts || this.#waiting > highWatermark) this.#pause();
+    return !this.#encrypts;
+  }
+
+  /** True when the write goes on after the call. */
+  #write(data: Buffer): boolean {
+    const to = this.#to;
+    if (to === undefined) return false;
+    const request = this.#spare ?? newWriteRequest(to);
+    this.#spare = undefined;
+    if (to.writeBuffer(request, data) !== 0) {
+      this.#sink.destroy();
+      return false;
+    }
+    if (!lastWriteWasAsync()) {
+      this.#spare = request;
+      return false;
+    }
+    request.bytes = data.length;
+    request.buffer = data;
+    request.io = this;
+    this.#writing = request;
+    return true;
+  }
+
+  #freshBuffer(): Buffer {
+    this.#buffer = Buffer.allocUnsafeSlow(this.#buffer.length);
+    return this.#buffer;
+  }
+
+  /** A buffer that fits the traffic, or undefined to keep the one there is. */
+  #resize(bytes: number): Buffer | undefined {
+    const { length } = this.#buffer;
+    let size = length;
+    if (bytes === length) {
+      this.#idleReads = 0;
+      size = Math.min(length * 4, largeBuffer);
+    } else if (bytes * 8 <= length && length > smallBuffer) {
+      if (++this.#idleReads >= smallReads) size = smallBuffer;
+    } else this.#idleReads = 0;
+    if (size === length) return undefined;
+    this.#idleReads = 0;
+    this.#buffer = Buffer.allocUnsafeSlow(size);
+    return this.#buffer;
+  }
+
+  /** WriteOwner: a write that went on after its call is done. */
+  onWritten(bytes: number, status: number): void {
+    // The request object stays tied to the handle until this call returns: it is not used again.
+    this.#writing = undefined;
+    this.#waiting -= bytes;
+    if (status < 0 || this.#sink.destroyed) {
+      this.#sink.destroy();
+      return;
+    }
+    while (this.#queue.length > 0 && this.#writing === undefined) {
+      const data = this.#queue.length === 1 ? (this.#queue[0] as Buffer) : Buffer.concat(this.#queue);
+      this.#queue.length = 0;
+      if (!this.#write(data)) this.#waiting -= data.length;
+    }
+    if (this.#waiting === 0 && this.#ending) this.#finish();
+    else if (this.#paused && this.#waiting <= highWatermark / 2) this.#resume();
+  }
+
+  /** Calls back when all that was read has left; nothing is read from the source any more. */
+  end(callback: () => void): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    this.#onEnd = callback;
+    if (this.#waiting === 0) this.#finish();
+  }
+
+  #finish(): void {
+    const callback = this.#onEnd;
+    this.#onEnd = undefined;
+    callback?.();
+  }
+
+  #pause(): void {
+    const from = this.#from;
+    if (this.#paused || from === undefined) return;
+    this.#paused = true;
+    from.reading = false;
+    from.readStop();
+  }
+
+  #resume(): void {
+    this.#paused = false;
+    const from = this.#from;
+    if (from === undefined || this.#source.destroyed) return;
+    from.reading = true;
+    from.readStart();
+  }
+
+  #useStreams(): void {
+    const source = this.#source;
+    const sink = this.#sink;
+    source.on('data', (data: Buffer) => {
+      this.#onBytes(data.length);
+      if (!sink.write(data)) source.pause();
+    });
+    sink.on('drain', () => source.resume());
+  }
+}
