@@ -6,8 +6,10 @@ import { setFlagsFromString } from 'node:v8';
 import { RE2JS } from 're2js';
 import type { RegexMatchAndSubstitute, RegexMatcher } from '#api/gen/envoy/type/matcher/v3/regex_pb.ts';
 
-// The fallback does not cover the flags `i` and `u`; patterns that need them never reach V8's engine.
+// The fallback covers neither the flags `i` and `u` nor large counted repetitions: patterns with those run on re2js. The
+// second switch makes the flag `l`, by which V8 tells whether its linear engine can take a pattern.
 setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
+setFlagsFromString('--enable-experimental-regexp-engine');
 
 /** Longest pattern, characters. */
 const maxPatternLength = 16 * 1024;
@@ -41,6 +43,19 @@ function meansTheSame(pattern: string): boolean {
     }
   }
   return true;
+}
+
+/** V8's own flag; no other engine knows it. */
+const linearFlag = 'l';
+
+/** True when V8 can fall back to its linear engine for this pattern. */
+function runsInLinearTime(pattern: string): boolean {
+  try {
+    void new RegExp(`^(?:${pattern})$`, linearFlag);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 class V8Regex implements Regex {
@@ -113,12 +128,7 @@ export function compileRegex(pattern: string): Regex {
       cause: error,
     });
   }
-  if (!meansTheSame(pattern)) return new Re2Regex(re);
-  try {
-    return new V8Regex(pattern);
-  } catch {
-    return new Re2Regex(re);
-  }
+  return meansTheSame(pattern) && runsInLinearTime(pattern) ? new V8Regex(pattern) : new Re2Regex(re);
 }
 
 /** `envoy.type.matcher.v3.RegexMatcher`; the program size limit of RE2 has no counterpart here. */
