@@ -19,6 +19,7 @@ import { tlsInspector } from './filters/listener/tls_inspector/tls_inspector.ts'
 import { httpConnectionManager } from './filters/network/http_connection_manager/http_connection_manager.ts';
 import { networkIstioStats } from './filters/network/istio_stats/config.ts';
 import { networkRbac } from './filters/network/rbac/config.ts';
+import { sniCluster } from './filters/network/sni_cluster/sni_cluster.ts';
 import { tcpProxy } from './filters/network/tcp_proxy/config.ts';
 import { leastRequest } from './load_balancing_policies/least_request/least_request.ts';
 import { maglev } from './load_balancing_policies/maglev/maglev.ts';
@@ -34,7 +35,7 @@ import { upstreamTls } from './transport_sockets/tls/upstream.ts';
 export function createExtensions(): ExtensionRegistry {
   return new ExtensionRegistry({
     listener_filter: [originalDst, proxyProtocol, tlsInspector, httpInspector],
-    network_filter: [httpConnectionManager, tcpProxy, networkRbac, networkIstioStats],
+    network_filter: [httpConnectionManager, tcpProxy, networkRbac, networkIstioStats, sniCluster],
     http_filter: [peerMetadata, grpcWeb, httpRbac, cors, fault, grpcStats, httpIstioStats, routerFilter],
     'transport_socket.downstream': [downstreamTls, downstreamRawBuffer],
     'transport_socket.upstream': [upstreamTls, upstreamRawBuffer],

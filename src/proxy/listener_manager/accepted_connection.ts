@@ -1,6 +1,6 @@
 /**
  * The way of one accepted socket to its terminal filter: listener filters, hand-off, chain match, transport socket,
- * network filters. One object per connection, no promise and no closure on the way. Bench: bench/micro/accept.ts.
+ * network filters. One object per connection, no promise and no closure on the way. Bench: bench/micro/tcp_proxy.ts.
  */
 import type { Socket } from 'node:net';
 import type { DownstreamConnection, TlsInfo } from '../network/connection.ts';

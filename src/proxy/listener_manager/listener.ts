@@ -145,11 +145,12 @@ export class LiveListener implements ConnectionOwner {
   #drainChain(chain: LiveFilterChain): void {
     const { handle } = chain;
     this.#handles.delete(chain.key);
+    // Also without connections: one that is in its handshake now must see it.
+    handle?.drain.start();
     if (handle === undefined || handle.sockets.size === 0) {
       chain.close();
       return;
     }
-    handle.drain.start();
     workerTimers.schedule(this.#host.drainTimeMs, () => {
       for (const socket of handle.sockets) socket.destroy();
       chain.close();

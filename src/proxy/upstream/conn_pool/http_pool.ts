@@ -1,7 +1,7 @@
 /**
  * HTTP connections to one host with one protocol and one set of transport options (envoy Http::HttpConnPoolImplBase).
  * The connection used last is used first. On the way of a request that finds a free connection nothing is allocated but
- * the codec's stream. Bench: bench/micro/http_pool.ts.
+ * the codec's stream. Bench: bench/micro/http1_proxy.ts.
  */
 import type { Socket } from 'node:net';
 import type { ClientConnection, ClientConnectionCallbacks, ResponseDecoder } from '../../http/codec.ts';

@@ -14,6 +14,7 @@ import {
 import { ListenerManager } from '../../../listener_manager/listener_manager.ts';
 import { testContext } from '../../../listener_manager/testing.ts';
 import { roundRobin } from '../../../load_balancing_policies/round_robin/round_robin.ts';
+import { AcceptedConnectionInfo } from '../../../network/connection_info.ts';
 import { noSecrets } from '../../../network/secret.ts';
 import { ExtensionRegistry } from '../../../registry.ts';
 import { formatResponseFlags } from '../../../stream_info/response_flags.ts';
@@ -23,6 +24,8 @@ import { TestAuthority, certificateOf, trust } from '../../../transport_sockets/
 import { upstreamTls } from '../../../transport_sockets/tls/upstream.ts';
 import { LiveClusterManager } from '../../../upstream/cluster_manager.ts';
 import { type ClusterInit, serve, staticCluster, until } from '../../../upstream/testing.ts';
+import { sniCluster } from '../sni_cluster/sni_cluster.ts';
+import { clusterOverride } from './cluster_override.ts';
 import { tcpProxy } from './config.ts';
 
 const authority = new TestAuthority('tcp');
@@ -294,8 +297,10 @@ test('TLS on either side', async (t) => {
   const inbound = await proxy(t, toA, { a: [echo.at] }, { tls: 'downstream' });
   const outbound = await proxy(t, toA, { a: [`127.0.0.1:${inbound.port}`] }, { tls: 'upstream' });
   const client = await dial(t, outbound.port, true);
-  const payload = randomBytes(3 * 1024 * 1024);
+  const payload = randomBytes(16 * 1024 * 1024);
   client.end(payload);
+  // A reader that starts late fills every queue on the way.
+  await new Promise((resolve) => setTimeout(resolve, 300));
   const parts: Buffer[] = [];
   client.on('data', (data: Buffer) => parts.push(data));
   await once(client, 'end');
@@ -304,6 +309,17 @@ test('TLS on either side', async (t) => {
   assert.deepEqual(inbound.logs[0]!.connection.tls?.peerUriSans, ['spiffe://td/ns/a/sa/a']);
   assert.deepEqual(outbound.logs[0]!.upstream?.tls?.peerUriSans, ['spiffe://td/ns/a/sa/a']);
   assert.equal(inbound.logs[0]!.bytesReceived, payload.length);
+});
+
+test('sni_cluster chooses the cluster by server name', () => {
+  const info = new AcceptedConnectionInfo({ ip: '10.0.0.1', port: 1 }, { ip: '10.0.0.2', port: 2 });
+  const made = sniCluster.create();
+  assert.ok(!made.terminal);
+  made.create().onNewConnection({ connection: { info } } as never);
+  assert.equal(clusterOverride(info), undefined);
+  info.requestedServerName = 'outbound_.80_._.a.svc';
+  made.create().onNewConnection({ connection: { info } } as never);
+  assert.equal(clusterOverride(info), 'outbound_.80_._.a.svc');
 });
 
 test('what is not there is refused', async (t) => {

@@ -19,6 +19,7 @@ import type {
   PoolFailure,
   TcpPoolCallbacks,
 } from '../../../upstream/upstream.ts';
+import { clusterOverride } from './cluster_override.ts';
 import type { TcpProxyConfig } from './config.ts';
 import { Pump } from './pump.ts';
 
@@ -97,7 +98,7 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
     if (maxDurationMs > 0) this.#durationTimer = workerTimers.schedule(maxDurationMs, onMaxDuration, this);
     if (logIntervalMs > 0) this.#logTimer = workerTimers.schedule(logIntervalMs, onLogInterval, this);
     const info = this.#info;
-    const name = this.#config.chooseCluster();
+    const name = clusterOverride(this.#connection.info) ?? this.#config.chooseCluster();
     info.clusterName = name;
     const cluster = this.#config.clusterManager.get(name);
     if (cluster === undefined) {
