@@ -38,7 +38,7 @@ const trysail: Rival = {
     writeFileSync(file, JSON.stringify(envoyBootstrap(shape)));
     return [
       process.execPath,
-      'bin/trysail.ts',
+      'bin/trysail',
       'proxy',
       '-c',
       file,

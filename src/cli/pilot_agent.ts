@@ -1,6 +1,7 @@
 /** `pilot-agent`: the agent of one pod, with Istio's sub-commands, flags and environment. The work is loaded when it is called. */
 import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
+import { becomeLean } from './lean_process.ts';
 import { addLogOptions } from './log_options.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -56,6 +57,7 @@ function proxyCommand(env: Environment): Command {
     .option('--proxyComponentLogLevel <levels>', 'log levels of components of Envoy');
   return withIgnored(addLogOptions(command)).action(
     async (type: string, flags: Readonly<Record<string, unknown>>) => {
+      becomeLean(env);
       const { runPilotAgentProxy } = await loadLeanly(async () => {
         if (env['TRYSAIL_DATA_PLANE'] !== 'envoy') await import('#proxy/server/main.ts');
         return import('./pilot_agent_proxy.ts');

@@ -113,7 +113,7 @@ export function upCommand(env: Env): Command {
         base: baseDirectories(env),
         baseEnvironment: baseEnvironment(env),
         packageRoot,
-        entry: join(packageRoot, 'bin', 'trysail.ts'),
+        entry: join(packageRoot, 'bin', 'trysail'),
         nodePath: process.execPath,
       });
     });

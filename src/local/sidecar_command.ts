@@ -8,7 +8,7 @@ import type { PlannedPod } from './workloads.ts';
 
 export interface SidecarSettings {
   readonly nodePath: string;
-  /** Folder of the package: where `bin/trysail.ts` is. */
+  /** Folder of the package: where `bin/trysail` is. */
   readonly packageRoot: string;
   readonly trustDomain: string;
   readonly rootCertificate: string;
@@ -102,8 +102,7 @@ export function sidecarCommand(
   return {
     command: [
       settings.nodePath,
-      '--disable-warning=ExperimentalWarning',
-      join(settings.packageRoot, 'bin', 'trysail.ts'),
+      join(settings.packageRoot, 'bin', 'trysail'),
       'pilot-agent',
       'proxy',
       pod.role,

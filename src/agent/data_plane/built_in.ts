@@ -22,7 +22,12 @@ export interface BuiltInOptions {
 export async function startBuiltIn(options: BuiltInOptions): Promise<DataPlane> {
   const { drainDurationMs, ...rest } = options;
   const { startProxy } = await import('#proxy/server/main.ts');
-  const proxy = await startProxy({ ...rest, drainTimeMs: drainDurationMs });
+  const proxy = await startProxy({
+    ...rest,
+    drainTimeMs: drainDurationMs,
+    // docs/decisions/0005-memory-of-a-sidecar.md
+    inline: rest.concurrency === 1,
+  });
   return {
     exited: proxy.onExit.then((exit): DataPlaneExit =>
       exit?.error === undefined ? {} : { error: exit.error },
