@@ -4,6 +4,7 @@
  * buffers are joined as latin1 text, the cheapest form for Node to write. On the hot path: bench/micro/http1_proxy.ts.
  */
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import { latin1Slice } from './latin1.ts';
 import {
   lastWriteWasAsync,
@@ -70,6 +71,10 @@ export class SocketIo implements WriteOwner {
   #request: WriteRequest | undefined = undefined;
   /** Bytes that the handle has taken and not yet written. */
   #pending = 0;
+  /** A TLS handle takes one write at a time and ends the process over a second: what comes meanwhile waits here. */
+  readonly #oneWrite: boolean;
+  #held: Buffer[] = [];
+  #heldBytes = 0;
   #text = '';
   #queued = false;
   #ended = false;
@@ -94,6 +99,7 @@ export class SocketIo implements WriteOwner {
       }
     };
     this.#handle = rawHandle(socket);
+    this.#oneWrite = this.#handle !== undefined && socket instanceof TLSSocket;
     if (this.#handle !== undefined) takeReads(this.#handle, onData);
     // Starts the reading. With a raw handle only what the socket held before comes this way.
     socket.on('data', onData);
@@ -121,7 +127,12 @@ export class SocketIo implements WriteOwner {
 
   /** Bytes not yet handed to the kernel. */
   get queuedBytes(): number {
-    return this.#pending + this.#text.length + (this.#handle === undefined ? this.socket.writableLength : 0);
+    return (
+      this.#pending +
+      this.#heldBytes +
+      this.#text.length +
+      (this.#handle === undefined ? this.socket.writableLength : 0)
+    );
   }
 
   /** `queuedBytes` above this is sure to be followed by `onDrain`. */
@@ -152,6 +163,11 @@ export class SocketIo implements WriteOwner {
     this.#text = '';
     if (this.#closed || this.socket.destroyed) return;
     const handle = this.#handle;
+    if (this.#oneWrite && this.#pending > 0) {
+      if (text !== '') this.#hold(Buffer.from(text, 'latin1'));
+      this.#hold(data);
+      return;
+    }
     if (handle !== undefined) {
       const request = this.#request ?? newWriteRequest(handle);
       if (text === '') {
@@ -189,8 +205,27 @@ export class SocketIo implements WriteOwner {
       this.socket.write(text, 'latin1');
       return;
     }
+    if (this.#oneWrite && this.#pending > 0) {
+      this.#hold(Buffer.from(text, 'latin1'));
+      return;
+    }
     const request = this.#request ?? newWriteRequest(handle);
     this.#written(request, handle.writeLatin1String(request, text), text.length);
+  }
+
+  #hold(data: Buffer): void {
+    this.#held.push(data);
+    this.#heldBytes += data.length;
+  }
+
+  #writeHeld(handle: StreamHandle): void {
+    const parts = this.#held;
+    const bytes = this.#heldBytes;
+    this.#held = [];
+    this.#heldBytes = 0;
+    const request = this.#request ?? newWriteRequest(handle);
+    request.buffer = parts;
+    this.#written(request, handle.writev(request, parts, true), bytes);
   }
 
   #written(request: WriteRequest, error: number, bytes: number): void {
@@ -217,6 +252,8 @@ export class SocketIo implements WriteOwner {
       this.#fail(status);
       return;
     }
+    if (this.#pending === 0 && this.#heldBytes > 0 && this.#handle !== undefined)
+      this.#writeHeld(this.#handle);
     if (this.#pending > 0) return;
     if (this.#endWaits) {
       this.#endWaits = false;
