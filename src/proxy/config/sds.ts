@@ -5,6 +5,7 @@ import { typeUrls } from '#xds/type_url.ts';
 import type { SecretProvider } from '../network/secret.ts';
 import type { SubscriptionPort } from './config_update.ts';
 import { NamedResources } from './named_resources.ts';
+import { checkSecret } from './secret_check.ts';
 
 export class SecretDiscovery implements SecretProvider {
   readonly resources: NamedResources<Secret>;
@@ -12,7 +13,11 @@ export class SecretDiscovery implements SecretProvider {
 
   constructor(port: SubscriptionPort, staticSecrets: readonly Secret[]) {
     for (const secret of staticSecrets) this.#static.set(secret.name, secret);
-    this.resources = new NamedResources(typeUrls.sds, port, (bytes) => fromBinary(SecretSchema, bytes));
+    this.resources = new NamedResources(typeUrls.sds, port, (bytes) => {
+      const secret = fromBinary(SecretSchema, bytes);
+      checkSecret(secret);
+      return secret;
+    });
   }
 
   /** Secrets that are there, static ones first. */

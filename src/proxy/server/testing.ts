@@ -72,7 +72,6 @@ export class TestControlPlane {
   readonly nacks: string[] = [];
   readonly server: XdsServer<SnapshotClient, undefined>;
   readonly #resources = new Map<string, Map<string, Uint8Array>>();
-  #version = 0;
 
   constructor() {
     const source = Object.assign(this.source, {
@@ -99,7 +98,6 @@ export class TestControlPlane {
 
   /** Gives all clients what was set. */
   async push(): Promise<void> {
-    this.#version++;
     for (const [typeUrl, resources] of this.#resources)
       this.source.set(
         typeUrl,

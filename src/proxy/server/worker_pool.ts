@@ -76,6 +76,11 @@ export class WorkerPool {
     void this.#seats[index]?.worker.calls.update(update);
   }
 
+  /** Ends one worker; it is replaced. */
+  kill(index: number, reason: Error): void {
+    this.#seats[index]?.worker.kill(reason);
+  }
+
   /** Resolves with what any worker refuses, each name once. */
   async broadcast(update: ConfigUpdate): Promise<readonly Rejection[]> {
     const verdicts = await Promise.all(this.#seats.map((_, index) => this.#update(index, update)));
