@@ -1,12 +1,12 @@
 /** `proxy`: the data plane alone, with Envoy's flags and an Envoy bootstrap. */
 import { readFileSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
+import { getCompileCacheDir } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { Command, Option } from 'commander';
 import type { LogLevel } from '#base/log.ts';
 import type { BootstrapInput } from './bootstrap_text.ts';
-import type { BootstrapResult } from './bootstrap_thread.ts';
+import type { BootstrapJob, BootstrapResult } from './bootstrap_thread.ts';
 import { becomeLean } from './lean_process.ts';
 import { type Env, UsageError, version } from './main.ts';
 
@@ -87,7 +87,9 @@ function readInput(flags: ProxyFlags): BootstrapInput {
 /** Reads the bootstrap in a thread, whose memory goes with it. */
 function bootstrapBytes(input: BootstrapInput): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    const thread = new Worker(new URL('./bootstrap_thread.ts', import.meta.url), { workerData: input });
+    const thread = new Worker(new URL('./bootstrap_thread.ts', import.meta.url), {
+      workerData: { input, compileCache: getCompileCacheDir() } satisfies BootstrapJob,
+    });
     thread.once('error', reject);
     thread.once('message', (result: BootstrapResult) => {
       if ('error' in result) reject(new Error(result.error));
@@ -155,7 +157,6 @@ export function proxyCommand(env: Env): Command {
   for (const flag of ignoredFlags) command.addOption(new Option(flag).hideHelp());
   return command.action(async (flags: ProxyFlags) => {
     if (flags.mode === 'serve') becomeLean(env);
-    enableCompileCache();
     process.exitCode = await run(flags, env);
   });
 }

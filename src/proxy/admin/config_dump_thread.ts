@@ -1,8 +1,9 @@
 /** Entry of the thread that makes one configuration dump and ends. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { enableCompileCache } from 'node:module';
-import type { DumpInput } from './config_dump.ts';
+import type { DumpJob } from './config_dump_page.ts';
 
-enableCompileCache();
+const { input, compileCache } = workerData as DumpJob;
+if (compileCache !== undefined) enableCompileCache(compileCache);
 const { dumpConfig } = await import('./config_dump.ts');
-parentPort?.postMessage(dumpConfig(workerData as DumpInput));
+parentPort?.postMessage(dumpConfig(input));

@@ -113,7 +113,7 @@ for (const protocol of ['sotw', 'delta'] satisfies XdsProtocol[]) {
       .set(typeUrls.cds, 'app2', edsCluster('app2'))
       .set(typeUrls.eds, 'app2', assignment('app2', two.port));
     await plane.push();
-    const { proxy } = await startOn(plane, protocol);
+    const { proxy } = await startOn(plane, protocol, { inline: false });
     try {
       await until(() => proxy.ready(), 'ready');
       const clients = Array.from({ length: 8 }, () => new KeepAliveClient(port));

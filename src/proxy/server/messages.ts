@@ -16,6 +16,8 @@ export interface WorkerInit {
   readonly hostname: string;
   /** `%ENVIRONMENT(name)%` of access logs. */
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Directory of the compile cache, when the process has one. */
+  readonly compileCache?: string | undefined;
   /** One 32-bit counter that the worker raises while its event loop turns. */
   readonly heartbeat: SharedArrayBuffer;
 }

@@ -90,6 +90,7 @@ async function startStatic(
   const proxy = await startProxy({
     bootstrap: bootstrapOf(staticBootstrap(port)),
     concurrency: 1,
+    inline: true,
     log: new LogLines().logger,
     ...options,
   });
@@ -131,7 +132,12 @@ test('a bad bootstrap is refused, and says which part', async () => {
     ],
   ];
   for (const [json, message] of cases) {
-    const starting = startProxy({ bootstrap: bootstrapOf(json), concurrency: 1, log: new LogLines().logger });
+    const starting = startProxy({
+      bootstrap: bootstrapOf(json),
+      concurrency: 1,
+      inline: true,
+      log: new LogLines().logger,
+    });
     await assert.rejects(starting, message);
   }
 });

@@ -152,6 +152,8 @@ export async function startOn(
     bootstrap: adsBootstrap(protocol),
     transports: new Map([['xds-grpc', memoryTransport(plane.server)]]),
     concurrency: 1,
+    // Threads cost half a second of compiling each: the tests that are about them ask for them.
+    inline: true,
     log: log.logger,
     logLevel: 'debug',
     ...options,

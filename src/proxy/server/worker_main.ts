@@ -4,12 +4,12 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { settleHeap } from './settle_heap.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts';
 
-enableCompileCache();
+const init = workerData as WorkerInit;
+if (init.compileCache !== undefined) enableCompileCache(init.compileCache);
 const { WorkerRuntime } = await import('./worker.ts');
 
 const port = parentPort;
 if (port === null) throw new Error('this file is the entry of a worker thread');
-const init = workerData as WorkerInit;
 const post = (message: FromWorker): void => port.postMessage(message);
 const runtime = new WorkerRuntime(init, post);
 port.on('message', (message: ToWorker) => {

@@ -1,11 +1,12 @@
 /** One worker thread as the main thread sees it. */
+import { getCompileCacheDir } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts';
 import { type ProxyWorker, type WorkerCallbacks, WorkerCalls } from './proxy_worker.ts';
 
 /**
  * The young generation of a worker: three semi-spaces. Four-megabyte semi-spaces cost a few percent of CPU under full load
- * and save ten megabytes (docs/decisions/0007-threads-and-memory.md).
+ * and save ten megabytes (docs/decisions/0006-workers.md).
  */
 const maxYoungGenerationSizeMb = 12;
 
@@ -33,7 +34,7 @@ export class WorkerThread implements ProxyWorker {
     const heartbeat = new SharedArrayBuffer(4);
     this.#beats = new Int32Array(heartbeat);
     this.#worker = new Worker(entry, {
-      workerData: { ...init, heartbeat } satisfies WorkerInit,
+      workerData: { ...init, heartbeat, compileCache: getCompileCacheDir() } satisfies WorkerInit,
       name: `worker_${init.index}`,
       resourceLimits: { maxYoungGenerationSizeMb },
     });
