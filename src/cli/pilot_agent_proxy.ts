@@ -26,7 +26,6 @@ export async function runPilotAgentProxy(
 ): Promise<number> {
   const log = createLogger({
     ...readLogOptions(flags as unknown as LogFlags),
-    write: (line) => void process.stdout.write(line),
   });
   const options = await readAgentOptions(type, flags, env, log);
   try {

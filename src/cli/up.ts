@@ -93,7 +93,7 @@ export function upCommand(env: Env): Command {
       }
       const caller = sudoCaller(env);
       const { startUp } = await import('#local/start_up.ts');
-      process.exitCode = await startUp({
+      const code = await startUp({
         paths,
         appFiles: flags.apps,
         trafficRps: flags.traffic,
@@ -116,5 +116,8 @@ export function upCommand(env: Env): Command {
         entry: join(packageRoot, 'bin', 'trysail'),
         nodePath: process.execPath,
       });
+      // forwarded ports and channels would hold the process; what it said must be out first
+      await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
+      process.exit(code);
     });
 }

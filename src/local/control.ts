@@ -29,6 +29,8 @@ export interface MeshStatus {
   readonly pods: readonly PodStatus[];
   /** Problems of configuration that stand now, as printed. */
   readonly problems: readonly string[];
+  /** Every pod is ready, and every sidecar has accepted all that there is. */
+  readonly settled: boolean;
 }
 
 export interface ControlHandler {

@@ -124,7 +124,8 @@ export async function createCaptureDriver(options: CaptureDriverOptions): Promis
   const evidence: CaptureEvidence = {
     async watch(markers) {
       const before = await countAll(captured);
-      const probe = await startPlaintextProbe(network.bridge, markers);
+      // the node itself is no part of the mesh: probes, scrapes and the person's requests come from it
+      const probe = await startPlaintextProbe(network.bridge, markers, network.nodeAddress);
       return {
         async finish() {
           const lines: CheckLine[] = [];

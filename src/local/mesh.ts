@@ -54,10 +54,16 @@ export class Mesh {
   readonly #unsubscribe: () => void;
   readonly #told = new Set<string>();
   #closed = false;
+  #changedAt = performance.now();
 
   constructor(options: MeshOptions) {
     this.#options = options;
     this.#unsubscribe = options.files.subscribe(() => this.reconcile());
+  }
+
+  /** Milliseconds since the control plane was last told something new. */
+  get quietMs(): number {
+    return performance.now() - this.#changedAt;
   }
 
   /** Pods that run or start, in a stable order. */
@@ -206,7 +212,7 @@ export class Mesh {
       addresses: this.#addresses,
       captured: driver.mode === 'capture',
     });
-    this.store.replaceAll(objects);
+    if (this.store.replaceAll(objects).length > 0) this.#changedAt = performance.now();
     void this.#publishGateways();
     this.#options.onChange();
   }

@@ -22,6 +22,9 @@ import type { LogLine } from './log_buffer.ts';
 import type { TrafficTarget } from './traffic.ts';
 import { podKey, type PlannedPod } from './workloads.ts';
 
+/** Changes are pushed after the debounce time (100 ms, merged up to 10 s); longer quiet means that nothing is on its way. */
+const settleMs = 600;
+
 /** A token is written anew this often; it lives for 12 h. */
 const tokenRenewMs = 3_600_000;
 
@@ -155,8 +158,18 @@ export async function runMesh(options: RunMeshOptions): Promise<RunningMesh> {
         restarts: running.restarts,
       })),
       problems: options.fileProblems(),
+      settled: settled(),
     };
   }
+
+  const settled = (): boolean =>
+    mesh.pods.length > 0 &&
+    mesh.quietMs > settleMs &&
+    discovery.progress().live === discovery.progress().total &&
+    mesh.pods.every(
+      (running) => running.ready && (!running.pod.injected || xdsState(running) === 'SYNCED'),
+    ) &&
+    mesh.published.every(({ url }) => url !== '');
 
   const handler: ControlHandler = {
     status,
@@ -189,13 +202,7 @@ export async function runMesh(options: RunMeshOptions): Promise<RunningMesh> {
     discovery,
     status,
     evidence: driver.evidence,
-    settled: () =>
-      mesh.pods.length > 0 &&
-      discovery.progress().live === discovery.progress().total &&
-      mesh.pods.every(
-        (running) => running.ready && (!running.pod.injected || xdsState(running) === 'SYNCED'),
-      ) &&
-      mesh.published.every(({ url }) => url !== ''),
+    settled,
     target() {
       const published = mesh.published.find(({ url }) => url !== '');
       if (published === undefined) return undefined;

@@ -85,11 +85,16 @@ export class Screen {
 
   /** The table, printed again only when it changed. */
   status(status: MeshStatus): void {
+    if (this.#options.json) {
+      const text = JSON.stringify(status);
+      if (text !== this.#table) this.#json('status', status);
+      this.#table = text;
+      return;
+    }
     const lines = formatPods(status.pods);
     const table = [...lines, ...status.urls.map((url) => `Open ${url}`)].join('\n');
     if (table === this.#table) return;
     this.#table = table;
-    if (this.#options.json) return this.#json('status', status);
     this.#line('');
     for (const line of lines) this.#line(line);
     for (const url of status.urls) {

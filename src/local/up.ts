@@ -53,6 +53,7 @@ export async function up(options: UpOptions): Promise<number> {
   const ended = Promise.race([options.ended, down]);
   let running: RunningMesh | undefined;
   let refresh: NodeJS.Timeout | undefined;
+  let later: NodeJS.Timeout | undefined;
   let closing = false;
   const show = (): void => {
     if (running !== undefined && !closing) screen.status(running.status());
@@ -62,6 +63,9 @@ export async function up(options: UpOptions): Promise<number> {
     refresh ??= setTimeout(() => {
       refresh = undefined;
       show();
+      // quiet is a state too, and nothing tells of it
+      clearTimeout(later);
+      later = setTimeout(show, 1000);
     }, 150);
   };
 
@@ -135,6 +139,7 @@ export async function up(options: UpOptions): Promise<number> {
   } finally {
     closing = true;
     clearTimeout(refresh);
+    clearTimeout(later);
     for (const stop of stops) stop();
     screen.end();
     await files.close();

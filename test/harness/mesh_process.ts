@@ -21,6 +21,7 @@ interface StatusEvent {
   readonly mode: 'capture' | 'none';
   readonly urls: readonly string[];
   readonly pods: readonly PodRow[];
+  readonly settled: boolean;
 }
 
 export interface MeshEvent {
@@ -132,10 +133,7 @@ export class MeshProcess {
   ready(pods = 7): Promise<string> {
     return this.until(() => {
       const { status } = this;
-      const good = status?.pods.filter(({ phase, xds }) => phase === 'ready' && xds === 'SYNCED').length;
-      return (
-        status !== undefined && status.pods.length >= pods && good === status.pods.length && status.urls[0]
-      );
+      return status !== undefined && status.settled && status.pods.length >= pods && status.urls[0];
     }, `${pods} pods ready and in sync`);
   }
 

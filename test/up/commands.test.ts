@@ -41,7 +41,8 @@ describe('a second terminal', () => {
       async () => {
         const mesh = new MeshProcess({ args: ['--capture', mode, '--traffic', '10'] });
         const env = { XDG_RUNTIME_DIR: mesh.directory, XDG_STATE_HOME: mesh.directory };
-        const call = (...args: string[]): Promise<Output> => trysail([...args, '--name', mesh.name], env);
+        const call = (...args: string[]): Promise<Output> =>
+          trysail([args[0] ?? '', '--name', mesh.name, ...args.slice(1)], env);
         try {
           await mesh.ready();
           const status = await call('status');

@@ -54,11 +54,13 @@ export function createMarkerSearch(markers: readonly string[]): {
 
 /**
  * Starts to look at an interface of this network namespace.
+ * @param exceptHost an address whose traffic is not looked at
  * @returns the probe, or what is missing in one line
  */
 export async function startPlaintextProbe(
   interfaceName: string,
   markers: readonly string[],
+  exceptHost?: string,
 ): Promise<PlaintextProbe | { readonly missing: string }> {
   // -Z: stay who we are, the user tcpdump would become may not exist in the sandbox.
   const args = [
@@ -73,7 +75,7 @@ export async function startPlaintextProbe(
     'root',
     '-w',
     '-',
-    'tcp',
+    exceptHost === undefined ? 'tcp' : `tcp and not host ${exceptHost}`,
   ];
   const child = spawn('tcpdump', args, {
     stdio: ['ignore', 'pipe', 'pipe'],
