@@ -245,7 +245,7 @@ test('a restored address goes to its virtual listener, else stays', async (t) =>
     const on = manager(t);
     const context = testContext({
       network_filter: [terminalExtension((connection) => void connection.socket.end(connection.chain.name))],
-      listener_filter: [restoring(ip, port)],
+      listener_filter: [{ ...restoring(ip, port), name: 'envoy.filters.listener.original_dst' }],
     });
     const chains = (name: string) => ({ filterChains: [{ name, filters: [echoFilter] }] });
     const virtual = { bindToPort: false };
@@ -259,7 +259,8 @@ test('a restored address goes to its virtual listener, else stays', async (t) =>
       listener({ name: 'e', ...address('10.0.0.1', 80), ...virtual, ...chains('exact') } as Init),
       context,
     );
-    const own = { useOriginalDst: true, listenerFilters: [{ name: 'restore' }] };
+    // the listener filter comes with use_original_dst
+    const own = { useOriginalDst: true };
     const bound = await activate(on, listener({ name: 'o', ...own, ...chains('owner') } as Init), context);
     const socket = await dial(t, bound);
     const [answer] = (await once(socket, 'data')) as [Buffer];

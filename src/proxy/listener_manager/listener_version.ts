@@ -69,6 +69,20 @@ export function newListenerStats(): ListenerStats {
   };
 }
 
+const originalDstFilter = 'envoy.filters.listener.original_dst';
+
+function createOriginalDst(context: FactoryContext): ListenerFilterFactory {
+  const found = findExtension<ListenerFilterExtension>(
+    context.registry,
+    'listener_filter',
+    originalDstFilter,
+    undefined,
+  );
+  if (found === undefined)
+    throw new Error(`use_original_dst needs ${originalDstFilter}, which is not compiled in`);
+  return found.factory.create(found.config);
+}
+
 /** The configuration as text of its bytes, to see that nothing changed. */
 export function listenerBytes(config: Listener): string {
   return Buffer.from(toBinary(ListenerSchema, config)).toString('latin1');
@@ -143,6 +157,13 @@ export function createListenerVersion(
     factory: createListenerFilter(proto, context),
     disabled: proto.filterDisabled,
   }));
+  // `use_original_dst` brings its listener filter with it, first of all (Envoy ListenerImpl).
+  if (
+    config.useOriginalDst === true &&
+    !config.listenerFilters.some(({ name }) => name === originalDstFilter)
+  ) {
+    filters.unshift({ factory: createOriginalDst(context), disabled: undefined });
+  }
   const accessLoggers = config.accessLog.length === 0 ? [] : context.accessLoggers(config.accessLog);
   const sameDirection = before !== undefined && before.config.trafficDirection === config.trafficDirection;
   const reusable = new Map(sameDirection ? before.chains.map((chain) => [chain.bytes, chain]) : []);
