@@ -1,11 +1,22 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
+import type { JsonValue } from '@bufbuild/protobuf';
+import { registerAds, registerSds } from '#xds/server/discovery_services.ts';
+import { GrpcServer } from '#xds/server/grpc_server.ts';
 import { typeUrls } from '#xds/type_url.ts';
 import type { XdsProtocol } from '#xds/transport.ts';
+import { startProxy } from './main.ts';
+import type { ProxyHandle } from './proxy_handle.ts';
 import {
   KeepAliveClient,
+  LogLines,
   TestControlPlane,
+  adsBootstrap,
   assignment,
+  bootstrapOf,
   edsCluster,
   freePort,
   get,
@@ -154,5 +165,76 @@ test('a listener waits for its routes, a cluster for its endpoints, and the reas
     assert.equal(await get(port), '200 one');
   } finally {
     await proxy.close();
+  }
+});
+
+test('discovery over gRPC: ADS and SDS from static clusters on Unix sockets', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'trysail-xds-'));
+  const plane = new TestControlPlane();
+  const port = await freePort();
+  serve(plane, port, 'app', one.port);
+  const source = {
+    api_config_source: {
+      api_type: 'GRPC',
+      transport_api_version: 'V3',
+      grpc_services: [{ envoy_grpc: { cluster_name: 'sds-grpc' } }],
+    },
+    resource_api_version: 'V3',
+  };
+  const listener = httpListener('in', port, 'routes') as { filter_chains: Record<string, JsonValue>[] };
+  listener.filter_chains[0]!['transport_socket'] = {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext',
+      common_tls_context: {
+        tls_certificate_sds_secret_configs: [{ name: 'default', sds_config: source }],
+      },
+    },
+  };
+  plane.set(typeUrls.lds, 'in', listener as unknown as JsonValue);
+  plane.set(typeUrls.sds, 'default', {
+    name: 'default',
+    generic_secret: { secret: { inline_string: 'x' } },
+  });
+  await plane.push();
+  const xds = new GrpcServer({ routes: (router) => registerAds(router, plane.server) });
+  const sds = new GrpcServer({ routes: (router) => registerSds(router, plane.server) });
+  const paths = { xds: join(directory, 'XDS'), sds: join(directory, 'socket') };
+  await xds.listen({ path: paths.xds });
+  await sds.listen({ path: paths.sds });
+  const cluster = (name: string, path: string): JsonValue => ({
+    name,
+    type: 'STATIC',
+    connect_timeout: '1s',
+    load_assignment: {
+      cluster_name: name,
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: { pipe: { path } } } }] }],
+    },
+  });
+  const bootstrap = adsBootstrap('delta');
+  bootstrap.staticResources = bootstrapOf({
+    static_resources: { clusters: [cluster('xds-grpc', paths.xds), cluster('sds-grpc', paths.sds)] },
+  }).staticResources!;
+  let proxy: ProxyHandle | undefined;
+  try {
+    const started = await startProxy({
+      bootstrap,
+      concurrency: 1,
+      inline: true,
+      log: new LogLines().logger,
+    });
+    proxy = started;
+    // A secret of the wrong kind came, so the subscription works; TLS material stays missing.
+    await until(() => [...plane.server.clients].length === 2, 'two streams');
+    await until(() => started.readyReason().includes('in'), 'a listener that waits');
+    plane.set(typeUrls.lds, 'in', httpListener('in', port, 'routes'));
+    await plane.push();
+    await until(() => started.ready(), 'ready');
+    assert.equal(await get(port), '200 one');
+  } finally {
+    await proxy?.close();
+    await xds.close();
+    await sds.close();
+    rmSync(directory, { recursive: true });
   }
 });

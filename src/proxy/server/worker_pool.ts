@@ -152,7 +152,7 @@ export class WorkerPool {
     if (livedMs > stableAfterMs) backoff.reset();
     const waitMs = Math.round(backoff.next());
     this.replaced++;
-    this.#log.error('worker is replaced', { worker: index, error, waitMs });
+    this.#log.error('worker is replaced', { worker: index, error, waitMs, stack: error.stack ?? '' });
     const settle = this.#options.onWorkerGone(index);
     seat.settled = new Promise((resolve) => {
       const timer = setTimeout(() => {
