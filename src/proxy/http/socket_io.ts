@@ -11,7 +11,7 @@ import {
   newWriteRequest,
   rawHandle,
   type StreamHandle,
-  takeReads,
+  takeReadsInto,
   type WriteOwner,
   type WriteRequest,
 } from './stream_handle.ts';
@@ -31,6 +31,11 @@ export interface IoListener {
 const joinBytes = 8 * 1024;
 /** Text is handed to the socket when it has grown to this size, even inside a batch. */
 const maxText = 64 * 1024;
+
+/** Where all sockets of the worker read into: what a read brings is copied out at once. */
+const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024);
+/** A read this large is not copied: from then on the socket has buffers of its own, which go to the reader. */
+const bulkBytes = 32 * 1024;
 
 let depth = 0;
 const dirty: SocketIo[] = [];
@@ -67,6 +72,8 @@ export class SocketIo implements WriteOwner {
   listener: IoListener;
   /** Undefined: reads and writes go through the socket's streams. */
   readonly #handle: StreamHandle | undefined;
+  /** Buffer of the next read. */
+  #buffer: Buffer = sharedBuffer;
   /** Free for the next write. */
   #request: WriteRequest | undefined = undefined;
   /** Bytes that the handle has taken and not yet written. */
@@ -98,9 +105,12 @@ export class SocketIo implements WriteOwner {
         endBatch();
       }
     };
-    this.#handle = rawHandle(socket);
+    // Raw writes would overtake what the stream has still to write itself.
+    const handle = socket.writableLength === 0 ? rawHandle(socket) : undefined;
+    const raw =
+      handle !== undefined && takeReadsInto(handle, sharedBuffer, (bytes) => this.#onBytes(bytes, onData));
+    this.#handle = raw ? handle : undefined;
     this.#oneWrite = this.#handle !== undefined && socket instanceof TLSSocket;
-    if (this.#handle !== undefined) takeReads(this.#handle, onData);
     // Starts the reading. With a raw handle only what the socket held before comes this way.
     socket.on('data', onData);
     socket.on('end', () => {
@@ -119,6 +129,23 @@ export class SocketIo implements WriteOwner {
       endBatch();
     });
     if (this.#handle === undefined) socket.on('drain', () => this.#drained());
+  }
+
+  #onBytes(bytes: number, onData: (chunk: Buffer) => void): Buffer | undefined {
+    const buffer = this.#buffer;
+    let chunk: Buffer;
+    if (buffer === sharedBuffer) {
+      chunk = Buffer.allocUnsafe(bytes);
+      buffer.copy(chunk, 0, 0, bytes);
+      if (bytes < bulkBytes) {
+        onData(chunk);
+        return undefined;
+      }
+    } else chunk = buffer.subarray(0, bytes);
+    const next = bytes < bulkBytes ? sharedBuffer : Buffer.allocUnsafeSlow(sharedBuffer.length);
+    this.#buffer = next;
+    onData(chunk);
+    return next;
   }
 
   get closed(): boolean {

@@ -38,7 +38,6 @@ interface StreamWrapBinding {
   readonly WriteWrap: new () => WriteRequest;
   readonly streamBaseState: Int32Array;
   readonly kReadBytesOrError: number;
-  readonly kArrayBufferOffset: number;
   readonly kLastWriteWasAsync: number;
 }
 
@@ -49,7 +48,6 @@ function isBinding(value: unknown): value is StreamWrapBinding {
     typeof binding.WriteWrap === 'function' &&
     binding.streamBaseState instanceof Int32Array &&
     typeof binding.kReadBytesOrError === 'number' &&
-    typeof binding.kArrayBufferOffset === 'number' &&
     typeof binding.kLastWriteWasAsync === 'number'
   );
 }
@@ -67,7 +65,6 @@ function loadBinding(): StreamWrapBinding | undefined {
 const binding = loadBinding();
 const state = binding?.streamBaseState ?? new Int32Array(8);
 const readBytes = binding?.kReadBytesOrError ?? 0;
-const readOffset = binding?.kArrayBufferOffset ?? 0;
 const lastWriteAsync = binding?.kLastWriteWasAsync ?? 0;
 
 /** The handle of a connected socket; undefined when it cannot be used directly. */
@@ -111,16 +108,6 @@ export function newWriteRequest(handle: StreamHandle): WriteRequest {
 /** Whether the write just made goes on after its call. */
 export function lastWriteWasAsync(): boolean {
   return state[lastWriteAsync] !== 0;
-}
-
-/** Gives data to `onData`; ends and errors still go the socket's way. */
-export function takeReads(handle: StreamHandle, onData: (chunk: Buffer) => void): void {
-  const original = handle.onread;
-  handle.onread = function onRead(data) {
-    const bytes = state[readBytes] as number;
-    if (bytes > 0 && data !== undefined) onData(Buffer.from(data, state[readOffset], bytes));
-    else original.call(handle, data);
-  };
 }
 
 /**
