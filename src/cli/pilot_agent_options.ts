@@ -1,5 +1,5 @@
 /** Agent options out of flags, environment and the pod's files, with Istio's names and defaults. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { findEnvoy } from '#agent/data_plane/find_envoy.ts';
@@ -127,8 +127,14 @@ export function parsePodInfo(text: string): Record<string, string> {
   return entries;
 }
 
+/** Reads without asking first: access(2) knows nothing of the capability by which a sidecar may read. */
 function readPodInfo(path: string): Record<string, string> {
-  return existsSync(path) ? parsePodInfo(readFileSync(path, 'utf8')) : {};
+  try {
+    return parsePodInfo(readFileSync(path, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw error;
+  }
 }
 
 /** `ISTIO_META_X` as text, `ISTIO_METAJSON_X` as what its JSON object holds. */

@@ -16,7 +16,7 @@ import { startTraffic } from './traffic.ts';
 const refreshMs = 1000;
 
 /** A mesh that is not ready by then fails `--check`. */
-const checkReadyMs = 45_000;
+const checkReadyMs = 90_000;
 
 export interface UpOptions {
   readonly paths: readonly string[];

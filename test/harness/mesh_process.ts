@@ -104,7 +104,7 @@ export class MeshProcess {
   }
 
   /** Waits until a condition on what was said holds. Fails with all that was said. */
-  async until<T>(condition: () => T | undefined | false, what: string, timeoutMs = 60_000): Promise<T> {
+  async until<T>(condition: () => T | undefined | false, what: string, timeoutMs = 120_000): Promise<T> {
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const value = condition();

