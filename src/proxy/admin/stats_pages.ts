@@ -1,33 +1,16 @@
 /** `/stats` in text, JSON and Prometheus form, and `/stats/prometheus`. */
-import type { FamilySnapshot, MetricsSnapshot, SeriesSnapshot } from '#telemetry/metrics.ts';
+import type { MetricsSnapshot } from '#telemetry/metrics.ts';
 import { prometheusContentType, toPrometheusText } from '#telemetry/prometheus_text.ts';
 import { compileRegex } from '../http/regex.ts';
 import { type AdminPage, type AdminReply, type AdminRequest, json, text } from './page.ts';
 import type { ProxyState } from './proxy_state.ts';
-
-/** Labels that Envoy writes into the middle of a name, behind the first part. */
-const nameLabels = ['cluster_name', 'listener_address'] as const;
-
-/** `envoy_cluster_upstream_rq_total{cluster_name="x"}` as `cluster.x.upstream_rq_total`. */
-function dottedName(family: FamilySnapshot, { labels }: SeriesSnapshot): string {
-  if (!family.name.startsWith('envoy_')) {
-    const pairs = Object.entries(labels).map(([name, value]) => `${name}.${value}`);
-    return [family.name, ...pairs].join('.');
-  }
-  const plain = family.name.slice('envoy_'.length);
-  for (const label of nameLabels) {
-    const value = labels[label];
-    const [first, ...rest] = plain.split('_');
-    if (value !== undefined) return `${first}.${value}.${rest.join('_')}`;
-  }
-  return plain.replace('_', '.');
-}
+import { dottedName } from './stat_names.ts';
 
 function lines(snapshot: MetricsSnapshot, wanted: (name: string) => boolean): [string, string][] {
   const found: [string, string][] = [];
   for (const family of snapshot) {
     for (const series of family.series) {
-      const name = dottedName(family, series);
+      const name = dottedName(family.name, series.labels);
       if (!wanted(name)) continue;
       const count = series.buckets?.reduce((sum, bucket) => sum + bucket, 0);
       found.push([name, count === undefined ? String(series.value) : `count(${count}) sum(${series.value})`]);

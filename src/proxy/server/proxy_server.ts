@@ -127,9 +127,11 @@ export class ProxyServer implements ProxyHandle {
   }
 
   async stats(): Promise<MetricsSnapshot> {
-    const workers = mergeSnapshots(await this.pool.ask('stats'));
-    const series = (name: string): number =>
-      workers.find((family) => family.name === name)?.series.length ?? 0;
+    const snapshots = await this.pool.ask('stats');
+    const [first] = snapshots;
+    const workers = snapshots.length === 1 && first !== undefined ? first : mergeSnapshots(snapshots);
+    const dynamic = (typeUrl: string): number => this.discovery.store.ofType(typeUrl).length;
+    const statics = this.bootstrap.staticResources;
     const { clusters, listeners } = this.readiness.warming;
     const own = serverFamilies({
       version: this.version,
@@ -138,8 +140,8 @@ export class ProxyServer implements ProxyHandle {
       concurrency: this.options.concurrency,
       workersReplaced: this.pool.replaced,
       droppedLogBytes: this.#streams[1].droppedBytes + this.#streams[2].droppedBytes,
-      activeClusters: series('envoy_cluster_upstream_cx_total'),
-      activeListeners: series('envoy_listener_downstream_cx_total'),
+      activeClusters: (statics?.clusters.length ?? 0) + dynamic(typeUrls.cds) - clusters.length,
+      activeListeners: (statics?.listeners.length ?? 0) + dynamic(typeUrls.lds) - listeners.length,
       warmingClusters: clusters.length,
       warmingListeners: listeners.length,
       updates: this.discovery.counts,

@@ -18,6 +18,7 @@ import { LiveClusterManager } from '../upstream/cluster_manager.ts';
 import { extensionNames } from './extension_names.ts';
 import type { Answers, FromWorker, Question, ToWorker, WorkerInit } from './messages.ts';
 import { settleHeap } from './settle_heap.ts';
+import { StatInclusion } from './stat_inclusion.ts';
 import { WorkerLog } from './worker_log.ts';
 import { WorkerReport } from './worker_report.ts';
 import { createRouteCompiler } from './route_compiler.ts';
@@ -73,7 +74,14 @@ export class WorkerRuntime {
       log,
       onWarmingChange: (state) => post({ kind: 'warming', state }),
     });
-    this.#report = new WorkerReport(metrics, clusters, this.#listeners, this.#config, () => secrets.all());
+    this.#report = new WorkerReport(
+      metrics,
+      clusters,
+      this.#listeners,
+      this.#config,
+      () => secrets.all(),
+      new StatInclusion(bootstrap.statsConfig?.statsMatcher),
+    );
   }
 
   /** Makes the static resources live. Rejects with an Error that names the bad one. */

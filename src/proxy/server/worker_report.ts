@@ -1,12 +1,20 @@
 /** What a worker tells of itself: metrics, listeners, hosts, certificates. */
 import type { Secret } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
 import type { DataSource } from '#api/gen/envoy/config/core/v3/base_pb.ts';
-import type { FamilySnapshot, MetricsRegistry, MetricsSnapshot } from '#telemetry/metrics.ts';
+import type {
+  FamilySnapshot,
+  Labels,
+  MetricsRegistry,
+  MetricsSnapshot,
+  SeriesSnapshot,
+} from '#telemetry/metrics.ts';
 import type { WorkerConfig } from '../config/worker_config.ts';
 import type { ListenerManager } from '../listener_manager/listener_manager.ts';
 import { formatAddress } from '../network/address.ts';
+import type { LiveCluster } from '../upstream/cluster.ts';
 import type { LiveClusterManager } from '../upstream/cluster_manager.ts';
 import type { UpstreamHost } from '../upstream/host.ts';
+import type { StatInclusion } from './stat_inclusion.ts';
 import type {
   CertificateState,
   ClusterLimits,
@@ -63,12 +71,62 @@ function limitsOf(resources: ThresholdResources): ClusterLimits {
   return { maxConnections, maxPendingRequests, maxRequests, maxRetries };
 }
 
+interface ClusterStat {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge';
+  readonly read: (cluster: LiveCluster) => number;
+}
+
+function clusterStat(
+  name: string,
+  type: 'counter' | 'gauge',
+  read: (cluster: LiveCluster) => number,
+): ClusterStat {
+  return { name: `envoy_cluster_${name}`, type, read };
+}
+
+const clusterStats: readonly ClusterStat[] = [
+  clusterStat('upstream_cx_total', 'counter', ({ stats }) => stats.upstreamCxTotal),
+  clusterStat('upstream_cx_active', 'gauge', ({ stats }) => stats.upstreamCxActive),
+  clusterStat('upstream_cx_connect_fail', 'counter', ({ stats }) => stats.upstreamCxConnectFail),
+  clusterStat('upstream_cx_overflow', 'counter', ({ stats }) => stats.upstreamCxOverflow),
+  clusterStat('upstream_rq_total', 'counter', ({ stats }) => stats.upstreamRqTotal),
+  clusterStat('upstream_rq_active', 'gauge', ({ stats }) => stats.upstreamRqActive),
+  clusterStat('upstream_rq_pending_overflow', 'counter', ({ stats }) => stats.upstreamRqPendingOverflow),
+  clusterStat('upstream_rq_retry', 'counter', ({ stats }) => stats.upstreamRqRetry),
+  clusterStat('upstream_rq_retry_success', 'counter', ({ stats }) => stats.upstreamRqRetrySuccess),
+  clusterStat(
+    'upstream_rq_retry_limit_exceeded',
+    'counter',
+    ({ stats }) => stats.upstreamRqRetryLimitExceeded,
+  ),
+  clusterStat('upstream_rq_retry_overflow', 'counter', ({ stats }) => stats.upstreamRqRetryOverflow),
+  clusterStat('upstream_rq_timeout', 'counter', ({ stats }) => stats.upstreamRqTimeout),
+  clusterStat('upstream_rq_per_try_timeout', 'counter', ({ stats }) => stats.upstreamRqPerTryTimeout),
+  clusterStat('upstream_rq_rx_reset', 'counter', ({ stats }) => stats.upstreamRqRxReset),
+  clusterStat('upstream_rq_tx_reset', 'counter', ({ stats }) => stats.upstreamRqTxReset),
+  clusterStat('membership_total', 'gauge', (cluster) => cluster.hosts().length),
+  clusterStat(
+    'membership_healthy',
+    'gauge',
+    (cluster) => cluster.hosts().filter((host) => host.healthy).length,
+  ),
+];
+
+/** What a cluster shows: its labels, and which of `clusterStats`; undefined for none. */
+interface KeptStats {
+  readonly labels: Labels;
+  readonly wanted: readonly boolean[] | undefined;
+}
+
 export class WorkerReport {
   readonly #metrics: MetricsRegistry;
   readonly #clusters: LiveClusterManager;
   readonly #listeners: ListenerManager;
   readonly #config: WorkerConfig;
   readonly #secrets: () => Iterable<Secret>;
+  readonly #inclusion: StatInclusion;
+  readonly #kept = new WeakMap<LiveCluster, KeptStats>();
 
   constructor(
     metrics: MetricsRegistry,
@@ -76,7 +134,9 @@ export class WorkerReport {
     listeners: ListenerManager,
     config: WorkerConfig,
     secrets: () => Iterable<Secret>,
+    inclusion: StatInclusion,
   ) {
+    this.#inclusion = inclusion;
     this.#metrics = metrics;
     this.#clusters = clusters;
     this.#listeners = listeners;
@@ -86,7 +146,11 @@ export class WorkerReport {
 
   /** Own metrics, and the counters of clusters and listeners under Envoy's names. */
   stats(): MetricsSnapshot {
-    return [...this.#metrics.snapshot(), ...this.#clusterFamilies(), ...this.#listenerFamilies()];
+    return [
+      ...this.#inclusion.filter(this.#metrics.snapshot()),
+      ...this.#clusterFamilies(),
+      ...this.#inclusion.filter(this.#listenerFamilies()),
+    ];
   }
 
   listeners(): ListenerState[] {
@@ -121,48 +185,30 @@ export class WorkerReport {
     return this.#listeners.all().reduce((sum, { stats }) => sum + stats.downstreamCxActive, 0);
   }
 
+  /** A mesh has many clusters and asks for few of their counters: what is kept is looked up once per cluster. */
   #clusterFamilies(): FamilySnapshot[] {
-    const clusters = this.#clusters.all();
-    const family = (
-      name: string,
-      type: 'counter' | 'gauge',
-      read: (stats: (typeof clusters)[number]) => number,
-    ): FamilySnapshot => ({
-      name: `envoy_cluster_${name}`,
-      type,
-      help: '',
-      series: clusters.map((cluster) => ({
-        labels: { cluster_name: cluster.statName },
-        value: read(cluster),
-      })),
+    const series: SeriesSnapshot[][] = clusterStats.map(() => []);
+    for (const cluster of this.#clusters.all()) {
+      let kept = this.#kept.get(cluster);
+      if (kept === undefined) {
+        const labels = { cluster_name: cluster.statName };
+        const wanted = clusterStats.map(({ name }) => this.#inclusion.includes(name, labels));
+        kept = { labels, wanted: wanted.includes(true) ? wanted : undefined };
+        this.#kept.set(cluster, kept);
+      }
+      const { labels, wanted } = kept;
+      if (wanted === undefined) continue;
+      for (let i = 0; i < clusterStats.length; i++)
+        if (wanted[i] === true)
+          (series[i] as SeriesSnapshot[]).push({
+            labels,
+            value: (clusterStats[i] as ClusterStat).read(cluster),
+          });
+    }
+    return clusterStats.flatMap(({ name, type }, i) => {
+      const list = series[i] ?? [];
+      return list.length === 0 ? [] : [{ name, type, help: '', series: list }];
     });
-    return [
-      family('upstream_cx_total', 'counter', ({ stats }) => stats.upstreamCxTotal),
-      family('upstream_cx_active', 'gauge', ({ stats }) => stats.upstreamCxActive),
-      family('upstream_cx_connect_fail', 'counter', ({ stats }) => stats.upstreamCxConnectFail),
-      family('upstream_cx_overflow', 'counter', ({ stats }) => stats.upstreamCxOverflow),
-      family('upstream_rq_total', 'counter', ({ stats }) => stats.upstreamRqTotal),
-      family('upstream_rq_active', 'gauge', ({ stats }) => stats.upstreamRqActive),
-      family('upstream_rq_pending_overflow', 'counter', ({ stats }) => stats.upstreamRqPendingOverflow),
-      family('upstream_rq_retry', 'counter', ({ stats }) => stats.upstreamRqRetry),
-      family('upstream_rq_retry_success', 'counter', ({ stats }) => stats.upstreamRqRetrySuccess),
-      family(
-        'upstream_rq_retry_limit_exceeded',
-        'counter',
-        ({ stats }) => stats.upstreamRqRetryLimitExceeded,
-      ),
-      family('upstream_rq_retry_overflow', 'counter', ({ stats }) => stats.upstreamRqRetryOverflow),
-      family('upstream_rq_timeout', 'counter', ({ stats }) => stats.upstreamRqTimeout),
-      family('upstream_rq_per_try_timeout', 'counter', ({ stats }) => stats.upstreamRqPerTryTimeout),
-      family('upstream_rq_rx_reset', 'counter', ({ stats }) => stats.upstreamRqRxReset),
-      family('upstream_rq_tx_reset', 'counter', ({ stats }) => stats.upstreamRqTxReset),
-      family('membership_total', 'gauge', (cluster) => cluster.hosts().length),
-      family(
-        'membership_healthy',
-        'gauge',
-        (cluster) => cluster.hosts().filter((host) => host.healthy).length,
-      ),
-    ];
   }
 
   #listenerFamilies(): FamilySnapshot[] {
