@@ -12,19 +12,32 @@ export interface RequestCount {
   readonly value: number;
 }
 
-/** Reads the page of one sidecar; empty when it cannot be read. */
-export function fetchPage(host: string, port: number, path = '/stats/prometheus'): Promise<string> {
+/** One try to read a page; undefined when there is no answer 200 in time. */
+function tryPage(host: string, port: number, path: string, timeoutMs: number): Promise<string | undefined> {
   return new Promise((resolve) => {
-    const request = get({ host, port, path, timeout: 2000, agent: false }, (response) => {
+    const request = get({ host, port, path, timeout: timeoutMs, agent: false }, (response) => {
       let text = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => (text += chunk));
-      response.on('end', () => resolve(response.statusCode === 200 ? text : ''));
-      response.on('error', () => resolve(''));
+      response.on('end', () => resolve(response.statusCode === 200 ? text : undefined));
+      response.on('error', () => resolve(undefined));
     });
     request.on('timeout', () => request.destroy());
-    request.on('error', () => resolve(''));
+    request.on('error', () => resolve(undefined));
   });
+}
+
+/** Reads the metrics page of one sidecar, trying a few times; undefined when it cannot be read. */
+export async function fetchPage(
+  host: string,
+  port: number,
+  path = '/stats/prometheus',
+): Promise<string | undefined> {
+  for (const timeoutMs of [2000, 5000, 10_000]) {
+    const page = await tryPage(host, port, path, timeoutMs);
+    if (page !== undefined) return page;
+  }
+  return undefined;
 }
 
 /** Labels of one Prometheus line. */

@@ -34,9 +34,12 @@ export async function runChecks(
   const statuses = await sendRequests(target, requests);
   // counters are written when a request ends; the last ones may still be on their way
   await new Promise((resolve) => setTimeout(resolve, 200));
-  const counts = subtractCounts(await mesh.counts(), before);
+  const after = await mesh.counts();
+  const counts = subtractCounts(after.counts, before.counts);
+  const unread = [...new Set([...before.unread, ...after.unread])];
   const apps = new Set(counts.map(({ app }) => app));
   const lines = [checkStatuses(statuses, requests)];
+  if (unread.length > 0) lines.push({ ok: false, text: `metrics cannot be read: ${unread.join(', ')}` });
   if (dataPlane === 'envoy') {
     lines.push({ ok: true, text: 'spread and mutual TLS not counted: stock Envoy has no Istio metrics' });
   } else {

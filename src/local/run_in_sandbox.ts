@@ -2,6 +2,8 @@
 import { openSandbox } from './network/sandbox.ts';
 import { forwardPort } from './network/port_forward.ts';
 import { freePort } from './free_ports.ts';
+import { Reaper } from './reaper.ts';
+import { stateDirectories } from './state_directory.ts';
 import { isPublishRequest, type PublishAnswer } from './publish_channel.ts';
 import type { StartUpOptions } from './start_up.ts';
 
@@ -46,6 +48,10 @@ export async function runInSandbox(options: StartUpOptions, ended: Promise<strin
         (error: unknown) => answer({ error: error instanceof Error ? error.message : String(error) }),
       );
   });
+  // the kernel ends what is inside; files outside of it are left to the reaper when this process is killed
+  const reaper = new Reaper([stateDirectories(options.base, options.name).run]);
   void ended.then((signal) => sandbox.signal(signal === 'SIGINT' ? 'INT' : 'TERM'));
-  return sandbox.exited;
+  const code = await sandbox.exited;
+  reaper.dismiss();
+  return code;
 }

@@ -59,8 +59,8 @@ export interface RunningMesh {
   target(): TrafficTarget | undefined;
   /** Present when packets are captured. */
   readonly evidence: CaptureEvidence | undefined;
-  /** What the servers' sidecars counted so far. */
-  counts(): Promise<RequestCount[]>;
+  /** What the servers' sidecars counted so far, and the pods whose sidecars did not tell. */
+  counts(): Promise<{ readonly counts: RequestCount[]; readonly unread: readonly string[] }>;
   close(): Promise<void>;
 }
 
@@ -209,14 +209,18 @@ export async function runMesh(options: RunMeshOptions): Promise<RunningMesh> {
       return { host: published.host, port: published.localPort, path: entryPath(options.files) };
     },
     async counts() {
-      const pages = await Promise.all(
+      const readings = await Promise.all(
         mesh.pods.flatMap(({ pod, host }) => {
           if (!pod.injected || host === undefined) return [];
           const address = host.sidecarAddress(sidecarPorts.status);
-          return [fetchPage(address.host, address.port)];
+          return [fetchPage(address.host, address.port).then((page) => ({ pod, page }))];
         }),
       );
-      return pages.flatMap((page) => parseRequests(page));
+      const unread = readings.filter(({ page }) => page === undefined).map(({ pod }) => pod.name);
+      return {
+        counts: readings.flatMap(({ page }) => (page === undefined ? [] : parseRequests(page))),
+        unread,
+      };
     },
     async close() {
       for (const timer of timers) clearInterval(timer);

@@ -177,7 +177,7 @@ function showRates(mesh: RunningMesh, screen: Screen): () => void {
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   const tick = async (): Promise<void> => {
-    const rates = stats.update(await mesh.counts());
+    const rates = stats.update((await mesh.counts()).counts);
     if (stopped) return;
     screen.rates(formatRates(rates), rates);
     timer = setTimeout(() => void tick(), refreshMs);
