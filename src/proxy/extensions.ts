@@ -4,6 +4,7 @@
  */
 import { fileAccessLogger } from './access_loggers/file/config.ts';
 import { stderrAccessLogger, stdoutAccessLogger } from './access_loggers/stream/config.ts';
+import { alpn } from './filters/http/alpn/config.ts';
 import { cors } from './filters/http/cors/config.ts';
 import { fault } from './filters/http/fault/config.ts';
 import { grpcStats } from './filters/http/grpc_stats/config.ts';
@@ -36,7 +37,17 @@ export function createExtensions(): ExtensionRegistry {
   return new ExtensionRegistry({
     listener_filter: [originalDst, proxyProtocol, tlsInspector, httpInspector],
     network_filter: [httpConnectionManager, tcpProxy, networkRbac, networkIstioStats, sniCluster],
-    http_filter: [peerMetadata, grpcWeb, httpRbac, cors, fault, grpcStats, httpIstioStats, routerFilter],
+    http_filter: [
+      peerMetadata,
+      alpn,
+      grpcWeb,
+      httpRbac,
+      cors,
+      fault,
+      grpcStats,
+      httpIstioStats,
+      routerFilter,
+    ],
     'transport_socket.downstream': [downstreamTls, downstreamRawBuffer],
     'transport_socket.upstream': [upstreamTls, upstreamRawBuffer],
     load_balancing_policy: [roundRobin, leastRequest, random, ringHash, maglev],

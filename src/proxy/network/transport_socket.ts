@@ -43,6 +43,9 @@ export const noTransportOptions: UpstreamTransportOptions = {
   verifySubjectAltNames: undefined,
 };
 
+/** Filter state under which filters leave `UpstreamTransportOptions` for the router (envoy.network.application_protocols and its kin). */
+export const transportOptionsKey = 'envoy.network.transport_socket_options';
+
 /** Made once per cluster (and per transport_socket_matches entry). */
 export interface UpstreamTransportSocketFactory {
   readonly secure: boolean;

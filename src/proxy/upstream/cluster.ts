@@ -235,6 +235,13 @@ export class LiveCluster implements Cluster {
       : this.#originalDst.choose(context);
   }
 
+  upstreamProtocol(downstreamProtocol: string): 'HTTP/1.1' | 'HTTP/2' {
+    const { protocol } = this.options;
+    if (protocol === 'http2') return 'HTTP/2';
+    const same = protocol === 'downstream' && downstreamProtocol === 'HTTP/2' && this.#http2 !== undefined;
+    return same ? 'HTTP/2' : 'HTTP/1.1';
+  }
+
   httpPool(
     chosen: Host,
     priority: 'default' | 'high',
@@ -245,6 +252,10 @@ export class LiveCluster implements Cluster {
     const index = priority === 'high' ? 1 : 0;
     const { protocol, autoSni } = this.options;
     const http2 = protocol === 'downstream' && downstreamProtocol === 'HTTP/2' && this.#http2 !== undefined;
+    const asked = context.transportOptions;
+    // Filters give the same object for the same wish: the pool it led to last time is the one.
+    if (asked !== undefined && asked === host.lastAsked && !autoSni && !http2 && index === 0)
+      return host.lastPool ?? this.#makePool(host, index, http2, context);
     if (!autoSni && !http2 && context.transportOptions === undefined) {
       const pool = host.pools[index];
       if (pool !== undefined) return pool;
@@ -270,6 +281,10 @@ export class LiveCluster implements Cluster {
     if (pool === undefined) {
       pool = new HttpConnPool(host, this.#resources[index], options, poolOptions);
       host.otherPools.set(key, pool);
+    }
+    if (index === 0 && !http2 && !this.options.autoSni) {
+      host.lastAsked = context.transportOptions;
+      host.lastPool = pool;
     }
     return pool;
   }

@@ -1,6 +1,9 @@
 /** A host of a cluster with all that lives as long as it does: pools, counters, ejection. */
 import type { Address } from '../network/address.ts';
-import type { UpstreamTransportSocketFactory } from '../network/transport_socket.ts';
+import type {
+  UpstreamTransportOptions,
+  UpstreamTransportSocketFactory,
+} from '../network/transport_socket.ts';
 import type { HttpConnPool } from './conn_pool/http_pool.ts';
 import type { OutlierMonitor } from './outlier_detection.ts';
 import type { Host, HostResult, MetadataMap } from './upstream.ts';
@@ -46,6 +49,9 @@ export class UpstreamHost implements Host {
   readonly pools: [HttpConnPool | undefined, HttpConnPool | undefined] = [undefined, undefined];
   /** Pools with overrides of SNI, ALPN or protocol. */
   otherPools: Map<string, HttpConnPool> | undefined = undefined;
+  /** The last wish of a request, by identity, and the pool of `otherPools` that it led to. */
+  lastAsked: UpstreamTransportOptions | undefined = undefined;
+  lastPool: HttpConnPool | undefined = undefined;
   /** Milliseconds of the wheel's clock at which it was last used; for original destination hosts. */
   lastUsedMs = 0;
 

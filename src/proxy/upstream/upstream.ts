@@ -128,6 +128,8 @@ export interface Cluster {
   resources(priority: 'default' | 'high'): ResourceManager;
   /** Undefined when there is no healthy host. */
   chooseHost(context: LoadBalancerContext): Host | undefined;
+  /** HTTP version that a request of this downstream version is sent with. */
+  upstreamProtocol(downstreamProtocol: string): 'HTTP/1.1' | 'HTTP/2';
   httpPool(
     host: Host,
     priority: 'default' | 'high',

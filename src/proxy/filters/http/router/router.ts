@@ -17,6 +17,7 @@ import { batchNow } from '../../../http/socket_io.ts';
 import { localReplies, resetAfterResponseStarted, upstreamResetReply } from '../../../http/local_reply.ts';
 import type { ConnectionInfo } from '../../../network/connection.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
+import { transportOptionsKey, type UpstreamTransportOptions } from '../../../network/transport_socket.ts';
 import type { ForwardAction, RouteEntry } from '../../../router/route_entry.ts';
 import {
   emptyRetryPolicy,
@@ -139,6 +140,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
   // Load balancer context.
   hash: bigint | undefined = undefined;
   metadataMatch: Readonly<Record<string, unknown>> | undefined = undefined;
+  transportOptions: UpstreamTransportOptions | undefined = undefined;
   readonly downstream: ConnectionInfo;
 
   constructor(callbacks: TerminalFilterCallbacks, shared: RouterShared) {
@@ -204,6 +206,10 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
       this.#setCookie = setCookie;
     }
     this.metadataMatch = action.metadataMatch;
+    if (info.filterState !== undefined)
+      this.transportOptions = info.filterState.get(transportOptionsKey) as
+        | UpstreamTransportOptions
+        | undefined;
     this.#keepBody = this.#retryOn !== 0 && this.#retriesLeft > 0;
     if (action.mirrors.length > 0) this.#startShadows(action, headers, endStream);
     if (endStream) this.#onRequestEnd(info.start);
