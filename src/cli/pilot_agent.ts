@@ -1,5 +1,4 @@
 /** `pilot-agent`: the agent of one pod, with Istio's sub-commands, flags and environment. The work is loaded when it is called. */
-import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
 import { becomeLean } from './lean_process.ts';
 import { addLogOptions } from './log_options.ts';
@@ -30,19 +29,6 @@ function withIgnored(command: Command): Command {
   return command;
 }
 
-/**
- * Loads code without letting the young generation of the heap grow: loading allocates much that lives briefly, and V8
- * keeps the memory for good (about 30 MB a pod).
- */
-async function loadLeanly<T>(load: () => Promise<T>): Promise<T> {
-  setFlagsFromString('--semi-space-growth-factor=1');
-  try {
-    return await load();
-  } finally {
-    setFlagsFromString('--semi-space-growth-factor=2');
-  }
-}
-
 function proxyCommand(env: Environment): Command {
   const command = new Command('proxy')
     .summary('run the sidecar or gateway of a pod')
@@ -58,10 +44,7 @@ function proxyCommand(env: Environment): Command {
   return withIgnored(addLogOptions(command)).action(
     async (type: string, flags: Readonly<Record<string, unknown>>) => {
       becomeLean(env);
-      const { runPilotAgentProxy } = await loadLeanly(async () => {
-        if (env['TRYSAIL_DATA_PLANE'] !== 'envoy') await import('#proxy/server/main.ts');
-        return import('./pilot_agent_proxy.ts');
-      });
+      const { runPilotAgentProxy } = await import('./pilot_agent_proxy.ts');
       process.exitCode = await runPilotAgentProxy(type, flags, env);
     },
   );
