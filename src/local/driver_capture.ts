@@ -43,6 +43,8 @@ export async function createCaptureDriver(options: CaptureDriverOptions): Promis
   );
   const captured = new Map<string, PodNetwork>();
   let lastPublish = 0;
+  // numbers and not names: paths of Unix sockets below hold 107 bytes at most
+  let lastPod = 0;
 
   async function createPod(pod: PlannedPod): Promise<PodHost> {
     const podNetwork = await network.createPod({ name: pod.name, namespace: pod.namespace });
@@ -56,7 +58,7 @@ export async function createCaptureDriver(options: CaptureDriverOptions): Promis
           await openPort(port.containerPort, port.name);
       }
     }
-    const directory = join(options.directory, 'pods', podKey(pod).replace('/', '_'));
+    const directory = join(options.directory, 'p', String(++lastPod));
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     chownSync(directory, sidecarId, sidecarId);
     if (pod.injected && pod.role === 'sidecar') {

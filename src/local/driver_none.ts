@@ -11,7 +11,7 @@ import { ports as wellKnown } from './sidecar_ports.ts';
 import { freePort, hasLoopbackRange } from './free_ports.ts';
 import type { HostDriver, PodHost, ProcessSpec } from './host_driver.ts';
 import type { AppPort } from './pod_objects.ts';
-import { podKey, type PlannedPod } from './workloads.ts';
+import type { PlannedPod } from './workloads.ts';
 
 export interface NoneDriverOptions {
   /** Directory of this mesh for tokens, certificates and sockets. */
@@ -37,6 +37,8 @@ export async function createNoneDriver(options: NoneDriverOptions): Promise<Host
   const single = options.singleAddress ?? !(await hasLoopbackRange());
   const used = new Set<number>();
   let nextHost = 2;
+  // numbers and not names: paths of Unix sockets below hold 107 bytes at most
+  let lastPod = 0;
 
   /** A port that no other pod was given, even if it is not bound yet. */
   async function ownPort(host: string): Promise<number> {
@@ -74,7 +76,7 @@ export async function createNoneDriver(options: NoneDriverOptions): Promise<Host
     const sidecar: Record<string, number> = {};
     for (const [name, number] of Object.entries(wellKnown))
       sidecar[name] = shared ? await ownPort(ip) : number;
-    const directory = join(options.directory, 'pods', podKey(pod).replace('/', '_'));
+    const directory = join(options.directory, 'p', String(++lastPod));
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const proxy = `http://${ip}:${sidecar['httpProxy']}`;
     return {
