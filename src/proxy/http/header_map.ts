@@ -1,6 +1,6 @@
 /**
  * HTTP header lists of a request or response: two parallel arrays, names in lower case, in order of arrival. Lists are
- * short (about ten), so a linear scan beats a hash. Pseudo headers are fields. On the hot path: bench/micro/header_map.ts.
+ * short (about ten), so a linear scan beats a hash. Pseudo headers are fields. On the hot path: bench/micro/http1_parse.ts.
  */
 
 import { flagOf } from './header_names.ts';

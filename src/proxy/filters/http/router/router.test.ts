@@ -482,6 +482,7 @@ test('the record of a request is complete', async (t) => {
   assert.equal(info.clusterName, 'a');
   assert.equal(info.bytesReceived, 3);
   assert.equal(info.bytesSent, 5);
+  assert.ok(info.wireBytesReceived > 50 && info.wireBytesSent > 100);
   assert.equal(info.upstream?.hostAddress?.port, server.port);
   assert.equal(info.upstream.localAddress?.ip, '127.0.0.1');
   assert.equal(info.upstream.protocol, 'HTTP/1.1');

@@ -10,6 +10,7 @@ import { type IoListener, SocketIo } from '../../../http/socket_io.ts';
 import type { DownstreamConnection, TerminalNetworkFilter, TlsInfo } from '../../../network/connection.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
 import type { MatchContext } from '../../../router/route_config.ts';
+import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import { ActiveStream } from './active_stream.ts';
 import { type HttpVersion, serverCodecFactory, versionByBytes, versionByConfig } from './codec_factory.ts';
 import type { HcmConfig } from './config.ts';
@@ -37,6 +38,8 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
   #undecided: Buffer | undefined = undefined;
   #first: ActiveStream | undefined = undefined;
   #requests = 0;
+  #bytesRead = 0;
+  #bytesWritten = 0;
   #lastActivity: number;
   #idleTimer: TimerHandle | undefined = undefined;
   #durationTimer: TimerHandle | undefined = undefined;
@@ -169,6 +172,16 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
 
   closeAfterResponse(): void {
     this.#codec?.shutdownNotice();
+  }
+
+  /** Wire bytes since the last stream: exact for HTTP/1 without pipelining. */
+  takeWireBytes(info: StreamInfo): void {
+    const codec = this.#codec;
+    if (codec === undefined) return;
+    info.wireBytesReceived = codec.bytesRead - this.#bytesRead;
+    info.wireBytesSent = codec.bytesWritten - this.#bytesWritten;
+    this.#bytesRead = codec.bytesRead;
+    this.#bytesWritten = codec.bytesWritten;
   }
 
   onStreamFinished(stream: ActiveStream): void {
