@@ -111,7 +111,7 @@ export class SocketIo implements WriteOwner {
       handle !== undefined && takeReadsInto(handle, sharedBuffer, (bytes) => this.#onBytes(bytes, onData));
     this.#handle = raw ? handle : undefined;
     this.#oneWrite = this.#handle !== undefined && socket instanceof TLSSocket;
-    // Starts the reading. With a raw handle only what the socket held before comes this way.
+    // With a raw handle only what the socket held before comes this way.
     socket.on('data', onData);
     socket.on('end', () => {
       beginBatch();
@@ -129,6 +129,7 @@ export class SocketIo implements WriteOwner {
       endBatch();
     });
     if (this.#handle === undefined) socket.on('drain', () => this.#drained());
+    socket.resume();
   }
 
   #onBytes(bytes: number, onData: (chunk: Buffer) => void): Buffer | undefined {
