@@ -216,8 +216,20 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
       this.#routeKnown = true;
       const headers = this.requestHeaders();
       if (headers !== undefined) this.#route = this.#routes?.match(headers, this.#session);
+      if (this.#route !== undefined && this.#route.clusterName !== '')
+        this.#noteCluster(this.#route.clusterName);
     }
     return this.#route;
+  }
+
+  /** The cluster of the route stands in the log also when a filter answers before the router is asked (Envoy). */
+  #noteCluster(name: string): void {
+    const cluster = this.config.clusters.get(name);
+    if (cluster === undefined) return;
+    const info = this.streamInfo;
+    info.clusterName = cluster.name;
+    info.clusterStatName = cluster.statName;
+    info.clusterMetadata = cluster.metadata;
   }
 
   clearRouteCache(): void {

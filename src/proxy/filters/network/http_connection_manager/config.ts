@@ -17,6 +17,7 @@ import {
   type HttpFilterExtension,
   type RouteConfigProvider,
 } from '../../../factory_context.ts';
+import type { ClusterManager } from '../../../upstream/upstream.ts';
 import { FilterChain, type FilterChainEntry } from '../../../http/filter_chain.ts';
 import type { TerminalHttpFilterFactory } from '../../../http/filter.ts';
 import { properCaseWords } from '../../../http/http1/head_encoder.ts';
@@ -54,6 +55,7 @@ export interface HcmConfig {
   readonly upgrades: ReadonlyMap<string, HcmUpgrade>;
   readonly accessLoggers: readonly AccessLogger[];
   readonly stats: HcmStats;
+  readonly clusters: ClusterManager;
   readonly random: () => number;
   readonly bufferLimit: number;
 
@@ -222,6 +224,7 @@ export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfi
     upgrades,
     accessLoggers: context.accessLoggers(proto.accessLog),
     stats: new HcmStats(context.metrics, proto.statPrefix),
+    clusters: context.clusterManager,
     random: () => context.random(),
     bufferLimit,
     serverName: proto.serverName === '' ? 'envoy' : proto.serverName,
