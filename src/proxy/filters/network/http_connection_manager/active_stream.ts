@@ -222,11 +222,13 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
     return this.#route;
   }
 
-  /** The cluster of the route stands in the log also when a filter answers before the router is asked (Envoy). */
-  #noteCluster(name: string): void {
-    const cluster = this.config.clusters.get(name);
-    if (cluster === undefined) return;
+  /** Route and cluster stand in the log also when a filter answers before the router is asked (Envoy). */
+  #noteRoute(route: RouteEntry): void {
     const info = this.streamInfo;
+    info.routeName = route.name;
+    info.virtualHostName = route.virtualHost.name;
+    const cluster = route.clusterName === '' ? undefined : this.config.clusters.get(route.clusterName);
+    if (cluster === undefined) return;
     info.clusterName = cluster.name;
     info.clusterStatName = cluster.statName;
     info.clusterMetadata = cluster.metadata;
