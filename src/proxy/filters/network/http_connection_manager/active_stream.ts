@@ -216,8 +216,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
       this.#routeKnown = true;
       const headers = this.requestHeaders();
       if (headers !== undefined) this.#route = this.#routes?.match(headers, this.#session);
-      if (this.#route !== undefined && this.#route.clusterName !== '')
-        this.#noteCluster(this.#route.clusterName);
+      if (this.#route !== undefined) this.#noteRoute(this.#route);
     }
     return this.#route;
   }
