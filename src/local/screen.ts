@@ -43,6 +43,9 @@ export function formatPods(pods: readonly PodStatus[]): string[] {
   ]);
 }
 
+/** How often the table is printed while the mesh has not settled. */
+const startingTableMs = 5000;
+
 export interface ScreenOptions {
   readonly write: (text: string) => void;
   /** Escapes for colours and a line that refreshes; plain lines without. */
@@ -58,6 +61,7 @@ export class Screen {
   readonly #colours = new Map<string, (typeof palette)[number]>();
   #bottom = '';
   #table = '';
+  #nextTable = 0;
 
   constructor(options: ScreenOptions) {
     this.#options = options;
@@ -93,8 +97,11 @@ export class Screen {
     }
     const lines = formatPods(status.pods);
     const table = [...lines, ...status.urls.map((url) => `Open ${url}`)].join('\n');
-    if (table === this.#table) return;
+    // while pods start every second brings another state: a table now and then is enough
+    const now = performance.now();
+    if (table === this.#table || (!status.settled && now < this.#nextTable)) return;
     this.#table = table;
+    this.#nextTable = now + startingTableMs;
     this.#line('');
     for (const line of lines) this.#line(line);
     for (const url of status.urls) {
