@@ -1,6 +1,6 @@
 /**
  * A worker on the event loop of the main thread: no second heap. It cannot be replaced: a fault in it ends the process, which
- * its supervisor starts anew (docs/decisions/0006-workers.md).
+ * its supervisor starts anew (docs/decisions/0007-workers.md).
  */
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts';
 import { type ProxyWorker, type WorkerCallbacks, WorkerCalls } from './proxy_worker.ts';

@@ -6,7 +6,7 @@ import { type ProxyWorker, type WorkerCallbacks, WorkerCalls } from './proxy_wor
 
 /**
  * The young generation of a worker: three semi-spaces. Four-megabyte semi-spaces cost a few percent of CPU under full load
- * and save ten megabytes (docs/decisions/0006-workers.md).
+ * and save ten megabytes (docs/decisions/0007-workers.md).
  */
 const maxYoungGenerationSizeMb = 12;
 
