@@ -32,7 +32,7 @@ for (const run of await sandboxRuns(process.env['CI'] === 'true')) {
       runToEnd(run.start('sandbox_scenarios.ts', `outside.${name}`)),
     );
 
-  test(`nothing is left one second after the opener was killed (${run.name})`, options, async () => {
+  test(`nothing is left when the opener was killed (${run.name})`, options, async () => {
     const { child, cleanup } = run.start('sandbox_scenarios.ts', 'outside.untilKilled');
     const namespaces = await new Promise<string[]>((resolve, reject) => {
       let errors = '';
@@ -43,7 +43,8 @@ for (const run of await sandboxRuns(process.env['CI'] === 'true')) {
     assert.equal(new Set(namespaces).size, 4);
     while (remains(namespaces).length < 5) await delay(10);
     child.kill('SIGKILL');
-    await delay(1000);
+    // some ten milliseconds on a machine at rest
+    for (let waited = 0; remains(namespaces).length > 0 && waited < 5000; waited += 20) await delay(20);
     assert.deepEqual(remains(namespaces), []);
     cleanup();
   });

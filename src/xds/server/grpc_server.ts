@@ -168,6 +168,8 @@ export class GrpcServer {
     this.#sessions.add(session);
     let answered = true;
     const pings = setInterval(() => {
+      // between the end of a session and its `close` a tick may pass
+      if (session.closed || session.destroyed) return;
       if (!answered) {
         session.destroy();
         return;
