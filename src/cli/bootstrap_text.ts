@@ -1,6 +1,6 @@
 /**
- * An Envoy bootstrap in JSON or YAML as message. Loads every generated type: `trysail proxy` calls it in a thread that ends
- * (bootstrap_thread.ts), so that the proxy does not hold them.
+ * An Envoy bootstrap in JSON or YAML as message. Loads every generated type: `trysail proxy` calls it in a process that
+ * ends (bootstrap_process.ts), so that the proxy does not hold them.
  */
 import { type JsonObject, type JsonValue, create, fromJson, toBinary } from '@bufbuild/protobuf';
 import { BootstrapSchema } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
@@ -10,12 +10,12 @@ import { createTypeRegistry } from '#api/registry.ts';
 /** What the command line says of the bootstrap. */
 export interface BootstrapInput {
   /** Text of `--config-path`, with the path for messages. */
-  readonly file: { readonly path: string; readonly text: string } | undefined;
+  readonly file?: { readonly path: string; readonly text: string } | undefined;
   /** `--config-yaml`: merged over the file. */
-  readonly overlay: string | undefined;
-  readonly serviceNode: string | undefined;
-  readonly serviceCluster: string | undefined;
-  readonly serviceZone: string | undefined;
+  readonly overlay?: string | undefined;
+  readonly serviceNode?: string | undefined;
+  readonly serviceCluster?: string | undefined;
+  readonly serviceZone?: string | undefined;
   /** Accept fields that nobody knows (`--allow-unknown-static-fields`). */
   readonly allowUnknownFields: boolean;
 }

@@ -1,12 +1,11 @@
 /** `proxy`: the data plane alone, with Envoy's flags and an Envoy bootstrap. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { getCompileCacheDir } from 'node:module';
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
+import { fileURLToPath } from 'node:url';
 import { Command, Option } from 'commander';
 import type { LogLevel } from '#base/log.ts';
 import type { BootstrapInput } from './bootstrap_text.ts';
-import type { BootstrapJob, BootstrapResult } from './bootstrap_thread.ts';
 import { becomeLean } from './lean_process.ts';
 import { type Env, UsageError, version } from './main.ts';
 
@@ -39,6 +38,9 @@ const ignoredFlags = [
   '--cpuset-threads',
   '--enable-fine-grain-logging',
 ];
+
+/** Largest bootstrap, encoded. */
+const maxBootstrapBytes = 64 * 1024 * 1024;
 
 interface ProxyFlags {
   readonly configPath?: string;
@@ -84,18 +86,16 @@ function readInput(flags: ProxyFlags): BootstrapInput {
   };
 }
 
-/** Reads the bootstrap in a thread, whose memory goes with it. */
-function bootstrapBytes(input: BootstrapInput): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    const thread = new Worker(new URL('./bootstrap_thread.ts', import.meta.url), {
-      workerData: { input, compileCache: getCompileCacheDir() } satisfies BootstrapJob,
-    });
-    thread.once('error', reject);
-    thread.once('message', (result: BootstrapResult) => {
-      if ('error' in result) reject(new Error(result.error));
-      else resolve(result.bytes);
-    });
+/** Reads the bootstrap in a process of its own: a thread would leave 10 MB behind in this one. */
+function bootstrapBytes(input: BootstrapInput): Uint8Array {
+  const entry = fileURLToPath(new URL('./bootstrap_process.ts', import.meta.url));
+  const { status, stdout, stderr, error } = spawnSync(process.execPath, ['--no-warnings', entry], {
+    input: JSON.stringify(input),
+    maxBuffer: maxBootstrapBytes,
   });
+  if (error !== undefined) throw error;
+  if (status !== 0) throw new Error(stderr.toString() || 'the bootstrap could not be read');
+  return stdout;
 }
 
 async function run(flags: ProxyFlags, env: Env): Promise<number> {
@@ -104,7 +104,7 @@ async function run(flags: ProxyFlags, env: Env): Promise<number> {
     throw new UsageError(`--log-level: use one of ${Object.keys(levels).join(', ')}`);
   const concurrency = wholeNumber(flags.concurrency, '--concurrency') || availableParallelism();
   const drainTimeMs = wholeNumber(flags.drainTimeS, '--drain-time-s') * 1000;
-  const bootstrap = await bootstrapBytes(readInput(flags));
+  const bootstrap = bootstrapBytes(readInput(flags));
   if (flags.mode === 'validate') {
     const { validateBootstrap } = await import('#proxy/server/validate.ts');
     await validateBootstrap(bootstrap);

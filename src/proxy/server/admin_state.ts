@@ -132,6 +132,7 @@ export class AdminState implements ProxyState {
 
   async memory(): Promise<{ readonly heapUsed: number; readonly heapTotal: number }> {
     const own = process.memoryUsage();
+    if (this.#server.inline) return { heapUsed: own.heapUsed, heapTotal: own.heapTotal };
     const workers = await this.#server.pool.ask('memory');
     return {
       heapUsed: workers.reduce((sum, { heapUsed }) => sum + heapUsed, own.heapUsed),

@@ -85,14 +85,15 @@ export class ProxyServer implements ProxyHandle {
         return this.discovery.workerGone(worker);
       },
       makeWorker: (init, callbacks) =>
-        this.#inline
+        this.inline
           ? new InlineWorker(init, callbacks)
           : new WorkerThread(init, callbacks, new URL('./worker_main.ts', import.meta.url)),
       ...(options.stuckAfterMs === undefined ? {} : { stuckAfterMs: options.stuckAfterMs }),
     });
   }
 
-  get #inline(): boolean {
+  /** True when the one worker runs on this thread. */
+  get inline(): boolean {
     return this.options.concurrency <= 1 && this.options.inline === true;
   }
 
@@ -211,7 +212,7 @@ export class ProxyServer implements ProxyHandle {
       if (cdsConfig === undefined && ldsConfig === undefined) return;
       // Before the first request: later it would make one wait.
       this.pool.post({ kind: 'settle_heap' });
-      if (!this.#inline) settleHeap();
+      if (!this.inline) settleHeap();
     };
     run().catch((error: unknown) => {
       this.#log.error('discovery cannot start', { error });
