@@ -64,6 +64,16 @@ export interface RunningMesh {
   close(): Promise<void>;
 }
 
+/** Longest wait for each part to close. */
+const closeMs = 3000;
+
+/** Resolves with the work, or when the time is over. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([work, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
+  clearTimeout(timer);
+}
+
 export async function runMesh(options: RunMeshOptions): Promise<RunningMesh> {
   const { driver, directories, trustDomain } = options;
   const issuer = await TokenIssuer.open({ keyFile: join(directories.keep, 'token-key.pem') });
@@ -226,9 +236,10 @@ export async function runMesh(options: RunMeshOptions): Promise<RunningMesh> {
       for (const timer of timers) clearInterval(timer);
       control.close();
       control.closeAllConnections();
-      await mesh.close();
-      await discovery.close();
-      await driver.close();
+      // the process ends right after: nothing is worth waiting for without a bound
+      await within(closeMs, mesh.close());
+      await within(closeMs, discovery.close());
+      await within(closeMs, driver.close());
     },
   };
 }

@@ -81,6 +81,7 @@ function peerOfSocket(socket: Socket | TLSSocket | undefined): Omit<Peer, 'metad
 export class GrpcServer {
   readonly #server: Http2Server | Http2SecureServer;
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sockets = new Set<Socket>();
   readonly #options: GrpcServerOptions;
   readonly #log: Logger;
 
@@ -116,6 +117,10 @@ export class GrpcServer {
       secure.on('tlsClientError', (error) => this.#log.debug('TLS handshake failed', { error }));
       this.#server = secure;
     }
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
     this.#server.on('session', (session: ServerHttp2Session) => this.#watch(session));
     this.#server.on('sessionError', (error: Error) => this.#log.debug('connection failed', { error }));
   }
@@ -146,6 +151,8 @@ export class GrpcServer {
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const session of this.#sessions) session.destroy();
+    // a session waits for its last bytes to leave, which they never do when the peer's network is gone
+    for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
 
