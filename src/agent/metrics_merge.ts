@@ -1,7 +1,11 @@
 /** One page of metrics for a pod: the agent's and the proxy's, then those of its applications. */
 import type { Logger } from '#base/log.ts';
 import { mergeSnapshots, type MetricsRegistry } from '#telemetry/metrics.ts';
-import { prometheusContentType, toPrometheusText } from '#telemetry/prometheus_text.ts';
+import {
+  prometheusContentType,
+  toPrometheusText,
+  toPrometheusTextInSlices,
+} from '#telemetry/prometheus_text.ts';
 import type { DataPlaneStats } from './data_plane/data_plane.ts';
 import { fetchText } from './http_fetch.ts';
 import type { ScrapeTarget } from './options.ts';
@@ -74,7 +78,7 @@ export async function mergeMetrics(options: MergeOptions, request: ScrapeRequest
   const proxy = await fromProxy;
   const own =
     proxy?.kind === 'snapshot'
-      ? toPrometheusText(mergeSnapshots([metrics.snapshot(), proxy.snapshot]))
+      ? await toPrometheusTextInSlices(mergeSnapshots([metrics.snapshot(), proxy.snapshot]))
       : toPrometheusText(metrics.snapshot()) + (proxy === undefined ? '' : endLine(proxy.text));
   const openMetrics = only !== undefined && isOpenMetrics(pages[0]?.contentType);
   return {

@@ -203,22 +203,28 @@ export class MetricsRegistry {
 
 /** Adds up snapshots of several registries: counters, gauges and buckets are summed by name and labels. */
 export function mergeSnapshots(snapshots: readonly MetricsSnapshot[]): MetricsSnapshot {
-  const merged = new Map<string, { family: FamilySnapshot; series: Map<string, SeriesSnapshot> }>();
-  for (const snapshot of snapshots) {
-    for (const family of snapshot) {
-      let target = merged.get(family.name);
-      if (target === undefined) {
-        target = { family, series: new Map() };
-        merged.set(family.name, target);
-      }
-      for (const series of family.series) {
-        const key = keyOf(series.labels);
-        const old = target.series.get(key);
-        target.series.set(key, old === undefined ? series : addSeries(old, series));
-      }
+  const byName = new Map<string, FamilySnapshot[]>();
+  for (const family of snapshots.flat()) {
+    const known = byName.get(family.name);
+    if (known === undefined) byName.set(family.name, [family]);
+    else known.push(family);
+  }
+  // Most families come from one registry only: they stay as they are.
+  return [...byName.values()].map((families) =>
+    families.length === 1 ? (families[0] as FamilySnapshot) : mergeFamilies(families),
+  );
+}
+
+function mergeFamilies(families: readonly FamilySnapshot[]): FamilySnapshot {
+  const series = new Map<string, SeriesSnapshot>();
+  for (const family of families) {
+    for (const one of family.series) {
+      const key = keyOf(one.labels);
+      const old = series.get(key);
+      series.set(key, old === undefined ? one : addSeries(old, one));
     }
   }
-  return [...merged.values()].map(({ family, series }) => ({ ...family, series: [...series.values()] }));
+  return { ...(families[0] as FamilySnapshot), series: [...series.values()] };
 }
 
 function addSeries(a: SeriesSnapshot, b: SeriesSnapshot): SeriesSnapshot {

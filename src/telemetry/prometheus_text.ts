@@ -1,4 +1,5 @@
 /** Prometheus text exposition format 0.0.4 of a metrics snapshot. */
+import { TimeSlice } from '#base/time_slice.ts';
 import type { Labels, MetricsSnapshot } from './metrics.ts';
 
 /** Content type of the page. */
@@ -17,29 +18,61 @@ function formatLabels(labels: Labels, extra = ''): string {
   return text === '' ? '' : `{${text}}`;
 }
 
-/** Renders all families; histograms get cumulative `_bucket`, `_sum` and `_count` lines. */
-export function toPrometheusText(snapshot: MetricsSnapshot): string {
-  const lines: string[] = [];
+/** Series in a chunk: the work between two chunks is a fraction of a millisecond. */
+const seriesPerChunk = 64;
+
+/** Renders all families a piece at a time; histograms get cumulative `_bucket`, `_sum` and `_count` lines. */
+function* prometheusChunks(snapshot: MetricsSnapshot): Generator<string, void> {
+  let text = '';
+  let series = 0;
   for (const family of snapshot) {
     if (family.series.length === 0) continue;
     if (family.help !== '')
-      lines.push(`# HELP ${family.name} ${family.help.replace(/\\/g, '\\\\').replace(/\n/g, '\\n')}`);
-    lines.push(`# TYPE ${family.name} ${family.type}`);
+      text += `# HELP ${family.name} ${family.help.replace(/\\/g, '\\\\').replace(/\n/g, '\\n')}\n`;
+    text += `# TYPE ${family.name} ${family.type}\n`;
     for (const { labels, value, buckets } of family.series) {
-      if (buckets === undefined) {
-        lines.push(`${family.name}${formatLabels(labels)} ${value}`);
-        continue;
-      }
-      const bounds = family.bounds ?? [];
-      let count = 0;
-      for (let i = 0; i < buckets.length; i++) {
-        count += buckets[i] ?? 0;
-        const le = i < bounds.length ? String(bounds[i]) : '+Inf';
-        lines.push(`${family.name}_bucket${formatLabels(labels, `le="${le}"`)} ${count}`);
-      }
-      lines.push(`${family.name}_sum${formatLabels(labels)} ${value}`);
-      lines.push(`${family.name}_count${formatLabels(labels)} ${count}`);
+      if (buckets === undefined) text += `${family.name}${formatLabels(labels)} ${value}\n`;
+      else text += formatHistogram(family.name, family.bounds ?? [], labels, value, buckets);
+      if (++series % seriesPerChunk !== 0) continue;
+      yield text;
+      text = '';
     }
   }
-  return lines.length === 0 ? '' : `${lines.join('\n')}\n`;
+  if (text !== '') yield text;
+}
+
+function formatHistogram(
+  name: string,
+  bounds: readonly number[],
+  labels: Labels,
+  sum: number,
+  buckets: readonly number[],
+): string {
+  let text = '';
+  let count = 0;
+  for (let i = 0; i < buckets.length; i++) {
+    count += buckets[i] ?? 0;
+    const le = i < bounds.length ? String(bounds[i]) : '+Inf';
+    text += `${name}_bucket${formatLabels(labels, `le="${le}"`)} ${count}\n`;
+  }
+  return `${text}${name}_sum${formatLabels(labels)} ${sum}\n${name}_count${formatLabels(labels)} ${count}\n`;
+}
+
+/** The whole page at one go. */
+export function toPrometheusText(snapshot: MetricsSnapshot): string {
+  return [...prometheusChunks(snapshot)].join('');
+}
+
+/**
+ * The whole page; requests that are served on the same thread have their turn meanwhile: with the clusters of a large mesh it
+ * takes milliseconds.
+ */
+export async function toPrometheusTextInSlices(snapshot: MetricsSnapshot): Promise<string> {
+  const slice = new TimeSlice();
+  const chunks: string[] = [];
+  for (const chunk of prometheusChunks(snapshot)) {
+    chunks.push(chunk);
+    if (slice.over) await slice.pause();
+  }
+  return chunks.join('');
 }

@@ -1,6 +1,6 @@
 /** `/stats` in text, JSON and Prometheus form, and `/stats/prometheus`. */
 import type { MetricsSnapshot } from '#telemetry/metrics.ts';
-import { prometheusContentType, toPrometheusText } from '#telemetry/prometheus_text.ts';
+import { prometheusContentType, toPrometheusTextInSlices } from '#telemetry/prometheus_text.ts';
 import { compileRegex } from '../http/regex.ts';
 import { type AdminPage, type AdminReply, type AdminRequest, json, text } from './page.ts';
 import type { ProxyState } from './proxy_state.ts';
@@ -19,7 +19,7 @@ function lines(snapshot: MetricsSnapshot, wanted: (name: string) => boolean): [s
   return found.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
-function prometheus(snapshot: MetricsSnapshot, usedOnly: boolean): AdminReply {
+async function prometheus(snapshot: MetricsSnapshot, usedOnly: boolean): Promise<AdminReply> {
   const shown = usedOnly
     ? snapshot.map((family) => ({
         ...family,
@@ -28,7 +28,7 @@ function prometheus(snapshot: MetricsSnapshot, usedOnly: boolean): AdminReply {
         ),
       }))
     : snapshot;
-  return { status: 200, contentType: prometheusContentType, body: toPrometheusText(shown) };
+  return { status: 200, contentType: prometheusContentType, body: await toPrometheusTextInSlices(shown) };
 }
 
 async function answer(state: ProxyState, { query }: AdminRequest): Promise<AdminReply> {

@@ -5,7 +5,7 @@ import type { ClusterLoadAssignment } from '#api/gen/envoy/config/endpoint/v3/en
 import type { LiveClusterManager, StagedCluster } from '../upstream/cluster_manager.ts';
 import { type Rejection, type WireResource, messageOf } from './config_update.ts';
 import type { LiveResource, NamedResources } from './named_resources.ts';
-import { TimeSlice } from './time_slice.ts';
+import { TimeSlice } from '#base/time_slice.ts';
 import { WarmingSet } from './warming.ts';
 
 export class ClusterDiscovery {

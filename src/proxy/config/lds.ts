@@ -6,7 +6,7 @@ import type { FactoryContext } from '../factory_context.ts';
 import type { ListenerManager, StagedListener } from '../listener_manager/listener_manager.ts';
 import { type Rejection, type WireResource, messageOf } from './config_update.ts';
 import type { RouteDiscovery } from './rds.ts';
-import { TimeSlice } from './time_slice.ts';
+import { TimeSlice } from '#base/time_slice.ts';
 import { type Staged, WarmingSet } from './warming.ts';
 
 /** A listener that waits for its routes and secrets. */

@@ -2,7 +2,7 @@
 import type { ConfigSource } from '#api/gen/envoy/config/core/v3/config_source_pb.ts';
 import { initialFetchTimeoutMs, sourceKey } from './config_source.ts';
 import { type Rejection, type SubscriptionPort, type WireResource, messageOf } from './config_update.ts';
-import { TimeSlice } from './time_slice.ts';
+import { TimeSlice } from '#base/time_slice.ts';
 
 /** A value as its users hold it. */
 export interface LiveResource<T> {
@@ -28,15 +28,21 @@ function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }
 
+/**
+ * Makes a value of bytes, at once or in slices of time. Throws Error (or rejects) with a readable cause for a resource that
+ * is refused.
+ * @param previous the value that the new one takes the place of.
+ */
+export type Decode<T> = (bytes: Uint8Array, name: string, previous: T | undefined) => T | Promise<T>;
+
 /** All resources of one type in one worker. */
 export class NamedResources<T> {
   readonly typeUrl: string;
-  readonly #decode: (bytes: Uint8Array, name: string) => T;
+  readonly #decode: Decode<T>;
   readonly #port: SubscriptionPort;
   readonly #entries = new Map<string, Entry<T>>();
 
-  /** @param decode throws Error with a readable cause for a resource that is refused. */
-  constructor(typeUrl: string, port: SubscriptionPort, decode: (bytes: Uint8Array, name: string) => T) {
+  constructor(typeUrl: string, port: SubscriptionPort, decode: Decode<T>) {
     this.typeUrl = typeUrl;
     this.#port = port;
     this.#decode = decode;
@@ -87,7 +93,7 @@ export class NamedResources<T> {
       const entry = this.#entries.get(`${source}\0${name}`);
       if (entry === undefined) continue;
       try {
-        this.#replace(entry, bytes);
+        await this.#replace(entry, bytes);
       } catch (error) {
         rejected.push({ name, message: messageOf(error) });
       }
@@ -131,10 +137,12 @@ export class NamedResources<T> {
     entry.timer.unref();
   }
 
-  #replace(entry: Entry<T>, bytes: Uint8Array): void {
+  async #replace(entry: Entry<T>, bytes: Uint8Array): Promise<void> {
     if (entry.bytes !== undefined && equalBytes(entry.bytes, bytes)) return;
+    const decoded = this.#decode(bytes, entry.name, entry.current);
+    const value = decoded instanceof Promise ? await decoded : decoded;
     const { current: oldValue, bytes: oldBytes, settled: oldSettled } = entry;
-    entry.current = this.#decode(bytes, entry.name);
+    entry.current = value;
     entry.bytes = bytes;
     entry.settled = true;
     try {

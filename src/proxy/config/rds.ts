@@ -1,16 +1,11 @@
 /** Route configurations of a worker: inline, or by RDS; a new version takes effect with the next request. */
-import { fromBinary } from '@bufbuild/protobuf';
-import {
-  type RouteConfiguration,
-  RouteConfigurationSchema,
-} from '#api/gen/envoy/config/route/v3/route_pb.ts';
+import type { RouteConfiguration } from '#api/gen/envoy/config/route/v3/route_pb.ts';
 import { typeUrls } from '#xds/type_url.ts';
 import type { FactoryContext } from '../factory_context.ts';
+import { type RouteBuildContext, type RouteTable, buildRouteTable } from '../router/route_config.ts';
 import type { SubscriptionPort } from './config_update.ts';
 import { type LiveResource, NamedResources } from './named_resources.ts';
-
-/** Turns a route configuration into what the request path matches against; throws Error for a bad one. */
-export type RouteCompiler = (config: RouteConfiguration) => unknown;
+import { RouteDecoder } from './route_decoder.ts';
 
 /** The `routeConfig` of one listener while it is built, and whether its routes are there. */
 export interface RouteScope {
@@ -23,31 +18,32 @@ export interface RouteScope {
 }
 
 export class RouteDiscovery {
-  readonly #compile: RouteCompiler;
-  readonly resources: NamedResources<unknown>;
+  readonly #context: RouteBuildContext;
+  readonly resources: NamedResources<RouteTable>;
 
-  constructor(port: SubscriptionPort, compile: RouteCompiler) {
-    this.#compile = compile;
-    this.resources = new NamedResources(typeUrls.rds, port, (bytes) =>
-      compile(fromBinary(RouteConfigurationSchema, bytes)),
+  constructor(port: SubscriptionPort, context: RouteBuildContext) {
+    this.#context = context;
+    const decoder = new RouteDecoder(context);
+    this.resources = new NamedResources(typeUrls.rds, port, (bytes, _name, previous) =>
+      decoder.decode(bytes, previous),
     );
   }
 
   /** @param onChange a route configuration of the scope came, or will not come. */
   scope(onChange: () => void): RouteScope {
     let open = true;
-    const asked: LiveResource<unknown>[] = [];
+    const asked: LiveResource<RouteTable>[] = [];
     const routeConfig: FactoryContext['routeConfig'] = <T>(
       source: Parameters<FactoryContext['routeConfig']>[0],
     ) => {
       if ('inline' in source) {
-        const current = this.#compile(source.inline as RouteConfiguration) as T;
+        const current = buildRouteTable(source.inline as RouteConfiguration, this.#context) as T;
         return { current, close() {} };
       }
       if (!open) throw new Error('routes are asked for while a listener is built, not later');
       const live = this.resources.get(source.rds, source.configSource, onChange);
       asked.push(live);
-      return live as LiveResource<T>;
+      return live as unknown as LiveResource<T>;
     };
     return {
       routeConfig,

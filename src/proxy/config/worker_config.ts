@@ -9,12 +9,13 @@ import type { Logger } from '#base/log.ts';
 import { typeUrls } from '#xds/type_url.ts';
 import type { FactoryContext } from '../factory_context.ts';
 import type { ListenerManager } from '../listener_manager/listener_manager.ts';
+import type { RouteBuildContext } from '../router/route_config.ts';
 import type { LiveClusterManager } from '../upstream/cluster_manager.ts';
 import { ClusterDiscovery } from './cds.ts';
 import type { ConfigUpdate, Rejection, SubscriptionPort } from './config_update.ts';
 import { ListenerDiscovery } from './lds.ts';
 import { NamedResources } from './named_resources.ts';
-import { type RouteCompiler, RouteDiscovery } from './rds.ts';
+import { RouteDiscovery } from './rds.ts';
 import type { SecretDiscovery } from './sds.ts';
 
 /** What waits for something before it goes live. */
@@ -32,7 +33,7 @@ export interface WorkerConfigOptions {
   readonly listeners: ListenerManager;
   /** What filters get; routes are added per listener. */
   readonly context: Omit<FactoryContext, 'routeConfig'>;
-  readonly compileRoutes: RouteCompiler;
+  readonly routeContext: RouteBuildContext;
   readonly log: Logger;
   readonly onWarmingChange: (state: WarmingState) => void;
 }
@@ -48,7 +49,7 @@ export class WorkerConfig {
     const { port, context, log } = options;
     this.#options = options;
     const changed = (): void => options.onWarmingChange(this.warming);
-    this.routes = new RouteDiscovery(port, options.compileRoutes);
+    this.routes = new RouteDiscovery(port, options.routeContext);
     this.#endpoints = new NamedResources(typeUrls.eds, port, (bytes) =>
       fromBinary(ClusterLoadAssignmentSchema, bytes),
     );

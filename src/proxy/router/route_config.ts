@@ -97,27 +97,42 @@ function compileFilterConfigs(
   return values.size === 0 && disabled.size === 0 ? undefined : { values, disabled };
 }
 
-/** Collects what the levels of a configuration have in common. */
-class Builder {
+/** A virtual host that was built. A table of a later version takes it over as it is when neither it nor the rest changed. */
+export interface BuiltVirtualHost {
+  readonly domains: readonly string[];
+  readonly host: CompiledVirtualHost;
+  /** Clusters that its routes name. */
+  readonly clusters: ReadonlySet<string>;
+  /** True when it switches filters off or on. */
+  readonly changesFilters: boolean;
+}
+
+/** Builds a table from the fields of a configuration other than its virtual hosts, and virtual hosts one by one. */
+export class RouteTableBuilder {
   readonly proto: RouteConfiguration;
   readonly context: RouteBuildContext;
-  readonly clusters = new Set<string>();
-  changesFilters = false;
+  // Of the virtual host that is being built.
+  #clusters = new Set<string>();
+  #changesFilters = false;
+  readonly #globalChangesFilters: boolean;
   readonly #globalRequest: HeaderRules | undefined;
   readonly #globalResponse: HeaderRules | undefined;
   readonly #globalFilters: PerFilterConfigs | undefined;
 
-  constructor(proto: RouteConfiguration, context: RouteBuildContext) {
+  /** @throws Error for a bad field. `virtual_hosts` is not read. */
+  constructor(proto: RouteConfiguration, context: RouteBuildContext = {}) {
+    if (proto.vhds !== undefined) throw new Error('vhds is not supported');
     this.proto = proto;
     this.context = context;
     this.#globalRequest = compileHeaderRules(proto.requestHeadersToAdd, proto.requestHeadersToRemove);
     this.#globalResponse = compileHeaderRules(proto.responseHeadersToAdd, proto.responseHeadersToRemove);
-    this.#globalFilters = this.filterConfigs(proto.typedPerFilterConfig);
+    this.#globalFilters = this.#filterConfigs(proto.typedPerFilterConfig);
+    this.#globalChangesFilters = this.#changesFilters;
   }
 
-  filterConfigs(configs: Readonly<Record<string, Any>>): PerFilterConfigs | undefined {
+  #filterConfigs(configs: Readonly<Record<string, Any>>): PerFilterConfigs | undefined {
     const compiled = compileFilterConfigs(configs, this.context);
-    if (compiled !== undefined && compiled.disabled.size > 0) this.changesFilters = true;
+    if (compiled !== undefined && compiled.disabled.size > 0) this.#changesFilters = true;
     return compiled;
   }
 
@@ -127,7 +142,25 @@ class Builder {
     return this.proto.mostSpecificHeaderMutationsWins ? rules.reverse() : rules;
   }
 
-  virtualHost(host: VirtualHostProto): CompiledVirtualHost {
+  /** @throws Error with the path of the field inside the virtual host (`routes[1] 'y': ...`). */
+  virtualHost(host: VirtualHostProto): BuiltVirtualHost {
+    this.#clusters = new Set();
+    this.#changesFilters = this.#globalChangesFilters;
+    const compiled = this.#compile(host);
+    return {
+      domains: host.domains,
+      host: compiled,
+      clusters: this.#clusters,
+      changesFilters: this.#changesFilters,
+    };
+  }
+
+  /** @throws Error when a domain stands twice. */
+  build(hosts: readonly BuiltVirtualHost[]): RouteTable {
+    return new LiveRouteTable(this.proto, hosts);
+  }
+
+  #compile(host: VirtualHostProto): CompiledVirtualHost {
     const info: VirtualHostInfo = {
       name: host.name,
       includeAttemptCount: host.includeRequestAttemptCount,
@@ -146,7 +179,7 @@ class Builder {
       maxDirectResponseBytes: this.proto.maxDirectResponseBodySizeBytes ?? maxDirectResponseBytes,
       readFile: this.context.readFile,
     };
-    const filters = this.filterConfigs(host.typedPerFilterConfig);
+    const filters = this.#filterConfigs(host.typedPerFilterConfig);
     const request = compileHeaderRules(host.requestHeadersToAdd, host.requestHeadersToRemove);
     const response = compileHeaderRules(host.responseHeadersToAdd, host.responseHeadersToRemove);
     const limit = host.requestBodyBufferLimit ?? host.perRequestBufferLimitBytes;
@@ -197,7 +230,7 @@ class Builder {
     if (route.match === undefined) throw new Error('match is missing');
     const { matches, replacePrefix } = compileRouteMatch(route.match);
     const action = compileAction(route, replacePrefix, inherited);
-    const filters = this.filterConfigs(route.typedPerFilterConfig);
+    const filters = this.#filterConfigs(route.typedPerFilterConfig);
     const request = compileHeaderRules(route.requestHeadersToAdd, route.requestHeadersToRemove);
     const response = compileHeaderRules(route.responseHeadersToAdd, route.responseHeadersToRemove);
     const limit = route.requestBodyBufferLimit ?? route.perRequestBufferLimitBytes;
@@ -206,7 +239,7 @@ class Builder {
       throw new Error('route action without a cluster');
     if (specifier?.case === 'clusterSpecifierPlugin' || specifier?.case === 'inlineClusterSpecifierPlugin')
       throw new Error('cluster specifier plugins are not supported');
-    if (specifier?.case === 'cluster') this.clusters.add(specifier.value);
+    if (specifier?.case === 'cluster') this.#clusters.add(specifier.value);
     const parts: RouteEntryParts = {
       ...base,
       name: route.name,
@@ -223,8 +256,8 @@ class Builder {
     if (specifier?.case !== 'weightedClusters' || action.kind !== 'forward')
       return { matches, entry: new RouteEntry(parts), weighted: undefined };
     const weighted = compileWeighted(specifier.value, (cluster) => {
-      if (cluster.name !== '') this.clusters.add(cluster.name);
-      const own = this.filterConfigs(cluster.typedPerFilterConfig);
+      if (cluster.name !== '') this.#clusters.add(cluster.name);
+      const own = this.#filterConfigs(cluster.typedPerFilterConfig);
       const ownRequest = compileHeaderRules(cluster.requestHeadersToAdd, cluster.requestHeadersToRemove);
       const ownResponse = compileHeaderRules(cluster.responseHeadersToAdd, cluster.responseHeadersToRemove);
       const rewrite = cluster.hostRewriteSpecifier;
@@ -267,18 +300,15 @@ class LiveRouteTable implements RouteTable, MatchInput {
   random: () => number = Math.random;
   tls: TlsInfo | undefined = undefined;
 
-  constructor(proto: RouteConfiguration, context: RouteBuildContext) {
-    const builder = new Builder(proto, context);
+  constructor(proto: RouteConfiguration, hosts: readonly BuiltVirtualHost[]) {
     const entries: (readonly [string, CompiledVirtualHost])[] = [];
-    proto.virtualHosts.forEach((host, i) => {
-      try {
-        const compiled = builder.virtualHost(host);
-        for (const domain of host.domains) entries.push([domain, compiled]);
-      } catch (error) {
-        throw new Error(`virtual_hosts[${i}] '${host.name}': ${(error as Error).message}`, { cause: error });
-      }
-    });
-    if (proto.vhds !== undefined) throw new Error('vhds is not supported');
+    const clusters = new Set<string>();
+    let changesFilters = false;
+    for (const built of hosts) {
+      for (const domain of built.domains) entries.push([domain, built.host]);
+      for (const cluster of built.clusters) clusters.add(cluster);
+      changesFilters ||= built.changesFilters;
+    }
     this.name = proto.name;
     this.#hosts = new DomainMatcher(entries);
     this.#onlyAny = this.#hosts.onlyAny ? this.#hosts.match('*') : undefined;
@@ -286,8 +316,8 @@ class LiveRouteTable implements RouteTable, MatchInput {
     this.#hostHeader = proto.vhostHeader.toLowerCase();
     this.#ignoreParameters = proto.ignorePathParametersInPathMatching;
     this.internalOnlyHeaders = proto.internalOnlyHeaders.map((name) => name.toLowerCase());
-    this.changesFilters = builder.changesFilters;
-    this.clusters = builder.clusters;
+    this.changesFilters = changesFilters;
+    this.clusters = clusters;
   }
 
   match(headers: RequestHeaderMap, context: MatchContext): RouteEntry | undefined {
@@ -325,11 +355,25 @@ class LiveRouteTable implements RouteTable, MatchInput {
   }
 }
 
+/** The error of one virtual host with its path in the configuration. */
+export function atVirtualHost(index: number, name: string, error: unknown): Error {
+  return new Error(`virtual_hosts[${index}] '${name}': ${(error as Error).message}`, { cause: error });
+}
+
 /**
  * Builds a route table. Throws Error with the path of the field (`virtual_hosts[0] 'x': routes[1] 'y': ...`).
  */
 export function buildRouteTable(proto: RouteConfiguration, context: RouteBuildContext = {}): RouteTable {
-  return new LiveRouteTable(proto, context);
+  const builder = new RouteTableBuilder(proto, context);
+  return builder.build(
+    proto.virtualHosts.map((host, i) => {
+      try {
+        return builder.virtualHost(host);
+      } catch (error) {
+        throw atVirtualHost(i, host.name, error);
+      }
+    }),
+  );
 }
 
 /** The route for a request, or undefined; pure but for `context.random`. */

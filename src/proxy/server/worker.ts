@@ -21,7 +21,7 @@ import { settleHeap } from './settle_heap.ts';
 import { StatInclusion } from './stat_inclusion.ts';
 import { WorkerLog } from './worker_log.ts';
 import { WorkerReport } from './worker_report.ts';
-import { createRouteCompiler } from './route_compiler.ts';
+import { routeBuildContext } from './route_build_context.ts';
 
 export class WorkerRuntime {
   readonly #post: (message: FromWorker) => void;
@@ -70,7 +70,7 @@ export class WorkerRuntime {
       clusters,
       listeners: this.#listeners,
       context,
-      compileRoutes: createRouteCompiler(context),
+      routeContext: routeBuildContext(context),
       log,
       onWarmingChange: (state) => post({ kind: 'warming', state }),
     });
