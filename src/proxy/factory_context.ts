@@ -10,6 +10,8 @@ import type { MetricsRegistry } from '#telemetry/metrics.ts';
 import type { HttpFilterFactory, TerminalHttpFilterFactory } from './http/filter.ts';
 import type { NetworkFilterFactory } from './network/filter.ts';
 import type { ListenerFilterFactory } from './network/listener_filter.ts';
+import type { OverloadState } from './network/overload_state.ts';
+import type { Counts } from './network/shared_counts.ts';
 import type { ExtensionFactory, ExtensionKind, ExtensionRegistry } from './registry.ts';
 import type { StreamInfo } from './stream_info/stream_info.ts';
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from './http/header_map.ts';
@@ -100,6 +102,9 @@ export interface FactoryContext {
       | { readonly rds: string; readonly configSource?: ConfigSource | undefined }
       | { readonly inline: unknown },
   ): RouteConfigProvider<T>;
+  /** Counts over all workers, by name: rate limits, circuit breakers. */
+  readonly counts: Counts;
+  readonly overload: OverloadState;
   /** Runtime fraction: true with probability numerator/denominator. */
   random(): number;
 }

@@ -7,6 +7,8 @@ import { silentLogger } from '#base/log.ts';
 import { MetricsRegistry } from '#telemetry/metrics.ts';
 import type { FactoryContext, NetworkFilterExtension } from '../factory_context.ts';
 import type { DownstreamConnection } from '../network/connection.ts';
+import { newOverloadState } from '../network/overload_state.ts';
+import { LocalCounts } from '../network/shared_counts.ts';
 import { type ExtensionFactory, type ExtensionKind, ExtensionRegistry } from '../registry.ts';
 
 export const echoAny = anyPack(EchoSchema, create(EchoSchema));
@@ -49,6 +51,8 @@ export function testContext(
     routeConfig() {
       throw new Error('no routes in this test');
     },
+    counts: new LocalCounts(),
+    overload: newOverloadState(),
     random: Math.random,
     ...more,
   };

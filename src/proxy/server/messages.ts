@@ -8,6 +8,10 @@ import type { WarmingState } from '../config/worker_config.ts';
 /** What a worker is born with (`workerData`). */
 export interface WorkerInit {
   readonly index: number;
+  /** How many workers there are. */
+  readonly concurrency: number;
+  /** Memory of `SharedCounts`; undefined for a worker that is alone. */
+  readonly counts?: SharedArrayBuffer | undefined;
   /** envoy.config.bootstrap.v3.Bootstrap. */
   readonly bootstrap: Uint8Array;
   readonly drainTimeMs: number;
@@ -20,6 +24,8 @@ export interface WorkerInit {
   readonly compileCache?: string | undefined;
   /** One 32-bit counter that the worker raises while its event loop turns. */
   readonly heartbeat: SharedArrayBuffer;
+  /** Token buckets and connection counts that hold for the process (filters/ratelimit/shared_table.ts); absent in tests. */
+  readonly sharedLimits?: SharedArrayBuffer | undefined;
 }
 
 /** Questions that a worker answers, and the answers. */

@@ -12,6 +12,7 @@ import type { ProxyState } from '../admin/proxy_state.ts';
 import { initialFetchTimeoutMs, readApiSource, sourceKey } from '../config/config_source.ts';
 import { DiscoveryClient } from '../config/discovery_client.ts';
 import { GrpcSources } from '../config/grpc_sources.ts';
+import { SharedCounts } from '../network/shared_counts.ts';
 import { InlineWorker } from './inline_worker.ts';
 import type { ProxyExit, ProxyHandle, ProxyOptions } from './proxy_handle.ts';
 import type { ExtensionName, FromWorker } from './messages.ts';
@@ -68,11 +69,17 @@ export class ProxyServer implements ProxyHandle {
         options.transports?.get(cluster) ?? this.#grpc.transport(cluster, typeUrl),
       broadcast: (update) => this.pool.broadcast(update),
     });
+    const concurrency = Math.max(1, options.concurrency);
+    const counts = concurrency === 1 ? undefined : SharedCounts.allocate(concurrency);
+    const sharedCounts =
+      counts === undefined ? undefined : new SharedCounts(counts, concurrency, concurrency);
     this.pool = new WorkerPool({
-      concurrency: Math.max(1, options.concurrency),
+      concurrency,
       log: options.log,
       init: {
         bootstrap: bytes,
+        concurrency,
+        counts,
         drainTimeMs: options.drainTimeMs ?? 600_000,
         logLevel: options.logLevel ?? 'info',
         hostname: hostname(),
@@ -81,6 +88,7 @@ export class ProxyServer implements ProxyHandle {
       onMessage: (worker, message) => this.#onMessage(worker, message),
       replay: () => this.discovery.replay(),
       onWorkerGone: (worker) => {
+        sharedCounts?.releaseWorker(worker);
         this.readiness.setWarming(worker, { clusters: [], listeners: [] });
         return this.discovery.workerGone(worker);
       },

@@ -8,6 +8,7 @@ export async function validateBootstrap(bootstrap: Uint8Array): Promise<void> {
   const worker = new WorkerRuntime(
     {
       index: 0,
+      concurrency: 1,
       bootstrap,
       drainTimeMs: 0,
       logLevel: 'none',

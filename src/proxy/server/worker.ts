@@ -13,6 +13,8 @@ import { WorkerConfig } from '../config/worker_config.ts';
 import { createExtensions } from '../extensions.ts';
 import type { FactoryContext } from '../factory_context.ts';
 import { ListenerManager } from '../listener_manager/listener_manager.ts';
+import { newOverloadState } from '../network/overload_state.ts';
+import { LocalCounts, SharedCounts } from '../network/shared_counts.ts';
 import type { ExtensionRegistry } from '../registry.ts';
 import { LiveClusterManager } from '../upstream/cluster_manager.ts';
 import { extensionNames } from './extension_names.ts';
@@ -52,6 +54,10 @@ export class WorkerRuntime {
     const sockets = { secrets };
     const clusters = new LiveClusterManager({ registry, sockets });
     this.#clusters = clusters;
+    const counts =
+      init.counts === undefined
+        ? new LocalCounts()
+        : new SharedCounts(init.counts, init.concurrency, init.index);
     this.#listeners = new ListenerManager({ log, sockets, drainTimeMs: init.drainTimeMs });
     const context: Omit<FactoryContext, 'routeConfig'> = {
       registry,
@@ -63,6 +69,8 @@ export class WorkerRuntime {
       accessLoggers: (configs) => createAccessLoggers(configs, { registry, operators, sinks }),
       random: Math.random,
     };
+      counts,
+      overload: newOverloadState(),
     this.#config = new WorkerConfig({
       bootstrap,
       port,

@@ -22,6 +22,7 @@ function makePool(options: Partial<WorkerPoolOptions> & { hostname?: string } = 
     log: log.logger,
     init: {
       bootstrap: new Uint8Array(),
+      concurrency: 2,
       drainTimeMs: 0,
       logLevel: 'info',
       hostname: options.hostname ?? '',

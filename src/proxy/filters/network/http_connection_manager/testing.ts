@@ -15,7 +15,9 @@ import { leastRequest } from '../../../load_balancing_policies/least_request/lea
 import { roundRobin } from '../../../load_balancing_policies/round_robin/round_robin.ts';
 import type { ChainHandle, ConnectionInfo, TerminalNetworkFilter } from '../../../network/connection.ts';
 import { createConnectionInfo } from '../../../network/connection_info.ts';
+import { newOverloadState } from '../../../network/overload_state.ts';
 import { noSecrets } from '../../../network/secret.ts';
+import { LocalCounts } from '../../../network/shared_counts.ts';
 import { ExtensionRegistry } from '../../../registry.ts';
 import { buildRouteTable, type RouteTable } from '../../../router/route_config.ts';
 import { LiveClusterManager } from '../../../upstream/cluster_manager.ts';
@@ -131,6 +133,8 @@ export class TestProxy {
         });
         return { current: table as T, close() {} };
       },
+      counts: new LocalCounts(),
+      overload: newOverloadState(),
       random: options.random ?? Math.random,
     };
     this.#context = context;
