@@ -1,14 +1,18 @@
 /**
- * `npm test`: the unit tests, then the tests with real parts under test/ one file at a time (they use namespaces, ports and
- * processes). Names in one line what optional parts are missing.
+ * Runs the tests. Unit tests (`x.test.ts` beside `x.ts`) start no process and need no rights: several files at a time. Tests
+ * with real parts (`x.parts.test.ts` beside the code, and everything under test/) start processes, make namespaces and take
+ * ports: one file at a time. Closes with `N passed, N failed, N skipped`; names in one line what optional parts are missing.
  *
  *   node scripts/test.ts [--suite unit|parts] [FILE...]
  */
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
 const { values, positionals } = parseArgs({ options: { suite: { type: 'string' } }, allowPositionals: true });
+const root = join(import.meta.dirname, '..');
 const major = Number(process.versions.node.split('.')[0]);
 if (major < 26) {
   console.error(
@@ -36,9 +40,12 @@ function run(files: string[], concurrency: number): void {
     ...files,
   ];
   const result = spawnSync(process.execPath, args, {
+    cwd: root,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
     stdio: ['ignore', 'pipe', 'inherit'],
+    // Each file is a process of its own: what they all import is compiled once.
+    env: { NODE_COMPILE_CACHE: join(root, '.cache', 'node'), ...process.env },
   });
   const text = result.stdout;
   const count = (name: string): number => Number(new RegExp(`^ℹ ${name} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
@@ -53,11 +60,29 @@ function run(files: string[], concurrency: number): void {
   }
 }
 
-const suite = values.suite;
+function withParts(file: string): boolean {
+  return file.endsWith('.parts.test.ts');
+}
+
+const { suite } = values;
+if (suite !== undefined && suite !== 'unit' && suite !== 'parts') {
+  console.error(`--suite: ${JSON.stringify(suite)} is neither unit nor parts`);
+  process.exit(2);
+}
 if (positionals.length > 0) run(positionals, 1);
 else {
-  if (suite !== 'parts') run(globSync('{src,scripts,bench,samples}/**/*.test.ts'), 2);
-  if (suite !== 'unit') run(globSync('test/**/*.test.ts').sort(), 1);
+  const beside = globSync('{src,scripts,bench,samples}/**/*.test.ts', { cwd: root }).sort();
+  const started = performance.now();
+  if (suite !== 'parts')
+    run(
+      beside.filter((file) => !withParts(file)),
+      Math.max(2, availableParallelism()),
+    );
+  console.log(`unit tests: ${((performance.now() - started) / 1000).toFixed(0)} s`);
+  if (suite !== 'unit') {
+    run(beside.filter(withParts), 1);
+    run(globSync('test/**/*.test.ts', { cwd: root }).sort(), 1);
+  }
 }
 console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`);
 process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;

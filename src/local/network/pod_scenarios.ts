@@ -1,4 +1,4 @@
-/** For tests: programs of `node_network.test.ts`. `outside` opens a sandbox, `inside` of the same name runs in it. */
+/** For tests: programs of `node_network.parts.test.ts`. `outside` opens a sandbox, `inside` of the same name runs in it. */
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,4 @@
-/** For tests: programs of `sandbox.test.ts`. `outside` opens sandboxes, `inside` is run in them. */
+/** For tests: programs of `sandbox.parts.test.ts`. `outside` opens sandboxes, `inside` is run in them. */
 import assert from 'node:assert/strict';
 import { readlinkSync } from 'node:fs';
 import { silentLogger } from '#base/log.ts';
