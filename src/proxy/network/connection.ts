@@ -57,6 +57,8 @@ export interface ConnectionInfo {
   terminationDetails: string;
   /** `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`. */
   transportFailureReason: string;
+  /** What the terminal filter keeps of the connection as a whole (`stream_info/connection_stream.ts`). */
+  record: object | undefined;
 }
 
 /** What network filters and codecs get: the socket (plain or TLSSocket, not yet flowing) and its record. */

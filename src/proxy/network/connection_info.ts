@@ -30,6 +30,7 @@ export class AcceptedConnectionInfo implements ConnectionInfo {
   dynamicMetadata: Map<string, Record<string, unknown>> | undefined = undefined;
   terminationDetails = '';
   transportFailureReason = '';
+  record: object | undefined = undefined;
 
   constructor(local: Address, remote: Address) {
     this.localAddress = local;

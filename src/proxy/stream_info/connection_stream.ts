@@ -3,16 +3,14 @@
  * before its record exists and need it while bytes flow.
  */
 import type { ConnectionInfo } from '../network/connection.ts';
-import type { StreamInfo } from './stream_info.ts';
-
-const records = new WeakMap<ConnectionInfo, StreamInfo>();
+import { StreamInfo } from './stream_info.ts';
 
 /** Called by tcp_proxy when it takes a connection. Its byte counts, flags and upstream stay up to date while it is open. */
 export function setConnectionStream(connection: ConnectionInfo, record: StreamInfo): void {
-  records.set(connection, record);
+  connection.record = record;
 }
 
 /** Undefined until tcp_proxy has taken the connection. */
 export function connectionStream(connection: ConnectionInfo): StreamInfo | undefined {
-  return records.get(connection);
+  return connection.record instanceof StreamInfo ? connection.record : undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * Moves bytes from one socket to another. Below Node's streams where the handles allow it: one buffer per direction that
- * grows with the traffic, and a write that the kernel takes at once costs no allocation. Bench: bench/micro/tcp_proxy.ts.
+ * Moves bytes from one socket to another. Below Node's streams where the handles allow it: one read buffer
+ * for all small traffic, own ones where much flows, and a write that the kernel takes at once costs no allocation. Bench: bench/micro/tcp_proxy.ts.
  */
 import type { Socket } from 'node:net';
 import {
@@ -13,12 +13,30 @@ import {
   takeReadsInto,
 } from '../../../http/stream_handle.ts';
 
-/** First size of a direction's buffer, bytes: what an idle connection holds. */
-const smallBuffer = 8 * 1024;
-/** Largest size. */
+/**
+ * Where all directions of the worker read into while their traffic is small: an idle connection holds no memory of its own.
+ * What a read brings is copied into `pieces` before it is written, because the kernel may take a write only in part.
+ */
+const shared = Buffer.allocUnsafeSlow(64 * 1024);
+/** A read this large gives the direction a buffer of its own: from there on bytes are not copied. */
+const bulkBytes = 32 * 1024;
+/** Size of a direction's own buffer. */
 const largeBuffer = 128 * 1024;
-/** Reads in a row that use an eighth of the buffer or less before it shrinks. */
+/** Reads in a row that use an eighth of an own buffer or less before it is given back. */
 const smallReads = 32;
+/** Copies of reads; the place is free again at once when the kernel took all. */
+let pieces = Buffer.allocUnsafeSlow(64 * 1024);
+let piecesUsed = 0;
+
+function copyPiece(bytes: number): Buffer {
+  if (piecesUsed + bytes > pieces.length) {
+    pieces = Buffer.allocUnsafeSlow(64 * 1024);
+    piecesUsed = 0;
+  }
+  shared.copy(pieces, piecesUsed, 0, bytes);
+  return pieces.subarray(piecesUsed, piecesUsed + bytes);
+}
+
 /** Bytes that wait for a TLS sink before its source is paused. */
 const highWatermark = 256 * 1024;
 
@@ -29,7 +47,8 @@ export class Pump implements WriteOwner {
   readonly #onBytes: (bytes: number) => void;
   #from: StreamHandle | undefined = undefined;
   #to: StreamHandle | undefined = undefined;
-  #buffer: Buffer = Buffer.alloc(0);
+  /** Of the next read: `shared` or an own one. */
+  #buffer: Buffer = shared;
   #spare: WriteRequest | undefined = undefined;
   #writing: WriteRequest | undefined = undefined;
   /** Pieces behind the write that goes on. */
@@ -71,22 +90,38 @@ export class Pump implements WriteOwner {
     const from = rawHandle(this.#source);
     const to = rawHandle(this.#sink);
     if (from === undefined || to === undefined) return false;
-    const buffer = Buffer.allocUnsafeSlow(smallBuffer);
-    if (!takeReadsInto(from, buffer, (bytes) => this.#onRead(bytes))) return false;
-    this.#buffer = buffer;
+    if (!takeReadsInto(from, shared, (bytes) => this.#onRead(bytes))) return false;
     this.#from = from;
     this.#to = to;
     return true;
   }
 
+  /** Gives the buffer of the next read, undefined for the same one. */
   #onRead(bytes: number): Buffer | undefined {
     this.#onBytes(bytes);
     if (this.#sink.destroyed || this.#ending) return undefined;
     const buffer = this.#buffer;
+    if (buffer === shared) {
+      if (bytes < bulkBytes) {
+        if (this.#send(copyPiece(bytes))) piecesUsed += bytes;
+        return undefined;
+      }
+      this.#send(Buffer.from(buffer.subarray(0, bytes)));
+      this.#idleReads = 0;
+      this.#buffer = Buffer.allocUnsafeSlow(largeBuffer);
+      return this.#buffer;
+    }
     const data = bytes === buffer.length ? buffer : buffer.subarray(0, bytes);
     const kept = this.#send(data);
+    if (bytes * 8 > buffer.length) this.#idleReads = 0;
+    else if (++this.#idleReads >= smallReads) {
+      this.#buffer = shared;
+      return shared;
+    }
+    if (!kept) return undefined;
     // What waits in our queue, or in the kernel's, still lies in this memory.
-    return kept ? this.#freshBuffer() : this.#resize(bytes);
+    this.#buffer = Buffer.allocUnsafeSlow(largeBuffer);
+    return this.#buffer;
   }
 
   /** True when the memory of `data` is needed after the call. */
@@ -124,27 +159,6 @@ export class Pump implements WriteOwner {
     request.io = this;
     this.#writing = request;
     return true;
-  }
-
-  #freshBuffer(): Buffer {
-    this.#buffer = Buffer.allocUnsafeSlow(this.#buffer.length);
-    return this.#buffer;
-  }
-
-  /** A buffer that fits the traffic, or undefined to keep the one there is. */
-  #resize(bytes: number): Buffer | undefined {
-    const { length } = this.#buffer;
-    let size = length;
-    if (bytes === length) {
-      this.#idleReads = 0;
-      size = Math.min(length * 4, largeBuffer);
-    } else if (bytes * 8 <= length && length > smallBuffer) {
-      if (++this.#idleReads >= smallReads) size = smallBuffer;
-    } else this.#idleReads = 0;
-    if (size === length) return undefined;
-    this.#idleReads = 0;
-    this.#buffer = Buffer.allocUnsafeSlow(size);
-    return this.#buffer;
   }
 
   /** WriteOwner: a write that went on after its call is done. */
