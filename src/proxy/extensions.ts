@@ -27,14 +27,24 @@ import { maglev } from './load_balancing_policies/maglev/maglev.ts';
 import { random } from './load_balancing_policies/random/random.ts';
 import { ringHash } from './load_balancing_policies/ring_hash/ring_hash.ts';
 import { roundRobin } from './load_balancing_policies/round_robin/round_robin.ts';
-import { ExtensionRegistry } from './registry.ts';
+import { ExtensionRegistry, type LazyExtension } from './registry.ts';
 import { downstreamRawBuffer, upstreamRawBuffer } from './transport_sockets/raw_buffer/raw_buffer.ts';
 import { downstreamTls } from './transport_sockets/tls/downstream.ts';
 import { upstreamTls } from './transport_sockets/tls/upstream.ts';
 
+/** Loaded when a configuration names them. */
+const lazy: readonly LazyExtension[] = [
+  {
+    kind: 'http_filter',
+    name: 'envoy.filters.http.local_ratelimit',
+    typeUrls: ['type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit'],
+    load: async () => (await import('./filters/http/local_ratelimit/config.ts')).httpLocalRateLimit,
+  },
+];
+
 /** The registry of one worker. */
 export function createExtensions(): ExtensionRegistry {
-  return new ExtensionRegistry({
+  const eager = {
     listener_filter: [originalDst, proxyProtocol, tlsInspector, httpInspector],
     network_filter: [httpConnectionManager, tcpProxy, networkRbac, networkIstioStats, sniCluster],
     http_filter: [
@@ -52,5 +62,6 @@ export function createExtensions(): ExtensionRegistry {
     'transport_socket.upstream': [upstreamTls, upstreamRawBuffer],
     load_balancing_policy: [roundRobin, leastRequest, random, ringHash, maglev],
     access_logger: [fileAccessLogger, stdoutAccessLogger, stderrAccessLogger],
-  });
+  };
+  return new ExtensionRegistry(eager, lazy);
 }

@@ -32,30 +32,78 @@ export interface ExtensionFactory {
   readonly readsStruct?: boolean;
 }
 
-/** Immutable after construction. A duplicate type URL of one kind is a programming error and throws. */
+/** An extension whose code is loaded when a configuration names it: most sidecars never pay for it. */
+export interface LazyExtension {
+  readonly kind: ExtensionKind;
+  readonly name: string;
+  /** Full type URLs of the factory that `load` gives. */
+  readonly typeUrls: readonly string[];
+  load(): Promise<ExtensionFactory>;
+}
+
+type NamedExtension = Pick<ExtensionFactory, 'name' | 'typeUrls'>;
+
+/**
+ * What is compiled in; only `load` changes what can be found. A duplicate type URL of one kind is a programming error and
+ * throws.
+ */
 export class ExtensionRegistry {
   readonly #byTypeUrl = new Map<string, ExtensionFactory>();
   readonly #byName = new Map<string, ExtensionFactory>();
+  /** Not loaded yet, with the texts that ask for each. */
+  readonly #lazy = new Map<LazyExtension, readonly Buffer[]>();
 
-  constructor(lists: Readonly<Partial<Record<ExtensionKind, readonly ExtensionFactory[]>>>) {
-    for (const kind of extensionKinds) {
-      for (const factory of lists[kind] ?? []) {
-        this.#byName.set(`${kind}/${factory.name}`, factory);
-        for (const typeUrl of factory.typeUrls) {
-          const key = `${kind}/${typeUrl}`;
-          if (this.#byTypeUrl.has(key)) throw new Error(`two ${kind} extensions for ${typeUrl}`);
-          this.#byTypeUrl.set(key, factory);
-        }
-      }
+  constructor(
+    lists: Readonly<Partial<Record<ExtensionKind, readonly ExtensionFactory[]>>>,
+    lazy: readonly LazyExtension[] = [],
+  ) {
+    for (const kind of extensionKinds) for (const factory of lists[kind] ?? []) this.#add(kind, factory);
+    for (const extension of lazy) {
+      const types = extension.typeUrls.map((typeUrl) => typeUrl.slice(typeUrl.lastIndexOf('/') + 1));
+      this.#lazy.set(
+        extension,
+        [extension.name, ...types].map((text) => Buffer.from(text)),
+      );
     }
   }
 
-  /** All extensions, in the order of their kinds. */
-  all(): { readonly kind: ExtensionKind; readonly factory: ExtensionFactory }[] {
-    return [...this.#byName].map(([key, factory]) => ({
+  #add(kind: ExtensionKind, factory: ExtensionFactory): void {
+    this.#byName.set(`${kind}/${factory.name}`, factory);
+    for (const typeUrl of factory.typeUrls) {
+      const key = `${kind}/${typeUrl}`;
+      if (this.#byTypeUrl.has(key)) throw new Error(`two ${kind} extensions for ${typeUrl}`);
+      this.#byTypeUrl.set(key, factory);
+    }
+  }
+
+  /**
+   * Loads what a resource may ask for: each extension whose name or type stands somewhere in its bytes. Undefined when
+   * nothing is to be loaded.
+   */
+  load(resource: Uint8Array): Promise<void> | undefined {
+    if (this.#lazy.size === 0) return undefined;
+    const bytes = Buffer.from(resource.buffer, resource.byteOffset, resource.byteLength);
+    const wanted: LazyExtension[] = [];
+    for (const [extension, texts] of this.#lazy)
+      if (texts.some((text) => bytes.includes(text))) wanted.push(extension);
+    return wanted.length === 0 ? undefined : this.#loadAll(wanted);
+  }
+
+  async #loadAll(wanted: readonly LazyExtension[]): Promise<void> {
+    const factories = await Promise.all(wanted.map((extension) => extension.load()));
+    wanted.forEach((extension, i) => {
+      // Two resources may have asked at the same time.
+      if (this.#lazy.delete(extension)) this.#add(extension.kind, factories[i] as ExtensionFactory);
+    });
+  }
+
+  /** All extensions, loaded or not: first those that are. */
+  all(): { readonly kind: ExtensionKind; readonly factory: NamedExtension }[] {
+    const loaded = [...this.#byName].map(([key, factory]) => ({
       kind: key.slice(0, key.indexOf('/')) as ExtensionKind,
       factory,
     }));
+    return [...loaded, ...[...this.#lazy.keys()].map((factory) => ({ kind: factory.kind, factory }))];
   }
 
   /** By type URL; undefined when nothing is compiled in for it. */

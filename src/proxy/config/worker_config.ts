@@ -73,6 +73,10 @@ export class WorkerConfig {
 
   /** Applies an update; gives what is refused. Updates of one type must not overlap. */
   async apply({ source, typeUrl, changed, removed }: ConfigUpdate): Promise<Rejection[]> {
+    if (typeUrl !== typeUrls.eds && typeUrl !== typeUrls.sds) {
+      const { registry } = this.#options.context;
+      for (const { bytes } of changed) await registry.load(bytes);
+    }
     switch (typeUrl) {
       case typeUrls.cds:
         return this.clusters.apply(changed, removed);

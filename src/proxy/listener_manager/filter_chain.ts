@@ -98,9 +98,10 @@ const closeAtOnce: TerminalNetworkFilter = {
  */
 export function createFilterChain(
   config: FilterChain,
-  context: FactoryContext,
+  owner: FactoryContext,
   sockets: TransportSocketContext,
 ): LiveFilterChain {
+  const context = { ...owner, scope: `${owner.scope ?? ''}\0${filterChainKey(config)}` };
   const transport = createTransport(config, context, sockets);
   const readFilters: ReadFilterFactory[] = [];
   let terminal: Extract<NetworkFilterFactory, { readonly terminal: true }> | undefined;

@@ -167,7 +167,7 @@ export function createListenerVersion(
   const accessLoggers = config.accessLog.length === 0 ? [] : context.accessLoggers(config.accessLog);
   const sameDirection = before !== undefined && before.config.trafficDirection === config.trafficDirection;
   const reusable = new Map(sameDirection ? before.chains.map((chain) => [chain.bytes, chain]) : []);
-  const own: FactoryContext = { ...context, direction: directionOf(config) };
+  const own: FactoryContext = { ...context, direction: directionOf(config), scope: config.name };
   const matcher = new FilterChainMatcher<LiveFilterChain>();
   const chains: LiveFilterChain[] = [];
   const built: LiveFilterChain[] = [];

@@ -16,6 +16,7 @@ import { ROUTE_FILTER_CONFIG } from '#api/type_urls.ts';
 import { compileHeaderRules, type HeaderRules } from '../http/header_rules.ts';
 import type { RequestHeaderMap } from '../http/header_map.ts';
 import type { TlsInfo } from '../network/connection.ts';
+import { compileRateLimits } from './rate_limit_policy.ts';
 import { type InheritedPolicies, compileAction } from './route_action.ts';
 import {
   type ForwardAction,
@@ -32,9 +33,9 @@ import { compileWeighted, type WeightedChoice } from './weighted_clusters.ts';
 export interface RouteBuildContext {
   /**
    * Decodes a `typed_per_filter_config` of the filter with this name; undefined when no such filter is compiled in. Throws
-   * Error when it is bad. The CLI leaves it out.
+   * Error when it is bad. `place` tells routes apart and is the same in all workers. The CLI leaves it out.
    */
-  readonly filterConfig?: (filterName: string, config: Any) => unknown;
+  readonly filterConfig?: (filterName: string, config: Any, place: string) => unknown;
   /** Reads `DataSource.filename`. */
   readonly readFile?: (path: string) => string;
 }
@@ -76,6 +77,7 @@ const maxDirectResponseBytes = 4096;
 function compileFilterConfigs(
   configs: Readonly<Record<string, Any>>,
   context: RouteBuildContext,
+  place: string,
 ): PerFilterConfigs | undefined {
   const values = new Map<string, unknown>();
   const disabled = new Map<string, boolean>();
@@ -89,7 +91,7 @@ function compileFilterConfigs(
       config = wrapper.config;
     }
     if (config === undefined || context.filterConfig === undefined) continue;
-    const value = context.filterConfig(name, config);
+    const value = context.filterConfig(name, config, place);
     if (value !== undefined) values.set(name, value);
     else if (!optional && context.filterConfig !== undefined)
       throw new Error(`no filter is known for typed_per_filter_config ${name} (${config.typeUrl})`);
@@ -126,12 +128,12 @@ export class RouteTableBuilder {
     this.context = context;
     this.#globalRequest = compileHeaderRules(proto.requestHeadersToAdd, proto.requestHeadersToRemove);
     this.#globalResponse = compileHeaderRules(proto.responseHeadersToAdd, proto.responseHeadersToRemove);
-    this.#globalFilters = this.#filterConfigs(proto.typedPerFilterConfig);
+    this.#globalFilters = this.#filterConfigs(proto.typedPerFilterConfig, '');
     this.#globalChangesFilters = this.#changesFilters;
   }
 
-  #filterConfigs(configs: Readonly<Record<string, Any>>): PerFilterConfigs | undefined {
-    const compiled = compileFilterConfigs(configs, this.context);
+  #filterConfigs(configs: Readonly<Record<string, Any>>, place: string): PerFilterConfigs | undefined {
+    const compiled = compileFilterConfigs(configs, this.context, `${this.proto.name}\0${place}`);
     if (compiled !== undefined && compiled.disabled.size > 0) this.#changesFilters = true;
     return compiled;
   }
@@ -166,6 +168,7 @@ export class RouteTableBuilder {
       includeAttemptCount: host.includeRequestAttemptCount,
       includeAttemptCountInResponse: host.includeAttemptCountInResponse,
       includeIsTimeoutRetry: host.includeIsTimeoutRetryHeader,
+      rateLimits: compileRateLimits(host.rateLimits),
     };
     const retryPolicy =
       host.retryPolicy ??
@@ -179,7 +182,7 @@ export class RouteTableBuilder {
       maxDirectResponseBytes: this.proto.maxDirectResponseBodySizeBytes ?? maxDirectResponseBytes,
       readFile: this.context.readFile,
     };
-    const filters = this.#filterConfigs(host.typedPerFilterConfig);
+    const filters = this.#filterConfigs(host.typedPerFilterConfig, host.name);
     const request = compileHeaderRules(host.requestHeadersToAdd, host.requestHeadersToRemove);
     const response = compileHeaderRules(host.responseHeadersToAdd, host.responseHeadersToRemove);
     const limit = host.requestBodyBufferLimit ?? host.perRequestBufferLimitBytes;
@@ -195,10 +198,12 @@ export class RouteTableBuilder {
       responseRules: this.#order([response, this.#globalResponse]),
       retryBufferLimit: limit === undefined ? undefined : Number(limit),
       operation: '',
+      rateLimits: [],
+      includeHostRateLimits: false,
     };
     const routes = host.routes.map((route, i) => {
       try {
-        return this.#route(route, base, inherited, request, response);
+        return this.#route(route, `${host.name}\0${i}`, base, inherited, request, response);
       } catch (error) {
         throw new Error(`routes[${i}] '${route.name}': ${(error as Error).message}`, { cause: error });
       }
@@ -222,6 +227,7 @@ export class RouteTableBuilder {
 
   #route(
     route: Route,
+    place: string,
     base: RouteEntryParts,
     inherited: InheritedPolicies,
     hostRequest: HeaderRules | undefined,
@@ -230,7 +236,7 @@ export class RouteTableBuilder {
     if (route.match === undefined) throw new Error('match is missing');
     const { matches, replacePrefix } = compileRouteMatch(route.match);
     const action = compileAction(route, replacePrefix, inherited);
-    const filters = this.#filterConfigs(route.typedPerFilterConfig);
+    const filters = this.#filterConfigs(route.typedPerFilterConfig, place);
     const request = compileHeaderRules(route.requestHeadersToAdd, route.requestHeadersToRemove);
     const response = compileHeaderRules(route.responseHeadersToAdd, route.responseHeadersToRemove);
     const limit = route.requestBodyBufferLimit ?? route.perRequestBufferLimitBytes;
@@ -252,12 +258,15 @@ export class RouteTableBuilder {
       responseRules: this.#order([response, hostResponse, this.#globalResponse]),
       retryBufferLimit: limit === undefined ? base.retryBufferLimit : Number(limit),
       operation: route.decorator?.operation ?? '',
+      rateLimits: route.action.case === 'route' ? compileRateLimits(route.action.value.rateLimits) : [],
+      includeHostRateLimits:
+        route.action.case === 'route' && (route.action.value.includeVhRateLimits ?? false),
     };
     if (specifier?.case !== 'weightedClusters' || action.kind !== 'forward')
       return { matches, entry: new RouteEntry(parts), weighted: undefined };
     const weighted = compileWeighted(specifier.value, (cluster) => {
       if (cluster.name !== '') this.#clusters.add(cluster.name);
-      const own = this.#filterConfigs(cluster.typedPerFilterConfig);
+      const own = this.#filterConfigs(cluster.typedPerFilterConfig, `${place}\0${cluster.name}`);
       const ownRequest = compileHeaderRules(cluster.requestHeadersToAdd, cluster.requestHeadersToRemove);
       const ownResponse = compileHeaderRules(cluster.responseHeadersToAdd, cluster.responseHeadersToRemove);
       const rewrite = cluster.hostRewriteSpecifier;

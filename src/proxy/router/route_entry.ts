@@ -5,6 +5,7 @@ import type { HeaderMap, RequestHeaderMap } from '../http/header_map.ts';
 import type { HeaderRules } from '../http/header_rules.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 import type { HashPolicy } from './hash_policy.ts';
+import type { RateLimitPolicy } from './rate_limit_policy.ts';
 import type { PrefixRewrite } from './route_match.ts';
 import type { RetryPolicy } from './retry_policy.ts';
 
@@ -90,6 +91,7 @@ export interface VirtualHostInfo {
   readonly includeAttemptCount: boolean;
   readonly includeAttemptCountInResponse: boolean;
   readonly includeIsTimeoutRetry: boolean;
+  readonly rateLimits: readonly RateLimitPolicy[];
 }
 
 /** Configuration of filters for a route: value by filter name, and which filters are switched off or on. */
@@ -115,6 +117,10 @@ export interface RouteEntryParts {
   readonly retryBufferLimit: number | undefined;
   /** `decorator.operation`; empty without one. */
   readonly operation: string;
+  /** `RouteAction.rate_limits`. */
+  readonly rateLimits: readonly RateLimitPolicy[];
+  /** `include_vh_rate_limits`. */
+  readonly includeHostRateLimits: boolean;
 }
 
 /** Immutable; one per route and weighted cluster. */
@@ -126,6 +132,8 @@ export class RouteEntry implements FilterRoute {
   readonly metadata: Metadata | undefined;
   readonly retryBufferLimit: number | undefined;
   readonly operation: string;
+  readonly rateLimits: readonly RateLimitPolicy[];
+  readonly includeHostRateLimits: boolean;
   readonly #parts: RouteEntryParts;
   readonly hasRequestRules: boolean;
   readonly hasResponseRules: boolean;
@@ -139,6 +147,8 @@ export class RouteEntry implements FilterRoute {
     this.metadata = parts.metadata;
     this.retryBufferLimit = parts.retryBufferLimit;
     this.operation = parts.operation;
+    this.rateLimits = parts.rateLimits;
+    this.includeHostRateLimits = parts.includeHostRateLimits;
     this.hasRequestRules = parts.requestRules.length > 0;
     this.hasResponseRules = parts.responseRules.length > 0;
   }

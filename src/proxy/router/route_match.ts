@@ -98,17 +98,23 @@ export function queryParameter(path: string, name: string): string | undefined {
   return undefined;
 }
 
-function compileQuery(matcher: QueryParameterMatcher): MatchPredicate {
+function compileQuery(matcher: QueryParameterMatcher): (path: string) => boolean {
   const { name, queryParameterMatchSpecifier: specifier } = matcher;
   if (specifier.case === 'stringMatch') {
     const test = compileStringMatcher(specifier.value);
-    return ({ headers }) => {
-      const value = queryParameter(headers.path, name);
+    return (path) => {
+      const value = queryParameter(path, name);
       return value !== undefined && test(value);
     };
   }
   const wanted = specifier.value ?? true;
-  return ({ headers }) => (queryParameter(headers.path, name) !== undefined) === wanted;
+  return (path) => (queryParameter(path, name) !== undefined) === wanted;
+}
+
+/** All of a list must match a path with its query; an empty list matches everything. */
+export function compileQueryMatchers(matchers: readonly QueryParameterMatcher[]): (path: string) => boolean {
+  const tests = matchers.map(compileQuery);
+  return (path) => tests.every((test) => test(path));
 }
 
 /** The share of requests a fraction stands for, 0 to 1. */
@@ -150,7 +156,10 @@ export function compileRouteMatch(match: RouteMatch): CompiledMatch {
   if (match.grpc !== undefined) conditions.push(({ headers }) => isGrpcRequest(headers));
   const headers = compileHeaderMatchers(match.headers);
   if (headers !== undefined) conditions.push((input) => headers(input.headers));
-  conditions.push(...match.queryParameters.map(compileQuery));
+  if (match.queryParameters.length > 0) {
+    const query = compileQueryMatchers(match.queryParameters);
+    conditions.push(({ headers }) => query(headers.path));
+  }
   for (const cookie of match.cookies) {
     if (cookie.stringMatch === undefined) throw new Error('cookie matcher without string_match');
     const value = compileStringMatcher(cookie.stringMatch);

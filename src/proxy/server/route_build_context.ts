@@ -13,12 +13,12 @@ export function routeBuildContext(context: Omit<FactoryContext, 'routeConfig'>):
     },
   };
   return {
-    filterConfig(filterName, any) {
+    filterConfig(filterName, any, place) {
       const typed = readTypedConfig(any);
       const found = registry.find('http_filter', typed.typeUrl) as HttpFilterExtension | undefined;
       if (found?.createRouteConfig === undefined) return undefined;
       try {
-        return found.createRouteConfig(typed, own);
+        return found.createRouteConfig(typed, { ...own, scope: `${filterName}\0${place}` });
       } catch (error) {
         throw new Error(`${filterName}: ${(error as Error).message}`, { cause: error });
       }

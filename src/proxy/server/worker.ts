@@ -34,9 +34,11 @@ export class WorkerRuntime {
   readonly #listeners: ListenerManager;
   readonly #config: WorkerConfig;
   readonly #report: WorkerReport;
+  readonly #bootstrap: Uint8Array;
 
   constructor(init: WorkerInit, post: (message: FromWorker) => void) {
     this.#post = post;
+    this.#bootstrap = init.bootstrap;
     this.#log = new WorkerLog(init.logLevel, post);
     const log = this.#log.logger('proxy');
     const bootstrap = fromBinary(BootstrapSchema, init.bootstrap);
@@ -52,12 +54,12 @@ export class WorkerRuntime {
     };
     const secrets = new SecretDiscovery(port, bootstrap.staticResources?.secrets ?? []);
     const sockets = { secrets };
-    const clusters = new LiveClusterManager({ registry, sockets });
-    this.#clusters = clusters;
     const counts =
       init.counts === undefined
         ? new LocalCounts()
         : new SharedCounts(init.counts, init.concurrency, init.index);
+    const clusters = new LiveClusterManager({ registry, sockets });
+    this.#clusters = clusters;
     this.#listeners = new ListenerManager({ log, sockets, drainTimeMs: init.drainTimeMs });
     const context: Omit<FactoryContext, 'routeConfig'> = {
       registry,
@@ -67,10 +69,11 @@ export class WorkerRuntime {
       log,
       direction: 'unspecified',
       accessLoggers: (configs) => createAccessLoggers(configs, { registry, operators, sinks }),
-      random: Math.random,
-    };
       counts,
       overload: newOverloadState(),
+      random: Math.random,
+      sharedLimits: init.sharedLimits,
+    };
     this.#config = new WorkerConfig({
       bootstrap,
       port,
@@ -94,12 +97,14 @@ export class WorkerRuntime {
 
   /** Makes the static resources live. Rejects with an Error that names the bad one. */
   async start(): Promise<void> {
+    await this.#registry.load(this.#bootstrap);
     await this.#config.start();
     this.#post({ kind: 'started', extensions: extensionNames(this.#registry) });
   }
 
   /** Builds the static resources and drops them. Rejects with an Error that names the bad one. */
-  validate(): Promise<void> {
+  async validate(): Promise<void> {
+    await this.#registry.load(this.#bootstrap);
     return this.#config.start({ dryRun: true });
   }
 
