@@ -145,8 +145,10 @@ import { file_envoy_extensions_rbac_audit_loggers_stream_v3_stream } from './env
 import { file_envoy_extensions_rbac_principals_mtls_authenticated_v3_mtls_authenticated } from './envoy/extensions/rbac/principals/mtls_authenticated/v3/mtls_authenticated_pb.ts';
 import { file_envoy_extensions_regex_engines_v3_google_re2 } from './envoy/extensions/regex_engines/v3/google_re2_pb.ts';
 import { file_envoy_extensions_request_id_uuid_v3_uuid } from './envoy/extensions/request_id/uuid/v3/uuid_pb.ts';
+import { file_envoy_extensions_resource_monitors_cgroup_memory_v3_cgroup_memory } from './envoy/extensions/resource_monitors/cgroup_memory/v3/cgroup_memory_pb.ts';
 import { file_envoy_extensions_resource_monitors_downstream_connections_v3_downstream_connections } from './envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.ts';
 import { file_envoy_extensions_resource_monitors_fixed_heap_v3_fixed_heap } from './envoy/extensions/resource_monitors/fixed_heap/v3/fixed_heap_pb.ts';
+import { file_envoy_extensions_resource_monitors_injected_resource_v3_injected_resource } from './envoy/extensions/resource_monitors/injected_resource/v3/injected_resource_pb.ts';
 import { file_envoy_extensions_retry_host_omit_canary_hosts_v3_omit_canary_hosts } from './envoy/extensions/retry/host/omit_canary_hosts/v3/omit_canary_hosts_pb.ts';
 import { file_envoy_extensions_retry_host_omit_host_metadata_v3_omit_host_metadata_config } from './envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config_pb.ts';
 import { file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts } from './envoy/extensions/retry/host/previous_hosts/v3/previous_hosts_pb.ts';
@@ -397,8 +399,10 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_extensions_rbac_principals_mtls_authenticated_v3_mtls_authenticated,
   file_envoy_extensions_regex_engines_v3_google_re2,
   file_envoy_extensions_request_id_uuid_v3_uuid,
+  file_envoy_extensions_resource_monitors_cgroup_memory_v3_cgroup_memory,
   file_envoy_extensions_resource_monitors_downstream_connections_v3_downstream_connections,
   file_envoy_extensions_resource_monitors_fixed_heap_v3_fixed_heap,
+  file_envoy_extensions_resource_monitors_injected_resource_v3_injected_resource,
   file_envoy_extensions_retry_host_omit_canary_hosts_v3_omit_canary_hosts,
   file_envoy_extensions_retry_host_omit_host_metadata_v3_omit_host_metadata_config,
   file_envoy_extensions_retry_host_previous_hosts_v3_previous_hosts,
