@@ -101,6 +101,8 @@ export interface ServerConnection {
 export interface ClientConnectionCallbacks {
   /** A stream ended and the connection can take another. */
   onStreamEnd(): void;
+  /** `availableStreams` changed although no stream began or ended: the peer's SETTINGS. */
+  onCapacityChange?(): void;
   /** No new stream may be made (GOAWAY, `connection: close`); open ones may finish. */
   onGoAway(): void;
   /** The socket is gone; open streams have heard onResetStream. `details` names the cause. */

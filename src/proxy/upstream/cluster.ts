@@ -154,6 +154,8 @@ export class LiveCluster implements Cluster {
       idleTimeoutMs: options.idleTimeoutMs,
       maxConnectionDurationMs: options.maxConnectionDurationMs,
       maxRequestsPerConnection: options.maxRequestsPerConnection,
+      streamsPerConnection: 1,
+      preconnectRatio: options.preconnectRatio,
       stats,
       codecFor: this.#codecChooser(options),
     };

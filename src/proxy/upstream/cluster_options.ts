@@ -35,6 +35,8 @@ export interface ClusterOptions {
   readonly maxResponseHeadersKb: number;
   readonly maxResponseHeaders: number;
   readonly bufferLimitBytes: number;
+  /** Connections of a pool in proportion to its streams, 1 to 3. */
+  readonly preconnectRatio: number;
   readonly http1: Http1ProtocolOptions | undefined;
   readonly sourceAddresses: readonly Address[];
   readonly keepalive: KeepaliveOptions | undefined;
@@ -102,6 +104,16 @@ function sourceAddress(proto: SocketAddress | undefined): Address[] {
   ];
 }
 
+function preconnectOf(cluster: Cluster): number {
+  const policy = cluster.preconnectPolicy;
+  const ratio = policy?.perUpstreamPreconnectRatio ?? 1;
+  if (ratio < 1 || ratio > 3)
+    throw new Error(`preconnect_policy.per_upstream_preconnect_ratio: ${ratio} is not between 1 and 3`);
+  if ((policy?.predictivePreconnectRatio ?? 1) !== 1)
+    throw new Error('preconnect_policy.predictive_preconnect_ratio is not supported');
+  return ratio;
+}
+
 /** @throws Error when the cluster asks for what is not there. */
 export function readClusterOptions(cluster: Cluster): ClusterOptions {
   const any = cluster.typedExtensionProtocolOptions[httpOptionsKey];
@@ -120,6 +132,7 @@ export function readClusterOptions(cluster: Cluster): ClusterOptions {
     maxResponseHeadersKb: common?.maxResponseHeadersKb ?? 60,
     maxResponseHeaders: common?.maxHeadersCount ?? 100,
     bufferLimitBytes: cluster.perConnectionBufferLimitBytes ?? 1024 * 1024,
+    preconnectRatio: preconnectOf(cluster),
     http1: http1Of(cluster, http),
     sourceAddresses: [
       ...sourceAddress(bind?.sourceAddress),

@@ -20,9 +20,6 @@ import type {
 } from '../upstream.ts';
 import { Dial, type DialCallbacks, type DialOptions } from './dial.ts';
 
-/** `HTTP/1.1` or `HTTP/2`: which codec a connection gets. */
-export type UpstreamProtocol = 'http1' | 'http2';
-
 /** Makes a codec on a connected socket. */
 export type ClientCodecFactory = (socket: Socket, callbacks: ClientConnectionCallbacks) => ClientConnection;
 
@@ -35,6 +32,13 @@ export interface HttpPoolOptions {
   readonly maxConnectionDurationMs: number;
   /** 0 means no limit. */
   readonly maxRequestsPerConnection: number;
+  /**
+   * Streams that a connection is expected to carry at once while it is being made: 1 for HTTP/1. Where ALPN decides, what
+   * the first connection turns out to be corrects it.
+   */
+  readonly streamsPerConnection: number;
+  /** Connections kept ready in proportion to streams, 1 to 3; default 1 (preconnect_policy.per_upstream_preconnect_ratio). */
+  readonly preconnectRatio: number;
   readonly stats: ClusterStats;
   /** The codec for the protocol that ALPN chose (`h2` gives HTTP/2 where the cluster allows it). */
   codecFor(negotiatedProtocol: string): ClientCodecFactory;
@@ -83,6 +87,8 @@ class PooledClient implements ClientConnectionCallbacks, DialCallbacks {
   ready = false;
   closed = false;
   dial: Dial | undefined = undefined;
+  /** Streams that the pool counts on while the connection is being made. */
+  expected = 1;
   idleTimer: TimerHandle | undefined = undefined;
   durationTimer: TimerHandle | undefined = undefined;
 
@@ -109,6 +115,10 @@ class PooledClient implements ClientConnectionCallbacks, DialCallbacks {
   onStreamEnd(): void {
     this.active--;
     this.pool.onClientStreamEnd(this);
+  }
+
+  onCapacityChange(): void {
+    this.pool.onClientCapacity(this);
   }
 
   onGoAway(): void {
@@ -155,7 +165,10 @@ export class HttpConnPool implements HttpConnectionPool {
   /** Clients that can take a stream now; the last one is used first. */
   readonly #ready: PooledClient[] = [];
   readonly #clients = new Set<PooledClient>();
-  #connecting = 0;
+  /** Streams that connections being made are expected to take. */
+  #connectingStreams = 0;
+  #streamsPerConnection: number;
+  #active = 0;
   #pendingHead: PendingStream | undefined = undefined;
   #pendingTail: PendingStream | undefined = undefined;
   #pendingCount = 0;
@@ -171,6 +184,7 @@ export class HttpConnPool implements HttpConnectionPool {
     this.#resources = resources;
     this.#transportOptions = transportOptions;
     this.options = options;
+    this.#streamsPerConnection = options.streamsPerConnection;
   }
 
   /** Connections, open or being made. */
@@ -182,6 +196,7 @@ export class HttpConnPool implements HttpConnectionPool {
     const client = this.#ready[this.#ready.length - 1];
     if (client !== undefined) {
       this.#attach(client, decoder, callbacks);
+      if (this.options.preconnectRatio > 1) this.#connectForPending();
       return undefined;
     }
     if (!this.#resources.tryPendingRequest()) {
@@ -206,6 +221,7 @@ export class HttpConnPool implements HttpConnectionPool {
     }
     client.active++;
     client.streams++;
+    this.#active++;
     host.activeRequests++;
     host.stats.rqTotal++;
     options.stats.upstreamRqTotal++;
@@ -213,7 +229,7 @@ export class HttpConnPool implements HttpConnectionPool {
     const encoder = connection.newStream(decoder);
     const limit = options.maxRequestsPerConnection;
     if (limit > 0 && client.streams >= limit) client.draining = true;
-    if (client.draining || connection.availableStreams === 0) this.#unready(client);
+    if (client.ready && (client.draining || connection.availableStreams === 0)) this.#unready(client);
     callbacks.onPoolReady(encoder, host, connection, client.tls, client.id, client.streams > 1);
   }
 
@@ -253,9 +269,12 @@ export class HttpConnPool implements HttpConnectionPool {
     if (pending.queued) this.#dequeue(pending);
   }
 
-  /** One connection per waiting request, as far as the circuit breaker lets. */
+  /**
+   * Connections for all that wait, as far as the circuit breaker lets: as Envoy, one more while the streams wanted (times
+   * the preconnect ratio) pass those that connections can take.
+   */
   #connectForPending(): void {
-    while (this.#connecting < this.#pendingCount) {
+    while (this.#wantsConnection()) {
       if (!this.#resources.tryConnection()) {
         this.options.stats.upstreamCxOverflow++;
         // A host without any connection gets one all the same, else it could never answer.
@@ -266,10 +285,30 @@ export class HttpConnPool implements HttpConnectionPool {
     }
   }
 
+  #wantsConnection(): boolean {
+    const ratio = this.options.preconnectRatio;
+    // With a waiting request no connected client has room: then only those being made count.
+    if (ratio === 1) return this.#pendingCount > this.#connectingStreams;
+    if (this.#draining) return this.#pendingCount > this.#connectingStreams;
+    let capacity = this.#connectingStreams;
+    for (const client of this.#ready) capacity += this.#roomOf(client);
+    return (this.#pendingCount + this.#active) * ratio > capacity + this.#active;
+  }
+
+  /** Streams that a connected client can take now. */
+  #roomOf(client: PooledClient): number {
+    const room = client.connection?.availableStreams ?? 0;
+    const limit = this.options.maxRequestsPerConnection;
+    return limit > 0 ? Math.min(room, limit - client.streams) : room;
+  }
+
   #connect(): void {
     const client = new PooledClient(this);
+    const limit = this.options.maxRequestsPerConnection;
+    const expected = this.#streamsPerConnection;
+    client.expected = limit > 0 ? Math.min(expected, limit) : expected;
     this.#clients.add(client);
-    this.#connecting++;
+    this.#connectingStreams += client.expected;
     this.host.stats.cxTotal++;
     this.options.stats.upstreamCxTotal++;
     client.dial = new Dial(
@@ -282,15 +321,18 @@ export class HttpConnPool implements HttpConnectionPool {
   }
 
   onClientConnected(client: PooledClient): void {
-    this.#connecting--;
+    this.#connectingStreams -= client.expected;
     this.host.stats.cxActive++;
     this.options.stats.upstreamCxActive++;
     this.host.report({ kind: 'connect_success' });
+    // What ALPN chose once it will choose again.
+    if (client.connection?.protocol === 'HTTP/1.1') this.#streamsPerConnection = 1;
     this.#offer(client);
+    if (this.#pendingCount > 0) this.#connectForPending();
   }
 
   onClientConnectFailure(client: PooledClient, reason: PoolFailure, transportFailureReason: string): void {
-    this.#connecting--;
+    this.#connectingStreams -= client.expected;
     this.#clients.delete(client);
     this.#resources.releaseConnection();
     this.host.stats.cxConnectFail++;
@@ -327,15 +369,30 @@ export class HttpConnPool implements HttpConnectionPool {
   }
 
   onClientStreamEnd(client: PooledClient): void {
+    this.#releaseStream();
+    if (!client.closed) this.#offer(client);
+  }
+
+  #releaseStream(): void {
+    this.#active--;
     this.#resources.releaseRequest();
     this.host.activeRequests--;
     this.options.stats.upstreamRqActive--;
-    if (!client.closed) this.#offer(client);
+  }
+
+  /** The peer allows more, or fewer, streams at once. */
+  onClientCapacity(client: PooledClient): void {
+    if (client.closed || client.dial !== undefined) return;
+    if ((client.connection?.availableStreams ?? 0) > 0) this.#offer(client);
+    else this.#unready(client);
+    if (this.#pendingCount > 0) this.#connectForPending();
   }
 
   onClientDraining(client: PooledClient): void {
     this.#unready(client);
     if (client.active === 0 && client.dial === undefined) client.connection?.close();
+    // Waiting requests had hoped for it.
+    else if (this.#pendingCount > 0) this.#connectForPending();
   }
 
   onClientClosed(client: PooledClient): void {
@@ -343,9 +400,7 @@ export class HttpConnPool implements HttpConnectionPool {
     // Streams that were open have heard onResetStream from the codec; their counts end here.
     while (client.active > 0) {
       client.active--;
-      this.#resources.releaseRequest();
-      this.host.activeRequests--;
-      this.options.stats.upstreamRqActive--;
+      this.#releaseStream();
     }
     this.#clients.delete(client);
     this.#resources.releaseConnection();
