@@ -109,8 +109,6 @@ export interface FactoryContext {
   random(): number;
   /** Place in the configuration of what is built (listener and filter chain, or route): the same in all workers. */
   readonly scope?: string;
-  /** Memory of the limits that all workers keep together; without it each worker keeps its own. */
-  readonly sharedLimits?: SharedArrayBuffer | undefined;
 }
 
 /** Factory kinds, as they stand in `extensions.ts`. Each decodes its own typed_config and throws Error when it is bad. */

@@ -6,6 +6,12 @@ const nameLabels = ['cluster_name', 'listener_address', 'envoy_http_conn_manager
 
 /** `envoy_cluster_upstream_rq_total{cluster_name="x"}` as `cluster.x.upstream_rq_total`. */
 export function dottedName(name: string, labels: Labels): string {
+  for (const [label, place] of ownPrefixes) {
+    const value = labels[label];
+    if (value === undefined || !name.startsWith(`envoy_${place.metric}_`)) continue;
+    const rest = name.slice(`envoy_${place.metric}_`.length);
+    return place.first ? `${value}.${place.metric}.${rest}` : `${place.metric}.${value}.${rest}`;
+  }
   if (!name.startsWith('envoy_')) {
     let text = name;
     for (const label in labels) text += `.${label}.${labels[label]}`;
@@ -15,11 +21,27 @@ export function dottedName(name: string, labels: Labels): string {
   const first = plain.indexOf('_');
   for (const label of nameLabels) {
     const value = labels[label];
-    if (value !== undefined) return `${plain.slice(0, first)}.${value}.${plain.slice(first + 1)}`;
+    if (value !== undefined) return `${plain.slice(0, first)}.${value}.${withFilter(plain.slice(first + 1))}`;
   }
   for (const part of parts)
     if (plain.startsWith(`${part}_`)) return `${part}.${plain.slice(part.length + 1)}`;
   return plain.replace('_', '.');
+}
+
+/** Filters whose own prefix is a label: where it stands in the name. */
+const ownPrefixes: readonly (readonly [label: string, { metric: string; first: boolean }])[] = [
+  ['envoy_local_http_ratelimit_prefix', { metric: 'http_local_rate_limit', first: true }],
+  ['envoy_local_network_ratelimit_prefix', { metric: 'local_rate_limit', first: false }],
+  ['envoy_connection_limit_prefix', { metric: 'connection_limit', first: false }],
+];
+
+/** Filters that have a level of their own in names of the connection manager and of clusters. */
+const filterNames = ['ext_authz', 'ratelimit', 'csrf', 'cors'] as const;
+
+function withFilter(rest: string): string {
+  for (const filter of filterNames)
+    if (rest.startsWith(`${filter}_`)) return `${filter}.${rest.slice(filter.length + 1)}`;
+  return rest;
 }
 
 /** First parts of names that hold an underscore themselves. */

@@ -24,8 +24,6 @@ export interface WorkerInit {
   readonly compileCache?: string | undefined;
   /** One 32-bit counter that the worker raises while its event loop turns. */
   readonly heartbeat: SharedArrayBuffer;
-  /** Token buckets and connection counts that hold for the process (filters/ratelimit/shared_table.ts); absent in tests. */
-  readonly sharedLimits?: SharedArrayBuffer | undefined;
 }
 
 /** Questions that a worker answers, and the answers. */

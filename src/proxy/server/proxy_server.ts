@@ -12,7 +12,6 @@ import type { ProxyState } from '../admin/proxy_state.ts';
 import { initialFetchTimeoutMs, readApiSource, sourceKey } from '../config/config_source.ts';
 import { DiscoveryClient } from '../config/discovery_client.ts';
 import { GrpcSources } from '../config/grpc_sources.ts';
-import { sharedLimitsBytes } from '../filters/ratelimit/shared_table.ts';
 import { SharedCounts } from '../network/shared_counts.ts';
 import { InlineWorker } from './inline_worker.ts';
 import type { ProxyExit, ProxyHandle, ProxyOptions } from './proxy_handle.ts';
@@ -85,7 +84,6 @@ export class ProxyServer implements ProxyHandle {
         logLevel: options.logLevel ?? 'info',
         hostname: hostname(),
         environment: options.environment ?? {},
-        sharedLimits: concurrency === 1 ? undefined : new SharedArrayBuffer(sharedLimitsBytes),
       },
       onMessage: (worker, message) => this.#onMessage(worker, message),
       replay: () => this.discovery.replay(),

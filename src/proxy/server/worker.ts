@@ -72,7 +72,6 @@ export class WorkerRuntime {
       counts,
       overload: newOverloadState(),
       random: Math.random,
-      sharedLimits: init.sharedLimits,
     };
     this.#config = new WorkerConfig({
       bootstrap,

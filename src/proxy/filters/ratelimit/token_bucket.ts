@@ -4,7 +4,7 @@
  */
 import type { TokenBucket as TokenBucketProto } from '#api/gen/envoy/type/v3/token_bucket_pb.ts';
 import { durationMs } from '../../network/duration.ts';
-import { type SharedNumber, sharedNumber } from './shared_table.ts';
+import type { CountBlock, Counts } from '../../network/shared_counts.ts';
 
 /** Seconds of a monotonic clock that all threads of the process read the same. */
 export type Clock = () => number;
@@ -38,29 +38,65 @@ export function readBucket(proto: TokenBucketProto, minIntervalMs = minFillInter
   return { maxTokens: proto.maxTokens, fillRate: perFill / (intervalMs / 1000), fillIntervalMs: intervalMs };
 }
 
-/** A bucket; full when it is made for a key that nobody used before. */
+/** Gives up the shared number of a bucket that nobody has any more: routes and connections end without a word. */
+const released = new FinalizationRegistry<CountBlock>((block) => block.close());
+
+const bits = new BigInt64Array(1);
+const double = new Float64Array(bits.buffer);
+
+function toBits(value: number): bigint {
+  double[0] = value;
+  return bits[0] as bigint;
+}
+
+function fromBits(value: bigint): number {
+  bits[0] = value;
+  return double[0] as number;
+}
+
+/** A bucket; full when it is made under a name that nobody uses. */
 export class TokenBucket {
   readonly settings: BucketSettings;
-  readonly #emptyAt: SharedNumber;
   readonly #clock: Clock;
+  /** Of workers together: the bits of a double. */
+  readonly #shared: BigInt64Array | undefined;
+  #own: number;
 
   /**
-   * @param memory of all workers; undefined keeps the bucket to this one
-   * @param key tells buckets apart; the same in all workers
+   * @param counts where workers keep their numbers together; undefined keeps the bucket to its owner
+   * @param name tells buckets apart; the same in all workers
    */
   constructor(
     settings: BucketSettings,
-    memory: SharedArrayBuffer | undefined,
-    key: string,
+    counts: Counts | undefined,
+    name: string,
     clock: Clock = processClock,
   ) {
     this.settings = settings;
     this.#clock = clock;
-    const now = clock();
-    // Nobody waits for a bucket that has not been asked for a day: it is taken for full, whatever its rate.
-    this.#emptyAt = sharedNumber(memory, key, now - settings.maxTokens / settings.fillRate, (emptyAt) => {
-      return clock() - emptyAt > 86_400;
-    });
+    this.#own = clock() - settings.maxTokens / settings.fillRate;
+    const block = counts?.open(name);
+    if (block === undefined) return;
+    released.register(this, block);
+    const { buffer, byteOffset } = block.words;
+    this.#shared = new BigInt64Array(buffer, byteOffset, 1);
+    // Zero until the first worker comes.
+    Atomics.compareExchange(this.#shared, 0, 0n, toBits(this.#own));
+  }
+
+  /** The moment at which it was empty. */
+  #emptyAt(): number {
+    return this.#shared === undefined ? this.#own : fromBits(Atomics.load(this.#shared, 0));
+  }
+
+  /** True when nobody came in between. */
+  #replace(expected: number, next: number): boolean {
+    if (this.#shared === undefined) {
+      this.#own = next;
+      return true;
+    }
+    const old = toBits(expected);
+    return Atomics.compareExchange(this.#shared, 0, old, toBits(next)) === old;
   }
 
   /** Takes tokens when there are as many, all or none. */
@@ -68,20 +104,20 @@ export class TokenBucket {
     const { maxTokens, fillRate } = this.settings;
     const now = this.#clock();
     for (;;) {
-      const emptyAt = this.#emptyAt.load();
+      const emptyAt = this.#emptyAt();
       const there = Math.min(maxTokens, (now - emptyAt) * fillRate);
       if (there < tokens) return false;
-      if (this.#emptyAt.replace(emptyAt, now - (there - tokens) / fillRate)) return true;
+      if (this.#replace(emptyAt, now - (there - tokens) / fillRate)) return true;
     }
   }
 
   /** Tokens now, with fractions. */
   remaining(): number {
     const { maxTokens, fillRate } = this.settings;
-    return Math.max(0, Math.min(maxTokens, (this.#clock() - this.#emptyAt.load()) * fillRate));
+    return Math.max(0, Math.min(maxTokens, (this.#clock() - this.#emptyAt()) * fillRate));
   }
 
-  /** Seconds until there is one token more than now, rounded up; 0 when it is full or holds one. */
+  /** Seconds until there is a token; 0 when there is one. */
   secondsToNextToken(): number {
     const remaining = this.remaining();
     return remaining >= 1 ? 0 : (1 - remaining) / this.settings.fillRate;

@@ -33,6 +33,7 @@ function statsOf(context: FactoryContext, prefix: string): LocalRateLimitStats {
     ok: counter('ok'),
     rateLimited: counter('rate_limited'),
     enforced: counter('enforced'),
+    shadowMode: counter('shadow_mode'),
   };
 }
 
@@ -75,7 +76,7 @@ export function compileLocalRateLimit(
     settings,
     limiter: proto.localRateLimitPerDownstreamConnection
       ? undefined
-      : new Limiter(settings, context.sharedLimits, key),
+      : new Limiter(settings, context.counts, key),
     xRateLimitHeaders: proto.enableXRatelimitHeaders === 1,
     retryAfter: proto.enableRetryAfterHeader,
     stats: statsOf(context, proto.statPrefix),

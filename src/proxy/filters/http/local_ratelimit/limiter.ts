@@ -1,6 +1,7 @@
 /** The token buckets of one configuration: the default one and those of descriptors (envoy LocalRateLimiterImpl). */
 import type { LocalRateLimitDescriptor } from '#api/gen/envoy/extensions/common/ratelimit/v3/ratelimit_pb.ts';
 import type { TokenBucket as TokenBucketProto } from '#api/gen/envoy/type/v3/token_bucket_pb.ts';
+import type { Counts } from '../../../network/shared_counts.ts';
 import type { Descriptor, DescriptorEntry } from '../../../router/rate_limit_policy.ts';
 import { type BucketSettings, type Clock, readBucket, TokenBucket } from '../../ratelimit/token_bucket.ts';
 
@@ -24,6 +25,8 @@ export interface LimiterSettings {
 /** What came of a request. `bucket` is the one that headers tell of. */
 export interface LimitVerdict {
   readonly allowed: boolean;
+  /** The limit that was passed only counts (shadow_mode). */
+  readonly shadow: boolean;
   readonly bucket: TokenBucket | undefined;
   readonly xRateLimit: boolean | undefined;
 }
@@ -81,50 +84,49 @@ interface Match {
   readonly xRateLimit: boolean | undefined;
 }
 
+function verdict(allowed: boolean, bucket: TokenBucket | undefined, match?: Match): LimitVerdict {
+  return { allowed, shadow: match?.shadow ?? false, bucket, xRateLimit: match?.xRateLimit };
+}
+
 const noDescriptors: readonly Descriptor[] = [];
 
 export class Limiter {
   readonly #settings: LimiterSettings;
-  readonly #memory: SharedArrayBuffer | undefined;
+  readonly #counts: Counts | undefined;
   readonly #key: string;
   readonly #clock: Clock | undefined;
   readonly #default: TokenBucket | undefined;
   /** Bucket of each rule; rules with an open value have one per value, the one used last at the end. */
   readonly #buckets: readonly (TokenBucket | Map<string, TokenBucket>)[];
 
-  constructor(settings: LimiterSettings, memory: SharedArrayBuffer | undefined, key: string, clock?: Clock) {
+  constructor(settings: LimiterSettings, counts: Counts | undefined, key: string, clock?: Clock) {
     this.#settings = settings;
-    this.#memory = memory;
+    this.#counts = counts;
     this.#key = key;
     this.#clock = clock;
     this.#default =
-      settings.bucket === undefined ? undefined : new TokenBucket(settings.bucket, memory, key, clock);
+      settings.bucket === undefined ? undefined : new TokenBucket(settings.bucket, counts, key, clock);
     this.#buckets = settings.rules.map((rule, i) =>
       rule.dynamic ? new Map<string, TokenBucket>() : this.#bucket(rule, `${i}`),
     );
   }
 
   #bucket(rule: LimitRule, name: string): TokenBucket {
-    return new TokenBucket(rule.settings, this.#memory, `${this.#key}\0${name}`, this.#clock);
+    return new TokenBucket(rule.settings, this.#counts, `${this.#key}\0${name}`, this.#clock);
   }
 
   /** Takes the tokens that the request costs, from each bucket that it matches. */
   ask(descriptors: readonly Descriptor[] = noDescriptors): LimitVerdict {
     const { rules, alwaysConsumeDefault } = this.#settings;
     const fallback = this.#default;
-    if (descriptors.length === 0 || rules.length === 0)
-      return { allowed: fallback?.consume() ?? true, bucket: fallback, xRateLimit: undefined };
+    if (descriptors.length === 0 || rules.length === 0) return verdict(fallback?.consume() ?? true, fallback);
     const found = this.#match(descriptors);
     for (const match of found)
-      if (!match.bucket.consume(match.hits) && !match.shadow)
-        return { allowed: false, bucket: match.bucket, xRateLimit: match.xRateLimit };
-    if (found.length > 0 && !alwaysConsumeDefault) {
-      const first = found[0] as Match;
-      return { allowed: true, bucket: first.bucket, xRateLimit: first.xRateLimit };
-    }
+      if (!match.bucket.consume(match.hits)) return verdict(false, match.bucket, match);
+    const first = found[0];
+    if (first !== undefined && !alwaysConsumeDefault) return verdict(true, first.bucket, first);
     const allowed = fallback?.consume() ?? true;
-    const shown = allowed && found.length > 0 ? (found[0] as Match) : undefined;
-    return { allowed, bucket: shown?.bucket ?? fallback, xRateLimit: shown?.xRateLimit };
+    return allowed && first !== undefined ? verdict(true, first.bucket, first) : verdict(allowed, fallback);
   }
 
   /** The strictest first, so that the headers tell of it. */

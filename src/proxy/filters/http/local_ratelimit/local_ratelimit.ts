@@ -32,6 +32,7 @@ export interface LocalRateLimitStats {
   readonly ok: Counter;
   readonly rateLimited: Counter;
   readonly enforced: Counter;
+  readonly shadowMode: Counter;
 }
 
 /** What the filters of one chain share. */
@@ -84,13 +85,17 @@ export class LocalRateLimitFilter implements HttpFilter {
       place.settings.rules.length === 0
         ? undefined
         : requestDescriptors(place.descriptors, route, headers, info);
-    const { allowed, bucket, xRateLimit } = limiter.ask(descriptors);
+    const { allowed, shadow, bucket, xRateLimit } = limiter.ask(descriptors);
     if (xRateLimit ?? place.xRateLimitHeaders) this.#bucket = bucket;
     if (allowed) {
       stats.ok.value++;
       return FilterStatus.continue;
     }
     stats.rateLimited.value++;
+    if (shadow) {
+      stats.shadowMode.value++;
+      return FilterStatus.continue;
+    }
     if (!this.#draw(place.enforced)) {
       place.notEnforcedRules?.apply(headers, { info, request: headers, response: undefined });
       return FilterStatus.continue;
@@ -104,7 +109,6 @@ export class LocalRateLimitFilter implements HttpFilter {
       flags: ResponseFlag.rateLimited,
       ...(grpcStatus === undefined ? {} : { grpcStatus }),
       modifyHeaders: (response) => {
-        response.add('x-envoy-ratelimited', 'true');
         if (retryAfter && bucket !== undefined)
           response.set('retry-after', String(Math.ceil(bucket.secondsToNextToken())));
         responseRules?.apply(response, { info, request: headers, response });
