@@ -213,6 +213,8 @@ export class AcceptedConnection
       socket.once('close', this.#onClose);
     }
     this.info.tls = tls;
+    if (this.info.requestedServerName === '' && tls?.serverName !== undefined)
+      this.info.requestedServerName = tls.serverName;
     this.info.negotiatedProtocol = negotiatedProtocol;
     this.chain.sockets.add(socket);
     if (this.#chain !== undefined && this.#chain.readFilters.length > 0)

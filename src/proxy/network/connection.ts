@@ -20,6 +20,10 @@ export interface TlsInfo {
   readonly localSubject: string;
   /** Peer certificate, DER; for x-forwarded-client-cert `Hash` and `Cert`. */
   readonly peerCertificateDer: Buffer | undefined;
+  /** Server name of the client hello, lower case; empty or absent without. */
+  readonly serverName?: string;
+  /** The handshake took up an earlier session. */
+  readonly sessionReused?: boolean;
 }
 
 /**
@@ -92,8 +96,12 @@ export interface TerminalNetworkFilter {
   onConnection(connection: DownstreamConnection): void;
 }
 
-/** Draining of one listener. `draining` is read on the hot path; `onDrain` fires once. */
+/** How a drain spreads: over its time with growing probability, or at once (`--drain-strategy`). */
+export type DrainStrategy = 'gradual' | 'immediate';
+
+/** Draining of one listener. `onDrain` fires once per connection, at a moment of the drain time. */
 export interface DrainSignal {
+  /** Asked before each response: true when its connection should end with it. */
   readonly draining: boolean;
   onDrain(callback: () => void): () => void;
 }

@@ -58,9 +58,37 @@ export interface UpstreamTransportSocketFactory {
   close(): void;
 }
 
+/** Counters of TLS on one listener or cluster (`ssl.*`): plain numbers. */
+export interface TlsStats {
+  connectionError: number;
+  handshake: number;
+  sessionReused: number;
+  /** Peers without a certificate where none is required. */
+  noCertificate: number;
+  failVerifyNoCert: number;
+  failVerifyError: number;
+  failVerifySan: number;
+  failVerifyCertHash: number;
+}
+
+export function newTlsStats(): TlsStats {
+  return {
+    connectionError: 0,
+    handshake: 0,
+    sessionReused: 0,
+    noCertificate: 0,
+    failVerifyNoCert: 0,
+    failVerifyError: 0,
+    failVerifySan: 0,
+    failVerifyCertHash: 0,
+  };
+}
+
 /** What transport socket factories get from the worker that builds them. */
 export interface TransportSocketContext {
   readonly secrets: SecretProvider;
+  /** Counters of the listener or cluster; without them nothing is counted. */
+  readonly tlsStats?: TlsStats | undefined;
 }
 
 /** Extension kinds `transport_socket.downstream` and `transport_socket.upstream`; `create` throws Error for a bad one. */

@@ -1,6 +1,7 @@
 /** One worker thread as the main thread sees it. */
 import { getCompileCacheDir } from 'node:module';
 import { Worker } from 'node:worker_threads';
+import { ticketSeed } from '../transport_sockets/tls/tickets.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts';
 import { type ProxyWorker, type WorkerCallbacks, WorkerCalls } from './proxy_worker.ts';
 
@@ -33,6 +34,8 @@ export class WorkerThread implements ProxyWorker {
     this.#callbacks = callbacks;
     const heartbeat = new SharedArrayBuffer(4);
     this.#beats = new Int32Array(heartbeat);
+    // All workers read each other's session tickets.
+    ticketSeed();
     this.#worker = new Worker(entry, {
       workerData: { ...init, heartbeat, compileCache: getCompileCacheDir() } satisfies WorkerInit,
       name: `worker_${init.index}`,

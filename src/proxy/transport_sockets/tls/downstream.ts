@@ -1,39 +1,43 @@
 /** TLS on accepted connections (envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext). */
 import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import { TLSSocket, type TLSSocketOptions } from 'node:tls';
 import { create, fromBinary } from '@bufbuild/protobuf';
 import {
   CommonTlsContextSchema,
+  type DownstreamTlsContext,
   DownstreamTlsContextSchema,
+  DownstreamTlsContext_OcspStaplePolicy as OcspStaplePolicy,
 } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts';
 import { typeUrlOf } from '#api/type_urls.ts';
 import type { ConnectionInfo } from '../../network/connection.ts';
+import { durationMs } from '../../network/duration.ts';
 import type {
   DownstreamTransportSocketExtension,
   DownstreamTransportSocketFactory,
+  TlsStats,
   TransportSocketCallbacks,
 } from '../../network/transport_socket.ts';
 import { alpnWire } from './alpn.ts';
 import { Handshake, type PeerDemand } from './handshake.ts';
-import { TlsContextSource } from './tls_context.ts';
+import { type TicketSource, type TlsMaterial, type TlsRole, TlsContextSource } from './tls_context.ts';
 
 class DownstreamTls implements DownstreamTransportSocketFactory {
   readonly secure = true;
   readonly #source: TlsContextSource;
   readonly #demand: PeerDemand;
-  readonly #requireSni: boolean;
   readonly #protocols: readonly string[];
+  readonly #stats: TlsStats | undefined;
 
   constructor(
     source: TlsContextSource,
-    requireCertificate: boolean,
-    requireSni: boolean,
+    demand: PeerDemand,
     protocols: readonly string[],
+    stats: TlsStats | undefined,
   ) {
     this.#source = source;
-    this.#demand = { requireCertificate, names: undefined };
-    this.#requireSni = requireSni;
+    this.#demand = demand;
     this.#protocols = protocols;
+    this.#stats = stats;
   }
 
   get ready(): boolean {
@@ -51,39 +55,26 @@ class DownstreamTls implements DownstreamTransportSocketFactory {
       callbacks.onTransportFailure(this.#source.problem ?? 'TLS error: Secret is not supplied by SDS');
       return;
     }
-    const protocol = this.#chooseProtocol(info);
-    const socket = new TLSSocket(raw, {
+    const protocols = this.#chooseProtocols(info);
+    const options: TLSSocketOptions = {
       isServer: true,
-      secureContext: material.context,
+      secureContext: material.identity.context,
       requestCert: material.validation !== undefined || this.#demand.requireCertificate,
       // The peer is judged after the handshake, with Envoy's words for what is wrong.
       rejectUnauthorized: false,
-      ...(protocol === undefined ? {} : { ALPNProtocols: alpnWire(protocol) }),
-    });
-    const requireSni = this.#requireSni;
-    const done: TransportSocketCallbacks = {
-      onTransportReady(ready, tls, negotiated) {
-        const name = (ready as TLSSocket & { readonly servername?: string | false }).servername;
-        if (info.requestedServerName === '' && typeof name === 'string')
-          info.requestedServerName = name.toLowerCase();
-        if (requireSni && info.requestedServerName === '') {
-          ready.destroy();
-          callbacks.onTransportFailure('TLS error: the client sent no server name');
-          return;
-        }
-        callbacks.onTransportReady(ready, tls, negotiated);
-      },
-      onTransportFailure: (reason) => callbacks.onTransportFailure(reason),
     };
+    if (protocols !== undefined) options.ALPNProtocols = alpnWire(protocols);
+    if (material.choosesByName) chooseByName(material, info, options);
+    const socket = new TLSSocket(raw, options);
     // One object per connection, not per request.
-    void new Handshake(socket, raw, material, this.#demand, done);
+    void new Handshake(socket, raw, material, this.#demand, this.#stats, '', undefined, callbacks);
   }
 
   /**
    * What to answer to the client's ALPN offer. Without a common protocol Envoy answers nothing, where node:tls would refuse
    * the handshake: an offer that the TLS inspector saw is decided here. Undefined answers nothing.
    */
-  #chooseProtocol(info: ConnectionInfo): readonly string[] | undefined {
+  #chooseProtocols(info: ConnectionInfo): readonly string[] | undefined {
     const own = this.#protocols;
     if (own.length === 0) return undefined;
     const offered = info.applicationProtocols;
@@ -97,18 +88,51 @@ class DownstreamTls implements DownstreamTransportSocketFactory {
   }
 }
 
+/** The TLS inspector has seen the name, or OpenSSL asks for the certificate when it reads it. */
+function chooseByName(material: TlsMaterial, info: ConnectionInfo, options: TLSSocketOptions): void {
+  if (info.transportProtocol === 'tls') {
+    options.secureContext = material.identityFor(info.requestedServerName).context;
+    return;
+  }
+  options.SNICallback = (name, answer) => answer(null, material.identityFor(name.toLowerCase()).context);
+}
+
+function ticketSource({ sessionTicketKeysType: type }: DownstreamTlsContext): TicketSource {
+  switch (type.case) {
+    case 'sessionTicketKeys':
+      return { kind: 'inline', keys: type.value };
+    case 'sessionTicketKeysSdsSecretConfig':
+      return { kind: 'sds', sds: type.value };
+    case 'disableStatelessSessionResumption':
+      return { kind: type.value ? 'none' : 'derived' };
+    default:
+      return { kind: 'derived' };
+  }
+}
+
 export const downstreamTls = {
   name: 'envoy.transport_sockets.tls',
   typeUrls: [typeUrlOf(DownstreamTlsContextSchema)],
   create(config, context) {
     const proto = fromBinary(DownstreamTlsContextSchema, config.value);
+    if (proto.ocspStaplePolicy !== OcspStaplePolicy.LENIENT_STAPLING)
+      throw new Error('ocsp_staple_policy: OCSP is not implemented');
     const shared = proto.commonTlsContext ?? create(CommonTlsContextSchema);
-    const source = new TlsContextSource(shared, true, context.secrets);
-    return new DownstreamTls(
-      source,
-      proto.requireClientCertificate ?? false,
-      proto.requireSni ?? false,
-      shared.alpnProtocols,
-    );
+    const requireCertificate = proto.requireClientCertificate ?? false;
+    const timeoutMs = durationMs(proto.sessionTimeout);
+    const role: TlsRole = {
+      side: 'server',
+      requireCertificate,
+      tickets: ticketSource(proto),
+      sessionTimeoutSeconds: timeoutMs === undefined ? undefined : Math.floor(timeoutMs / 1000),
+      preferClientCiphers: proto.preferClientCiphers,
+    };
+    const demand: PeerDemand = {
+      requireCertificate,
+      requireServerName: proto.requireSni ?? false,
+      names: undefined,
+    };
+    const source = new TlsContextSource(shared, role, context.secrets);
+    return new DownstreamTls(source, demand, shared.alpnProtocols, context.tlsStats);
   },
 } satisfies DownstreamTransportSocketExtension;

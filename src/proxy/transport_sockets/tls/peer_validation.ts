@@ -17,17 +17,28 @@ import type { AltNames } from './subject.ts';
 import { describeChainProblem, describeVerifyFailure } from './tls_errors.ts';
 import { certificateNames } from './tls_info.ts';
 
+/** Why a peer is refused, and where Envoy counts it (`ssl.fail_verify_*`). */
+export interface VerifyFailure {
+  readonly counter: 'failVerifyError' | 'failVerifySan' | 'failVerifyCertHash';
+  /** Envoy's text. */
+  readonly text: string;
+}
+
 /** A compiled validation context. */
 export interface PeerValidation {
   /** Roots, PEM; undefined when any chain is accepted. */
   readonly trustedCa: Buffer | undefined;
   readonly crl: Buffer | undefined;
-  /** Undefined when the peer is accepted, else Envoy's failure text. */
+  /**
+   * False when a verdict needs the whole chain that the peer showed: a resumed session has its first certificate only.
+   */
+  readonly resumable: boolean;
+  /** Undefined when the peer is accepted. */
   check(
     peer: X509Certificate,
     chain: { readonly code: string; readonly text: string } | undefined,
     names: readonly string[] | undefined,
-  ): string | undefined;
+  ): VerifyFailure | undefined;
 }
 
 type NameMatcher = (names: AltNames) => boolean;
@@ -106,8 +117,35 @@ function endsAt(peer: X509Certificate, roots: readonly X509Certificate[]): boole
   return false;
 }
 
-/** @throws Error when a matcher, a bundle or a source is bad. */
+/** Authorities between the peer and the first certificate that is its own issuer, or the end of what it sent. */
+function intermediates(peer: X509Certificate): number {
+  let count = 0;
+  let current = peer.issuerCertificate;
+  for (; current !== undefined && count < 100; count++) {
+    const issuer: X509Certificate | undefined = current.issuerCertificate;
+    if (current.subject === current.issuer) break;
+    current = issuer;
+  }
+  return count;
+}
+
+function refuseUnknown(proto: CertificateValidationContext): void {
+  if (proto.onlyVerifyLeafCertCrl) throw new Error('only_verify_leaf_cert_crl is not implemented');
+  if (proto.requireSignedCertificateTimestamp === true)
+    throw new Error('require_signed_certificate_timestamp is not implemented');
+  if (proto.caCertificateProviderInstance !== undefined)
+    throw new Error('ca_certificate_provider_instance is not implemented');
+  for (const hash of proto.verifyCertificateHash)
+    if (!/^(?:[0-9a-f]{64}|(?:[0-9a-f]{2}:){31}[0-9a-f]{2})$/i.test(hash))
+      throw new Error(`verify_certificate_hash: not a SHA-256 in hex: ${JSON.stringify(hash)}`);
+  for (const spki of proto.verifyCertificateSpki)
+    if (Buffer.from(spki, 'base64').length !== 32)
+      throw new Error(`verify_certificate_spki: not a SHA-256 in base64: ${JSON.stringify(spki)}`);
+}
+
+/** @throws Error when a matcher, a bundle or a source is bad, or for fields that are not implemented. */
 export function compileValidation(proto: CertificateValidationContext): PeerValidation {
+  refuseUnknown(proto);
   const matchers = compileNames(proto);
   const hashes = new Set(proto.verifyCertificateHash.map((hash) => hash.replaceAll(':', '').toLowerCase()));
   const spkis = new Set(proto.verifyCertificateSpki);
@@ -121,30 +159,44 @@ export function compileValidation(proto: CertificateValidationContext): PeerVali
   const acceptsUntrusted =
     proto.trustChainVerification === TrustChain.ACCEPT_UNTRUSTED ||
     (trustedCa === undefined && proto.systemRootCerts === undefined);
+  const allRoots = proto.allowExpiredCertificate && trustedCa !== undefined ? pemCertificates(trustedCa) : [];
+  const { maxVerifyDepth } = proto;
+  const refuse = (counter: VerifyFailure['counter'], reason: string): VerifyFailure => ({
+    counter,
+    text: describeVerifyFailure(reason),
+  });
   return {
     trustedCa,
     crl: readDataSource(proto.crl),
+    resumable: domains === undefined && !proto.allowExpiredCertificate && maxVerifyDepth === undefined,
     check(peer, chain, wanted) {
       if (chain !== undefined && !acceptsUntrusted) {
-        const forgiven = chain.code === 'CERT_HAS_EXPIRED' && proto.allowExpiredCertificate;
-        if (!forgiven) return describeChainProblem(chain);
+        // OpenSSL tells the last problem it saw: behind an expired certificate there may be an unknown authority.
+        const forgiven =
+          chain.code === 'CERT_HAS_EXPIRED' && proto.allowExpiredCertificate && endsAt(peer, allRoots);
+        if (!forgiven) return { counter: 'failVerifyError', text: describeChainProblem(chain) };
       }
+      if (maxVerifyDepth !== undefined && intermediates(peer) > maxVerifyDepth)
+        return refuse(
+          'failVerifyError',
+          'X509_verify_cert: certificate verification error at depth 0: certificate chain too long',
+        );
       const { alt } = certificateNames(peer);
       if (domains !== undefined) {
         const bundle = roots.get(trustDomainOf(alt.uris[0]));
         if (bundle === undefined || !endsAt(peer, bundle))
-          return describeVerifyFailure('no trust bundle for the trust domain of the certificate');
+          return refuse('failVerifyError', 'no trust bundle for the trust domain of the certificate');
       }
       if (wanted !== undefined) {
         const found = wanted.some(
           (name) => alt.dns.some((own) => dnsMatches(own, name)) || alt.uris.includes(name),
         );
-        if (!found) return describeVerifyFailure(sanText(alt));
+        if (!found) return refuse('failVerifySan', sanText(alt));
       } else if (matchers.length > 0 && !matchers.some((matches) => matches(alt))) {
-        return describeVerifyFailure(sanText(alt));
+        return refuse('failVerifySan', sanText(alt));
       }
       if (hashes.size + spkis.size > 0 && !pinned(peer, hashes, spkis))
-        return describeVerifyFailure('the certificate matches no pinned hash');
+        return refuse('failVerifyCertHash', 'the certificate matches no pinned hash');
       return undefined;
     },
   };

@@ -1,5 +1,6 @@
 /** Names inside certificates: subjects as RFC 2253 and lists of alternative names. */
 import type { X509Certificate } from 'node:crypto';
+import { formatIp, parseIp } from '../../network/ip.ts';
 
 /** `CN=a,O=b` from Node's `O=b\nCN=a`, whose values are already escaped. */
 export function formatSubject(subject: string | undefined): string {
@@ -48,5 +49,10 @@ export function readAltNames(certificate: X509Certificate): AltNames {
   if (text === undefined) return none;
   const names = split(text);
   const of = (kind: string): string[] => names.filter((name) => name[0] === kind).map((name) => name[1]);
-  return { uris: of('URI'), dns: of('DNS'), emails: of('email'), ips: of('IP Address') };
+  // OpenSSL writes IPv6 in capitals and without `::`.
+  const ips = of('IP Address').map((text) => {
+    const ip = parseIp(text);
+    return ip === undefined ? text : formatIp(ip);
+  });
+  return { uris: of('URI'), dns: of('DNS'), emails: of('email'), ips };
 }

@@ -232,9 +232,11 @@ export async function handshake(
   client: UpstreamTransportSocketFactory,
   options: UpstreamTransportOptions = noTransportOptions,
   offered?: readonly string[],
+  requestedServerName = '',
 ): Promise<Handshaken> {
   const info = new AcceptedConnectionInfo({ ip: '127.0.0.1', port: 1 }, { ip: '127.0.0.1', port: 2 });
-  if (offered !== undefined) Object.assign(info, { transportProtocol: 'tls', applicationProtocols: offered });
+  if (offered !== undefined)
+    Object.assign(info, { transportProtocol: 'tls', applicationProtocols: offered, requestedServerName });
   const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true });
   listener.listen(0, '127.0.0.1');
   await once(listener, 'listening');

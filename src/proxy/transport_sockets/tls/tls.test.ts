@@ -46,7 +46,7 @@ const uri = (kind: string, value: string) => ({
 });
 
 test('mutual TLS: both sides know each other, bytes flow both ways', async (t) => {
-  const { server, client, info } = await handshake(
+  const { server, client } = await handshake(
     t,
     downstream(serverConfig({}, { alpnProtocols: ['h2', 'http/1.1'] })),
     upstream(clientConfig({ alpnProtocols: ['istio', 'http/1.1'] }, { sni: 'outbound_.80_._.b.svc' })),
@@ -61,7 +61,7 @@ test('mutual TLS: both sides know each other, bytes flow both ways', async (t) =
   assert.deepEqual(client.tls?.peerDnsSans, ['b.example.com']);
   assert.equal(client.tls?.peerSubject, 'CN=b,O=acme\\, inc');
   assert.deepEqual([server.protocol, client.protocol], ['http/1.1', 'http/1.1']);
-  assert.equal(info.requestedServerName, 'outbound_.80_._.b.svc');
+  assert.equal(server.tls?.serverName, 'outbound_.80_._.b.svc');
   server.socket!.on('data', (data: Buffer) => server.socket!.write(`echo ${data.toString()}`));
   server.socket!.resume();
   client.socket!.write('hello');

@@ -3,46 +3,73 @@
  * inline or by SDS, made into one OpenSSL context per version of the secrets. A new version serves the next handshakes;
  * open connections stay as they are.
  */
-import { X509Certificate } from 'node:crypto';
-import { type SecureContext, createSecureContext } from 'node:tls';
-import type {
-  CertificateValidationContext,
-  TlsCertificate,
+import { constants } from 'node:crypto';
+import { type SecureContext, type SecureContextOptions, createSecureContext } from 'node:tls';
+import { toBinary } from '@bufbuild/protobuf';
+import {
+  type CertificateValidationContext,
+  CertificateValidationContextSchema,
+  type TlsSessionTicketKeys,
 } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
 import type { SdsSecretConfig } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
 import type { CommonTlsContext } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts';
 import type { LiveSecret, SecretProvider } from '../../network/secret.ts';
+import { type OwnCertificate, certificatesFor, readCertificate } from './certificates.ts';
+import { ClientSessions } from './client_sessions.ts';
 import { readDataSource } from './data_source.ts';
 import { type PeerValidation, compileValidation, mergeValidation } from './peer_validation.ts';
-import { type CertificateNames, certificateNames } from './tls_info.ts';
+import { type TicketKey, derivedTicketKey, readTicketKeys, sessionIdentity } from './tickets.ts';
+import { setTicketKeys } from './tls_handle.ts';
+import type { CertificateNames } from './tls_info.ts';
 import { tlsOptions } from './tls_params.ts';
 
-/** What one handshake uses. */
-export interface TlsMaterial {
+/** What one side shows of itself. */
+export interface OwnIdentity {
   readonly context: SecureContext;
-  /** Undefined when no validation context is configured: any peer is accepted. */
-  readonly validation: PeerValidation | undefined;
-  /** Names of our own first certificate. */
-  readonly local: CertificateNames | undefined;
+  /** Names of the first certificate. */
+  readonly names: CertificateNames | undefined;
 }
 
-function certificateOptions(proto: TlsCertificate): { cert: Buffer; key: Buffer; passphrase?: string } {
-  const cert = readDataSource(proto.certificateChain);
-  const key = readDataSource(proto.privateKey);
-  if (cert === undefined || key === undefined)
-    throw new Error(
-      'tls_certificate needs certificate_chain and private_key (pkcs12 and key providers are not implemented)',
-    );
-  const passphrase = readDataSource(proto.password)?.toString();
-  return passphrase === undefined ? { cert, key } : { cert, key, passphrase };
+/** What handshakes use. */
+export interface TlsMaterial {
+  /** Undefined when no validation context is configured: any peer is accepted. */
+  readonly validation: PeerValidation | undefined;
+  /** Identity of clients, and of servers that were asked for no name. */
+  readonly identity: OwnIdentity;
+  /** True when the identity depends on the server name. */
+  readonly choosesByName: boolean;
+  /** @param serverName lower case; empty for none. */
+  identityFor(serverName: string): OwnIdentity;
+  /** Sessions of clients. */
+  readonly sessions: ClientSessions;
 }
+
+/** Where keys of session tickets come from (DownstreamTlsContext.session_ticket_keys_type). */
+export type TicketSource =
+  | { readonly kind: 'derived' }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'inline'; readonly keys: TlsSessionTicketKeys }
+  | { readonly kind: 'sds'; readonly sds: SdsSecretConfig };
+
+/** What the two directions add. */
+export type TlsRole =
+  | {
+      readonly side: 'server';
+      readonly requireCertificate: boolean;
+      readonly tickets: TicketSource;
+      /** Life of a session, seconds; undefined for OpenSSL's two hours. */
+      readonly sessionTimeoutSeconds: number | undefined;
+      readonly preferClientCiphers: boolean;
+    }
+  | { readonly side: 'client'; readonly sessionsPerPlace: number };
 
 /** Owns subscriptions to secrets. */
 export class TlsContextSource {
   readonly #config: CommonTlsContext;
-  readonly #server: boolean;
+  readonly #role: TlsRole;
   readonly #certificates: LiveSecret[] = [];
   #validationSecret: LiveSecret | undefined;
+  #ticketSecret: LiveSecret | undefined;
   #inlineValidation: CertificateValidationContext | undefined;
   #material: TlsMaterial | undefined;
   /** Why the newest secrets cannot be used; the material before them stays. */
@@ -52,9 +79,9 @@ export class TlsContextSource {
   #wasReady = false;
 
   /** @throws Error when inline material is bad or the configuration asks for what is not there. */
-  constructor(config: CommonTlsContext, server: boolean, secrets: SecretProvider) {
+  constructor(config: CommonTlsContext, role: TlsRole, secrets: SecretProvider) {
     this.#config = config;
-    this.#server = server;
+    this.#role = role;
     const onChange = (): void => {
       this.#stale = true;
       this.#announce();
@@ -62,6 +89,11 @@ export class TlsContextSource {
     const subscribe = (sds: SdsSecretConfig): LiveSecret => secrets.get(sds.name, sds.sdsConfig, onChange);
     const { validationContextType: validation } = config;
     if (config.customHandshaker !== undefined) throw new Error('custom_handshaker is not implemented');
+    if (config.customTlsCertificateSelector !== undefined)
+      throw new Error('custom_tls_certificate_selector is not implemented');
+    if (config.tlsCertificateProviderInstance !== undefined)
+      throw new Error('tls_certificate_provider_instance is not implemented');
+    if (config.keyLog !== undefined) throw new Error('key_log is not implemented: keys are never written');
     switch (validation.case) {
       case undefined:
         break;
@@ -80,8 +112,14 @@ export class TlsContextSource {
         throw new Error(`${validation.case}: certificate providers are not implemented`);
     }
     for (const sds of config.tlsCertificateSdsSecretConfigs) this.#certificates.push(subscribe(sds));
+    if (role.side === 'server' && role.tickets.kind === 'sds')
+      this.#ticketSecret = subscribe(role.tickets.sds);
     // Bad inline material is an error of the configuration, not of the first connection.
-    if (this.#validationSecret === undefined && this.#certificates.length === 0) {
+    if (
+      this.#validationSecret === undefined &&
+      this.#ticketSecret === undefined &&
+      this.#certificates.length === 0
+    ) {
       this.#material = this.#build();
       this.#stale = false;
     } else if (this.#inlineValidation !== undefined) compileValidation(this.#inlineValidation);
@@ -92,7 +130,8 @@ export class TlsContextSource {
   get ready(): boolean {
     return (
       this.#certificates.every((secret) => secret.current !== undefined) &&
-      (this.#validationSecret === undefined || this.#validationSecret.current !== undefined)
+      (this.#validationSecret === undefined || this.#validationSecret.current !== undefined) &&
+      (this.#ticketSecret === undefined || this.#ticketSecret.current !== undefined)
     );
   }
 
@@ -125,41 +164,127 @@ export class TlsContextSource {
   }
 
   #build(): TlsMaterial {
-    const inline = this.#config.tlsCertificates;
     const certificates = [
-      ...inline,
+      ...this.#config.tlsCertificates,
       ...this.#certificates.map((secret) => {
         const type = secret.current?.type;
         if (type?.case !== 'tlsCertificate') throw new Error('the secret holds no tls_certificate');
         return type.value;
       }),
-    ].map(certificateOptions);
+    ].map(readCertificate);
     const secretType = this.#validationSecret?.current?.type;
     if (secretType !== undefined && secretType.case !== 'validationContext')
       throw new Error('the secret holds no validation_context');
     const proto = mergeValidation(this.#inlineValidation, secretType?.value);
     const validation = proto === undefined ? undefined : compileValidation(proto);
-    if (this.#server && certificates.length === 0) throw new Error('a TLS listener needs a certificate');
-    const passphrase = certificates.find((entry) => entry.passphrase !== undefined)?.passphrase;
-    const context = createSecureContext({
+    const role = this.#role;
+    if (role.side === 'server' && certificates.length === 0)
+      throw new Error('a TLS listener needs a certificate');
+    const options: SecureContextOptions = {
       ...tlsOptions(this.#config.tlsParams),
-      ...(certificates.length === 0
-        ? {}
-        : { cert: certificates.map((entry) => entry.cert), key: certificates.map((entry) => entry.key) }),
-      ...(passphrase === undefined ? {} : { passphrase }),
       // An empty list in place of the roots that Node ships: who configures no trust trusts nobody by default.
       ca: validation?.trustedCa ?? (proto?.systemRootCerts === undefined ? [] : undefined),
       ...(validation?.crl === undefined ? {} : { crl: validation.crl }),
-      honorCipherOrder: true,
-    });
-    const first = certificates[0]?.cert;
-    const local = first === undefined ? undefined : certificateNames(new X509Certificate(first));
-    return { context, validation, local };
+      honorCipherOrder: role.side === 'client' || !role.preferClientCiphers,
+    };
+    const keys = this.#ticketKeys(certificates, proto, validation);
+    if (role.side === 'server') Object.assign(options, serverOptions(role, keys));
+    const byCertificates = new Map<string, OwnIdentity>();
+    const identityFor = (serverName: string): OwnIdentity => {
+      const chosen = certificatesFor(certificates, serverName);
+      const key = chosen.map((entry) => certificates.indexOf(entry)).join(' ');
+      let identity = byCertificates.get(key);
+      if (identity === undefined) {
+        identity = { context: createContext(options, chosen), names: chosen[0]?.names };
+        if (keys.list.length > 1) setTicketKeys(identity.context, keys.list);
+        byCertificates.set(key, identity);
+      }
+      return identity;
+    };
+    // All at once: a bad certificate is an error now, not when somebody asks for its name.
+    const identity = identityFor('');
+    if (role.side === 'server')
+      for (const { serverNames } of certificates) for (const name of serverNames) identityFor(name);
+    return {
+      validation,
+      identity,
+      choosesByName: byCertificates.size > 1,
+      identityFor,
+      sessions: new ClientSessions(
+        role.side === 'client' && validation?.resumable !== false ? role.sessionsPerPlace : 0,
+      ),
+    };
+  }
+
+  /** Keys of session tickets, none when there shall be no tickets, and what sessions are bound to. */
+  #ticketKeys(
+    certificates: readonly OwnCertificate[],
+    proto: CertificateValidationContext | undefined,
+    validation: PeerValidation | undefined,
+  ): ServerSessions {
+    const role = this.#role;
+    if (role.side === 'client') return { identity: Buffer.alloc(0), list: [] };
+    const identity = sessionIdentity([
+      role.requireCertificate ? 'required' : 'optional',
+      proto === undefined ? 'any' : toBinary(CertificateValidationContextSchema, proto),
+      validation?.trustedCa ?? '',
+      validation?.crl ?? '',
+      ...certificates.map(({ cert }) => cert),
+    ]);
+    if (role.tickets.kind === 'none' || validation?.resumable === false) return { identity, list: [] };
+    let message: TlsSessionTicketKeys | undefined;
+    if (role.tickets.kind === 'inline') message = role.tickets.keys;
+    else if (this.#ticketSecret !== undefined) {
+      const type = this.#ticketSecret.current?.type;
+      if (type?.case !== 'sessionTicketKeys') throw new Error('the secret holds no session_ticket_keys');
+      message = type.value;
+    }
+    const list =
+      message === undefined
+        ? [derivedTicketKey(identity)]
+        : readTicketKeys(message.keys.map((key) => readDataSource(key)));
+    return { identity, list };
   }
 
   close(): void {
     for (const secret of this.#certificates) secret.close();
     this.#validationSecret?.close();
+    this.#ticketSecret?.close();
     this.#onReady = [];
   }
+}
+
+interface ServerSessions {
+  readonly identity: Buffer;
+  readonly list: readonly TicketKey[];
+}
+
+function serverOptions(
+  role: Extract<TlsRole, { readonly side: 'server' }>,
+  { identity, list }: ServerSessions,
+): SecureContextOptions {
+  const [first] = list;
+  const seconds = role.sessionTimeoutSeconds;
+  return {
+    // Without it OpenSSL breaks off the handshake of every client that asks to resume and may show a certificate.
+    sessionIdContext: identity.toString('hex', 0, 16),
+    ...(seconds === undefined || seconds === 0 ? {} : { sessionTimeout: seconds }),
+    ...(first === undefined
+      ? { secureOptions: constants.SSL_OP_NO_TICKET }
+      : { ticketKeys: Buffer.concat([first.name, first.hmac, first.aes]) }),
+  };
+}
+
+function createContext(
+  options: SecureContextOptions,
+  certificates: readonly OwnCertificate[],
+): SecureContext {
+  if (certificates.length === 0) return createSecureContext(options);
+  return createSecureContext({
+    ...options,
+    cert: certificates.map(({ cert }) => cert),
+    key: certificates.map(({ key, passphrase }) =>
+      passphrase === undefined ? key : { pem: key, passphrase },
+    ) as Buffer[],
+  });
 }

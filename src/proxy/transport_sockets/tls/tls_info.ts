@@ -38,6 +38,8 @@ export class ConnectionTlsInfo implements TlsInfo {
   readonly peerSubject: string;
   readonly localUriSans: readonly string[];
   readonly localSubject: string;
+  readonly serverName: string;
+  readonly sessionReused: boolean;
   readonly #peer: X509Certificate | undefined;
 
   constructor(
@@ -45,8 +47,12 @@ export class ConnectionTlsInfo implements TlsInfo {
     peer: X509Certificate | undefined,
     validated: boolean,
     local: CertificateNames | undefined,
+    serverName: string | false | null | undefined,
+    sessionReused: boolean,
   ) {
     this.#peer = peer;
+    this.serverName = typeof serverName === 'string' ? serverName.toLowerCase() : '';
+    this.sessionReused = sessionReused;
     this.version = socket.getProtocol() ?? '';
     this.cipher = socket.getCipher().name;
     this.peerCertificateValidated = validated && peer !== undefined;
