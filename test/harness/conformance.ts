@@ -61,6 +61,8 @@ export function dataPlaneCommand(dataPlane: DataPlane, bootstrap: string): reado
         '--concurrency',
         '1',
         '--disable-hot-restart',
+        '--file-flush-interval-msec',
+        '50',
         '-l',
         'warning',
       ]
