@@ -59,6 +59,20 @@ export function endBatch(): void {
   batchTime = 0;
 }
 
+/** Sockets that are flushed when the events of this turn of the loop have been worked on. */
+let turn: SocketIo[] = [];
+
+function flushTurn(): void {
+  const sockets = turn;
+  turn = [];
+  beginBatch();
+  try {
+    for (let i = 0; i < sockets.length; i++) (sockets[i] as SocketIo).flush();
+  } finally {
+    endBatch();
+  }
+}
+
 /** `performance.now()`; within a batch the clock is read once. */
 export function batchNow(): number {
   if (depth === 0) return performance.now();
@@ -89,6 +103,11 @@ export class SocketIo implements WriteOwner {
   #closed = false;
   #error: Error | undefined = undefined;
   #pauses = 0;
+  /**
+   * Small writes wait for the end of the loop's turn, not of the batch: for a connection that many others write to, whose
+   * events come one after the other.
+   */
+  flushPerTurn = false;
   /** Bytes read and written so far, for statistics. */
   bytesRead = 0;
   bytesWritten = 0;
@@ -173,8 +192,14 @@ export class SocketIo implements WriteOwner {
     if (this.#ended) return;
     this.bytesWritten += text.length;
     this.#text += text;
-    if (depth === 0 || this.#text.length > maxText) this.#writeOut();
-    else if (!this.#queued) {
+    if (this.#text.length > maxText) this.#writeOut();
+    else if (this.#queued) return;
+    else if (this.flushPerTurn) {
+      this.#queued = true;
+      if (turn.length === 0) setImmediate(flushTurn);
+      turn.push(this);
+    } else if (depth === 0) this.#writeOut();
+    else {
       this.#queued = true;
       dirty.push(this);
     }
