@@ -219,7 +219,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
   protected onGoaway(lastStreamId: number): void {
     this.#goAway();
     // The server has not seen these: they may be sent again elsewhere (RFC 9113 6.8).
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.values()) {
       if (stream.id <= lastStreamId) continue;
       this.remove(stream, true);
       this.#tellReset(stream, ResetReason.remoteRefusedStreamReset);

@@ -627,7 +627,7 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
 
   /** All streams hear that they are over. */
   protected failStreams(reason: ResetReason, details: string): void {
-    for (const stream of [...this.streams.values()]) {
+    for (const stream of this.streams.values()) {
       stream.state = StreamState.closed;
       this.remove(stream, true);
       stream.target?.onResetStream(reason, details);
