@@ -83,6 +83,14 @@ const notFoundStatus: Readonly<Record<number, number>> = {
   [NotFoundCode.INTERNAL_SERVER_ERROR]: 500,
 };
 
+function connectOf(action: RouteAction): ForwardAction['connect'] {
+  const config = action.upgradeConfigs.find((upgrade) => upgrade.connectConfig !== undefined)?.connectConfig;
+  if (config === undefined) return undefined;
+  if (config.proxyProtocolConfig !== undefined)
+    throw new Error('upgrade_configs.connect_config.proxy_protocol_config is not supported');
+  return { allowPost: config.allowPost };
+}
+
 export function compileForward(
   action: RouteAction,
   replacePrefix: PrefixRewrite,
@@ -114,7 +122,7 @@ export function compileForward(
     metadataMatch: action.metadataMatch?.filterMetadata['envoy.lb'],
     mirrors: mirrors.map(compileMirror),
     upgrades: upgrades.length === 0 ? undefined : new Map(upgrades),
-    connectTerminates: action.upgradeConfigs.some((upgrade) => upgrade.connectConfig !== undefined),
+    connect: connectOf(action),
   };
 }
 

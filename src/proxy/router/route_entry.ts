@@ -66,8 +66,8 @@ export interface ForwardAction {
   readonly mirrors: readonly MirrorPolicy[];
   /** Upgrade types switched on or off for the route, lower case. */
   readonly upgrades: ReadonlyMap<string, boolean> | undefined;
-  /** CONNECT payload goes to the upstream as plain TCP (connect_config). */
-  readonly connectTerminates: boolean;
+  /** CONNECT (and POST, when allowed) ends here, its payload goes to the upstream as plain TCP (connect_config). */
+  readonly connect: { readonly allowPost: boolean } | undefined;
 }
 
 /** `DirectResponseAction`, and routes that only filters may answer. */

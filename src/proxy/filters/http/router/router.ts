@@ -1,43 +1,37 @@
 /**
  * The router (envoy Router::Filter): takes a request to a host of its route's cluster and the response back; retries,
  * timeouts, mirrors. On the hot path: a request without retries allocates this object and one UpstreamRequest. Bench:
- * bench/micro/http1_proxy.ts. Longer than usual, because the steps of a request share its state.
+ * bench/micro/http1_proxy.ts. Longer than usual, because the steps of a request share its state; what is known of retries
+ * is in retry_state.ts.
  */
-import { ResetReason, type RequestEncoder } from '../../../http/codec.ts';
+import { type RequestEncoder, ResetReason } from '../../../http/codec.ts';
 import {
   FilterStatus,
   type LocalReply,
   type TerminalFilterCallbacks,
   type TerminalHttpFilter,
 } from '../../../http/filter.ts';
-import { grpcToHttpStatus, isGrpcContentType } from '../../../http/grpc.ts';
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from '../../../http/header_map.ts';
 import { HeaderFlag } from '../../../http/header_names.ts';
 import { batchNow } from '../../../http/socket_io.ts';
 import { localReplies, resetAfterResponseStarted, upstreamResetReply } from '../../../http/local_reply.ts';
+import { upgradeToHttp2 } from '../../../http/upgrade.ts';
 import type { ConnectionInfo } from '../../../network/connection.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
 import { transportOptionsKey, type UpstreamTransportOptions } from '../../../network/transport_socket.ts';
 import type { ForwardAction, RouteEntry } from '../../../router/route_entry.ts';
 import {
   emptyRetryPolicy,
-  parseRetryOn,
   rateLimitedDelayMs,
   retriesOnHeaders,
   retriesOnReset,
-  retryDelayMs,
-  type RetryPolicy,
 } from '../../../router/retry_policy.ts';
-import { ResponseFlag } from '../../../stream_info/response_flags.ts';
 import { newUpstreamInfo, type StreamInfo } from '../../../stream_info/stream_info.ts';
-import type {
-  Cluster,
-  ClusterManager,
-  Host,
-  HostResult,
-  LoadBalancerContext,
-} from '../../../upstream/upstream.ts';
+import type { Cluster, ClusterManager, LoadBalancerContext } from '../../../upstream/upstream.ts';
+import { directAnswer, passesStrictCheck } from './direct_answer.ts';
+import { flagOf, resetResult, resultOf, timeoutResult } from './outcome.ts';
 import { finalizeRequestHeaders, setHost } from './request_headers.ts';
+import { flagRetry, RetryAnswer, RetryState } from './retry_state.ts';
 import { ShadowRequest } from './shadow.ts';
 import { finalTimeouts, type Timeouts } from './timeouts.ts';
 import { UpstreamRequest } from './upstream_request.ts';
@@ -52,40 +46,8 @@ export interface RouterShared {
   random(): number;
 }
 
-/** Whether another attempt follows. */
-const RetryAnswer = { no: 0, yes: 1, limitExceeded: 2, overflow: 3 } as const;
-type RetryAnswer = (typeof RetryAnswer)[keyof typeof RetryAnswer];
-
 /** Reused by all requests: read at once. */
 const timeouts: Timeouts = { globalMs: 0, perTryMs: 0 };
-
-const httpResults: HostResult[] = [];
-/** One object per status: reports are made for each response. */
-function httpResult(status: number): HostResult {
-  return (httpResults[status] ??= { kind: 'http', status, localOrigin: false });
-}
-const resetResult: HostResult = { kind: 'http', status: 503, localOrigin: true };
-const timeoutResult: HostResult = { kind: 'timeout' };
-
-function flagOf(reason: ResetReason): number {
-  switch (reason) {
-    case ResetReason.localConnectionFailure:
-    case ResetReason.remoteConnectionFailure:
-    case ResetReason.connectionTimeout:
-      return ResponseFlag.upstreamConnectionFailure;
-    case ResetReason.connectionTermination:
-      return ResponseFlag.upstreamConnectionTermination;
-    case ResetReason.localReset:
-    case ResetReason.localRefusedStreamReset:
-      return ResponseFlag.localReset;
-    case ResetReason.overflow:
-      return ResponseFlag.upstreamOverflow;
-    case ResetReason.protocolError:
-      return ResponseFlag.upstreamProtocolError;
-    default:
-      return ResponseFlag.upstreamRemoteReset;
-  }
-}
 
 function onGlobalTimeout(router: RouterFilter): void {
   router.onGlobalTimeout();
@@ -100,13 +62,11 @@ function onBackOff(router: RouterFilter): void {
   router.onBackOff();
 }
 
-export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
+export class RouterFilter extends RetryState implements TerminalHttpFilter, LoadBalancerContext {
   readonly #callbacks: TerminalFilterCallbacks;
   readonly #shared: RouterShared;
   readonly #info: StreamInfo;
   #route: RouteEntry | undefined = undefined;
-  #action: ForwardAction | undefined = undefined;
-  #cluster: Cluster | undefined = undefined;
   #headers: RequestHeaderMap | undefined = undefined;
   #attempt: UpstreamRequest | undefined = undefined;
 
@@ -119,14 +79,6 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
   #requestEnded = false;
   #requestEndedAt = NaN;
 
-  // Retries.
-  #retryOn = 0;
-  #retriesLeft = 0;
-  #retries = 0;
-  #retryTaken = false;
-  #policy: RetryPolicy = emptyRetryPolicy;
-  #statusCodes: readonly number[] = emptyRetryPolicy.retriableStatusCodes;
-  #attempted: Host[] | undefined = undefined;
   #backOffTimer: TimerHandle | undefined = undefined;
 
   #globalMs = 0;
@@ -144,6 +96,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
   readonly downstream: ConnectionInfo;
 
   constructor(callbacks: TerminalFilterCallbacks, shared: RouterShared) {
+    super();
     this.#callbacks = callbacks;
     this.#shared = shared;
     this.#info = callbacks.streamInfo;
@@ -152,17 +105,6 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
 
   get requestHeaders(): RequestHeaderMap | undefined {
     return this.#headers;
-  }
-
-  get hostSelectionRetryCount(): number {
-    return this.#policy.hostSelectionMaxAttempts;
-  }
-
-  shouldSelectAnotherHost(host: Host): boolean {
-    const attempted = this.#attempted;
-    if (attempted === undefined) return false;
-    for (const predicate of this.#policy.hostPredicates) if (predicate(host, attempted)) return true;
-    return false;
   }
 
   // === request ===
@@ -177,17 +119,17 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     info.routeName = route.name;
     info.virtualHostName = route.virtualHost.name;
     const { action } = route;
-    if (action.kind !== 'forward') return this.#answerDirectly(route, headers);
-    this.#action = action;
+    if (action.kind !== 'forward') return this.#refuse(directAnswer(route, headers, info));
+    this.action = action;
     const shared = this.#shared;
     const cluster = shared.clusterManager.get(route.clusterName);
     if (cluster === undefined)
       return this.#refuse({ ...localReplies.clusterNotFound, status: action.clusterNotFoundStatus });
-    this.#cluster = cluster;
+    this.cluster = cluster;
     info.clusterName = cluster.name;
     info.clusterStatName = cluster.statName;
     info.clusterMetadata = cluster.metadata;
-    if (shared.strictCheckHeaders.length > 0 && !this.#checkStrictly(headers))
+    if (shared.strictCheckHeaders.length > 0 && !passesStrictCheck(headers, shared.strictCheckHeaders))
       return this.#refuse(localReplies.invalidEnvoyHeaders);
     if (cluster.maintenanceMode) return this.#refuse(localReplies.maintenanceMode);
     const insert = !shared.suppressEnvoyHeaders;
@@ -199,7 +141,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     this.#globalMs = timeouts.globalMs;
     this.#perTryMs = timeouts.perTryMs;
     if (action.retryPolicy !== undefined || (headers.seen & HeaderFlag.envoy) !== 0)
-      this.#setUpRetries(action.retryPolicy ?? emptyRetryPolicy, headers);
+      this.setUpRetries(action.retryPolicy ?? emptyRetryPolicy, headers);
     if (action.hashPolicy !== undefined) {
       const { hash, setCookie } = action.hashPolicy(headers, info);
       this.hash = hash;
@@ -210,7 +152,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
       this.transportOptions = info.filterState.get(transportOptionsKey) as
         | UpstreamTransportOptions
         | undefined;
-    this.#keepBody = this.#retryOn !== 0 && this.#retriesLeft > 0;
+    this.#keepBody = this.retryOn !== 0 && this.retriesLeft > 0;
     if (action.mirrors.length > 0) this.#startShadows(action, headers, endStream);
     if (endStream) this.#onRequestEnd(info.start);
     this.#startAttempt();
@@ -222,54 +164,6 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     return FilterStatus.stopIteration;
   }
 
-  #answerDirectly(route: RouteEntry, headers: RequestHeaderMap): FilterStatus {
-    const { action } = route;
-    const info = this.#info;
-    const redirect = action.kind === 'redirect';
-    return this.#refuse({
-      status: action.kind === 'forward' ? 500 : action.status,
-      body: action.kind === 'direct' ? action.body : '',
-      details: 'direct_response',
-      flags: 0,
-      modifyHeaders: (response) => {
-        if (redirect)
-          response.add('location', action.location(headers, { info, request: headers, response }));
-        if (route.hasResponseRules) route.applyResponseRules(response, headers, info);
-      },
-    });
-  }
-
-  #checkStrictly(headers: RequestHeaderMap): boolean {
-    for (const name of this.#shared.strictCheckHeaders) {
-      const value = headers.getFirst(name);
-      if (value === undefined) continue;
-      if (name.endsWith('retry-on') || name.endsWith('grpc-on')) {
-        if (value.split(',').some((part) => parseRetryOn(part) === 0)) return false;
-      } else if (!/^\d{1,10}$/.test(value)) return false;
-    }
-    return true;
-  }
-
-  #setUpRetries(policy: RetryPolicy, headers: RequestHeaderMap): void {
-    this.#policy = policy;
-    this.#retryOn = policy.retryOn;
-    this.#retriesLeft = policy.numRetries;
-    this.#statusCodes = policy.retriableStatusCodes;
-    if (policy.retriableRequestHeaders !== undefined && !policy.retriableRequestHeaders(headers))
-      this.#retryOn = 0;
-    if ((headers.seen & HeaderFlag.envoy) === 0) return;
-    const on = headers.getFirst('x-envoy-retry-on');
-    const grpcOn = headers.getFirst('x-envoy-retry-grpc-on');
-    if (on !== undefined) this.#retryOn |= parseRetryOn(on);
-    if (grpcOn !== undefined) this.#retryOn |= parseRetryOn(grpcOn);
-    const max = headers.getFirst('x-envoy-max-retries');
-    if (max !== undefined && /^\d{1,9}$/.test(max) && this.#retryOn !== 0) this.#retriesLeft = Number(max);
-    const codes = headers.getFirst('x-envoy-retriable-status-codes');
-    if (codes !== undefined)
-      this.#statusCodes = [...this.#statusCodes, ...codes.split(',').map(Number).filter(Number.isInteger)];
-    for (const name of retryHeaders) headers.remove(name);
-  }
-
   #startShadows(action: ForwardAction, headers: RequestHeaderMap, endStream: boolean): void {
     for (const mirror of action.mirrors) {
       if (mirror.fraction < 1 && this.#shared.random() >= mirror.fraction) continue;
@@ -278,13 +172,21 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
       if (cluster === undefined) continue;
       this.#shadows ??= [];
       this.#shadows.push(
-        new ShadowRequest(cluster, mirror, headers, endStream, this.#callbacks.bufferLimit, this.#globalMs),
+        new ShadowRequest(
+          cluster,
+          mirror,
+          headers,
+          endStream,
+          this.#callbacks.bufferLimit,
+          this.#globalMs,
+          this.#info.protocol,
+        ),
       );
     }
   }
 
   decodeData(data: Buffer, endStream: boolean): FilterStatus {
-    if (this.#action === undefined || this.#responseEnded) return FilterStatus.continue;
+    if (this.action === undefined || this.#responseEnded) return FilterStatus.continue;
     const shadows = this.#shadows;
     if (shadows !== undefined) for (const shadow of shadows) shadow.sendData(data, endStream);
     const encoder = this.#attempt?.encoder;
@@ -292,14 +194,10 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     if (this.#keepBody || !ready) this.#storeBody(data, ready);
     if (endStream) this.#onRequestEnd(batchNow());
     if (ready) {
-      if (endStream) this.#attemptInfo().lastByteSentMs = this.#requestEndedAt;
+      if (endStream) (this.#attempt as UpstreamRequest).info.lastByteSentMs = this.#requestEndedAt;
       encoder.encodeData(data, endStream);
     }
     return FilterStatus.continue;
-  }
-
-  #attemptInfo(): UpstreamRequest['info'] {
-    return (this.#attempt as UpstreamRequest).info;
   }
 
   #storeBody(data: Buffer, sent: boolean): void {
@@ -310,7 +208,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     if (this.#bodyBytes <= limit) return;
     // Too long to be sent twice.
     this.#keepBody = false;
-    this.#retryOn = 0;
+    this.retryOn = 0;
     if (sent) this.#body = undefined;
     else if (!this.#bodyPaused) {
       this.#bodyPaused = true;
@@ -319,11 +217,15 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
   }
 
   decodeTrailers(trailers: HeaderMap): FilterStatus {
-    if (this.#action === undefined || this.#responseEnded) return FilterStatus.continue;
+    if (this.action === undefined || this.#responseEnded) return FilterStatus.continue;
     if (this.#shadows !== undefined) for (const shadow of this.#shadows) shadow.sendTrailers(trailers);
     this.#trailers = trailers;
     this.#onRequestEnd(batchNow());
-    if (this.#attempt?.requestStarted === true) this.#attempt.encoder?.encodeTrailers(trailers);
+    const attempt = this.#attempt;
+    if (attempt?.requestStarted === true) {
+      attempt.info.lastByteSentMs = this.#requestEndedAt;
+      attempt.encoder?.encodeTrailers(trailers);
+    }
     return FilterStatus.continue;
   }
 
@@ -340,7 +242,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
   #startPerTryTimers(attempt: UpstreamRequest): void {
     if (this.#perTryMs > 0)
       attempt.perTryTimer = workerTimers.schedule(this.#perTryMs, onPerTryTimeout, this as RouterFilter);
-    const idleMs = this.#policy.perTryIdleTimeoutMs;
+    const idleMs = this.policy.perTryIdleTimeoutMs;
     if (idleMs > 0) {
       attempt.perTryIdleMs = idleMs;
       attempt.perTryIdleTimer = workerTimers.schedule(idleMs, onPerTryIdleTimeout, this as RouterFilter);
@@ -350,7 +252,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
   // === attempts ===
 
   #startAttempt(): void {
-    const cluster = this.#cluster as Cluster;
+    const cluster = this.cluster as Cluster;
     const info = this.#info;
     const host = cluster.chooseHost(this);
     if (host === undefined) {
@@ -361,16 +263,32 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     upstream.hostAddress = host.address;
     upstream.hostMetadata = host.metadata;
     info.upstream = upstream;
-    const pool = cluster.httpPool(host, (this.#action as ForwardAction).priority, info.protocol, this);
     const attempt = new UpstreamRequest(this, host, upstream);
     this.#attempt = attempt;
+    if (this.#tunnelsTcp()) {
+      attempt.waiting = cluster.tcpConnect(host, this, attempt.tcpCallbacks());
+      return;
+    }
+    const pool = cluster.httpPool(host, (this.action as ForwardAction).priority, info.protocol, this);
     const waiting = pool.newStream(attempt, attempt);
     if (this.#attempt === attempt) attempt.waiting = waiting;
   }
 
+  /** CONNECT ends here: its bytes go on as plain TCP. */
+  #tunnelsTcp(): boolean {
+    const { connect } = this.action as ForwardAction;
+    if (connect === undefined) return false;
+    const method = this.#headers?.method;
+    return method === 'CONNECT' || (connect.allowPost && method === 'POST');
+  }
+
+  get bufferLimit(): number {
+    return this.#callbacks.bufferLimit;
+  }
+
   onUpstreamReady(attempt: UpstreamRequest, encoder: RequestEncoder): void {
     const headers = this.#headers as RequestHeaderMap;
-    const action = this.#action as ForwardAction;
+    const action = this.action as ForwardAction;
     if (action.hostRewrite.kind === 'auto' && attempt.host.hostname !== '')
       setHost(action, headers, attempt.host.hostname);
     attempt.requestStarted = true;
@@ -379,7 +297,13 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     const trailers = this.#trailers;
     const now = batchNow();
     attempt.info.firstByteSentMs = now;
-    encoder.encodeHeaders(headers, ended && body === undefined && trailers === undefined);
+    let wire = headers;
+    if (headers.protocol !== '' && attempt.info.protocol === 'HTTP/2') {
+      attempt.upgrade = headers.protocol;
+      wire = upgradeToHttp2(headers);
+    }
+    if (ended) attempt.info.lastByteSentMs = now;
+    encoder.encodeHeaders(wire, ended && body === undefined && trailers === undefined);
     if (body !== undefined) {
       for (let i = 0; i < body.length; i++)
         encoder.encodeData(body[i] as Buffer, ended && trailers === undefined && i === body.length - 1);
@@ -390,10 +314,9 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
       this.#bodyPaused = false;
       this.#callbacks.readDisable(false);
     }
-    if (ended) {
-      attempt.info.lastByteSentMs = now;
-      if (this.#perTryMs > 0 || this.#policy.perTryIdleTimeoutMs > 0) this.#startPerTryTimers(attempt);
-    }
+    if (this.#attempt !== attempt) return;
+    if (ended && (this.#perTryMs > 0 || this.policy.perTryIdleTimeoutMs > 0))
+      this.#startPerTryTimers(attempt);
     if (this.#callbacks.downstreamAboveHighWatermark) encoder.readDisable(true);
   }
 
@@ -403,37 +326,11 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
 
   // === retries ===
 
-  #mayRetry(): RetryAnswer {
-    if (this.#responseStarted) return RetryAnswer.no;
-    const cluster = this.#cluster as Cluster;
-    if (this.#retriesLeft <= 0) {
-      cluster.stats.upstreamRqRetryLimitExceeded++;
-      return RetryAnswer.limitExceeded;
-    }
-    this.#releaseRetry();
-    this.#retriesLeft--;
-    if (!cluster.resources((this.#action as ForwardAction).priority).tryRetry()) {
-      cluster.stats.upstreamRqRetryOverflow++;
-      return RetryAnswer.overflow;
-    }
-    this.#retryTaken = true;
-    cluster.stats.upstreamRqRetry++;
-    return RetryAnswer.yes;
-  }
-
-  #releaseRetry(): void {
-    if (!this.#retryTaken) return;
-    this.#retryTaken = false;
-    (this.#cluster as Cluster).resources((this.#action as ForwardAction).priority).releaseRetry();
-  }
-
   /** Gives up the attempt and waits before the next. */
   #backOff(attempt: UpstreamRequest, delayMs: number): void {
-    this.#attempted ??= [];
-    this.#attempted.push(attempt.host);
+    this.noteAttempted(attempt.host);
     this.#attempt = undefined;
     attempt.abandon();
-    this.#retries++;
     this.#backOffTimer = workerTimers.schedule(delayMs, onBackOff, this as RouterFilter);
   }
 
@@ -445,16 +342,6 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
     this.#startAttempt();
   }
 
-  #delayMs(): number {
-    return retryDelayMs(this.#policy, this.#retries + 1, this.#shared.random());
-  }
-
-  #flagRetry(answer: RetryAnswer): void {
-    if (answer === RetryAnswer.limitExceeded)
-      this.#info.responseFlags |= ResponseFlag.upstreamRetryLimitExceeded;
-    else if (answer === RetryAnswer.overflow) this.#info.responseFlags |= ResponseFlag.upstreamOverflow;
-  }
-
   // === response ===
 
   onUpstream1xx(headers: ResponseHeaderMap): void {
@@ -463,22 +350,22 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
 
   onUpstreamHeaders(attempt: UpstreamRequest, headers: ResponseHeaderMap, endStream: boolean): void {
     const { status } = headers;
-    attempt.host.report(this.#resultOf(headers, endStream));
-    if (this.#retryOn !== 0) {
-      if (retriesOnHeaders(this.#retryOn, headers, this.#statusCodes, this.#policy.retriableHeaders)) {
-        const answer = this.#mayRetry();
+    attempt.host.report(resultOf(headers, endStream));
+    if (this.retryOn !== 0) {
+      if (retriesOnHeaders(this.retryOn, headers, this.statusCodes, this.policy.retriableHeaders)) {
+        const answer = this.mayRetry();
         if (answer === RetryAnswer.yes) {
-          const limited = this.#policy.rateLimited;
+          const limited = this.policy.rateLimited;
           const delay =
             limited === undefined
               ? undefined
               : rateLimitedDelayMs(limited, headers, Date.now(), this.#shared.random());
-          this.#backOff(attempt, delay ?? this.#delayMs());
+          this.#backOff(attempt, delay ?? this.backOffMs(this.#shared.random()));
           return;
         }
-        this.#flagRetry(answer);
-      } else if (this.#retries > 0) (this.#cluster as Cluster).stats.upstreamRqRetrySuccess++;
-      this.#releaseRetry();
+        flagRetry(this.#info, answer);
+      } else if (this.retries > 0) (this.cluster as Cluster).stats.upstreamRqRetrySuccess++;
+      this.releaseRetry();
       // The response goes out: the body is not needed again.
       this.#keepBody = false;
       if (attempt.requestStarted) this.#body = undefined;
@@ -500,17 +387,9 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
       route.applyResponseRules(headers, this.#headers as RequestHeaderMap, this.#info);
     this.#info.responseCodeDetails = 'via_upstream';
     // A tunnel has no end to wait for.
-    if (status === 101) this.#stopGlobalTimer();
+    if (status === 101 || (status < 300 && this.#headers?.method === 'CONNECT')) this.#stopGlobalTimer();
     if (endStream) this.#onUpstreamEnd();
     this.#callbacks.encodeHeaders(headers, endStream);
-  }
-
-  #resultOf(headers: ResponseHeaderMap, endStream: boolean): HostResult {
-    if (endStream && isGrpcContentType(headers.getFirst('content-type'))) {
-      const status = headers.getFirst('grpc-status');
-      if (status !== undefined) return httpResult(grpcToHttpStatus(Number(status)));
-    }
-    return httpResult(headers.status);
   }
 
   onUpstreamData(_attempt: UpstreamRequest, data: Buffer, endStream: boolean): void {
@@ -543,7 +422,7 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
 
   onUpstreamReset(attempt: UpstreamRequest, reason: ResetReason, transportFailure: string): void {
     const flags = flagOf(reason);
-    const stats = (this.#cluster as Cluster).stats;
+    const stats = (this.cluster as Cluster).stats;
     if (attempt.requestStarted) {
       stats.upstreamRqRxReset++;
       attempt.host.report(resetResult);
@@ -556,18 +435,18 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
       this.#callbacks.resetStream(reason);
       return;
     }
-    if (this.#retryOn !== 0 && retriesOnReset(this.#retryOn, reason, attempt.requestStarted)) {
-      const answer = this.#mayRetry();
+    if (this.retryOn !== 0 && retriesOnReset(this.retryOn, reason, attempt.requestStarted)) {
+      const answer = this.mayRetry();
       if (answer === RetryAnswer.yes) {
-        this.#backOff(attempt, this.#delayMs());
+        this.#backOff(attempt, this.backOffMs(this.#shared.random()));
         return;
       }
-      this.#flagRetry(answer);
+      flagRetry(this.#info, answer);
     }
     this.#attempt = undefined;
     attempt.abandon();
     this.#stopGlobalTimer();
-    this.#callbacks.sendLocalReply(upstreamResetReply(reason, transportFailure, this.#retries > 0, flags));
+    this.#callbacks.sendLocalReply(upstreamResetReply(reason, transportFailure, this.retries > 0, flags));
   }
 
   // === timeouts ===
@@ -575,11 +454,11 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
   onGlobalTimeout(): void {
     this.#globalTimer = undefined;
     const attempt = this.#attempt;
-    (this.#cluster as Cluster).stats.upstreamRqTimeout++;
+    (this.cluster as Cluster).stats.upstreamRqTimeout++;
     if (attempt !== undefined) {
       if (!attempt.headersReceived && attempt.requestStarted) attempt.host.report(timeoutResult);
       this.#attempt = undefined;
-      (this.#cluster as Cluster).stats.upstreamRqTxReset++;
+      (this.cluster as Cluster).stats.upstreamRqTxReset++;
       attempt.abandon();
     }
     this.#failWith(localReplies.upstreamRequestTimeout);
@@ -589,16 +468,16 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
   onPerTryTimeout(idle: boolean): void {
     const attempt = this.#attempt;
     if (attempt === undefined) return;
-    const stats = (this.#cluster as Cluster).stats;
+    const stats = (this.cluster as Cluster).stats;
     stats.upstreamRqPerTryTimeout++;
     if (!attempt.headersReceived) attempt.host.report(timeoutResult);
-    if (!this.#responseStarted && retriesOnReset(this.#retryOn, ResetReason.localReset, true)) {
-      const answer = this.#mayRetry();
+    if (!this.#responseStarted && retriesOnReset(this.retryOn, ResetReason.localReset, true)) {
+      const answer = this.mayRetry();
       if (answer === RetryAnswer.yes) {
-        this.#backOff(attempt, this.#delayMs());
+        this.#backOff(attempt, this.backOffMs(this.#shared.random()));
         return;
       }
-      this.#flagRetry(answer);
+      flagRetry(this.#info, answer);
     }
     this.#attempt = undefined;
     stats.upstreamRqTxReset++;
@@ -628,11 +507,11 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
       workerTimers.cancel(this.#backOffTimer);
       this.#backOffTimer = undefined;
     }
-    if (this.#retryTaken) this.#releaseRetry();
+    this.releaseRetry();
     const attempt = this.#attempt;
     if (attempt !== undefined) {
       this.#attempt = undefined;
-      if (attempt.encoder !== undefined) (this.#cluster as Cluster).stats.upstreamRqTxReset++;
+      if (attempt.encoder !== undefined) (this.cluster as Cluster).stats.upstreamRqTxReset++;
       attempt.abandon();
     }
     this.#body = undefined;
@@ -642,12 +521,3 @@ export class RouterFilter implements TerminalHttpFilter, LoadBalancerContext {
 }
 
 const smallNumbers: readonly string[] = Array.from({ length: 256 }, (_, i) => String(i));
-
-const retryHeaders: readonly string[] = [
-  'x-envoy-retry-on',
-  'x-envoy-retry-grpc-on',
-  'x-envoy-max-retries',
-  'x-envoy-retriable-status-codes',
-  'x-envoy-retriable-header-names',
-  'x-envoy-hedge-on-per-try-timeout',
-];

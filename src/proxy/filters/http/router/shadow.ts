@@ -66,6 +66,7 @@ export class ShadowRequest implements ResponseDecoder, HttpPoolCallbacks, LoadBa
     endStream: boolean,
     limit: number,
     timeoutMs: number,
+    downstreamProtocol: string,
   ) {
     this.requestHeaders = copyHeaders(headers, policy);
     this.#ended = endStream;
@@ -73,7 +74,7 @@ export class ShadowRequest implements ResponseDecoder, HttpPoolCallbacks, LoadBa
     this.#timer = workerTimers.schedule(timeoutMs > 0 ? timeoutMs : defaultTimeoutMs, giveUp, this);
     const host = cluster.chooseHost(this);
     if (host === undefined) this.#finish();
-    else this.#waiting = cluster.httpPool(host, 'default', 'HTTP/1.1', this).newStream(this, this);
+    else this.#waiting = cluster.httpPool(host, 'default', downstreamProtocol, this).newStream(this, this);
   }
 
   shouldSelectAnotherHost(): boolean {

@@ -7,11 +7,19 @@ import {
 } from '../../../http/codec.ts';
 import type { HeaderMap, ResponseHeaderMap } from '../../../http/header_map.ts';
 import { batchNow } from '../../../http/socket_io.ts';
+import { switchedFromHttp2 } from '../../../http/upgrade.ts';
 import type { TlsInfo } from '../../../network/connection.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
 import type { UpstreamInfo } from '../../../stream_info/stream_info.ts';
-import type { Cancellable, Host, HttpPoolCallbacks, PoolFailure } from '../../../upstream/upstream.ts';
+import type {
+  Cancellable,
+  Host,
+  HttpPoolCallbacks,
+  PoolFailure,
+  TcpPoolCallbacks,
+} from '../../../upstream/upstream.ts';
 import type { RouterFilter } from './router.ts';
+import { TcpUpstream } from './tcp_upstream.ts';
 
 const resetReasons: Readonly<Record<PoolFailure, ResetReason>> = {
   overflow: ResetReason.overflow,
@@ -29,6 +37,8 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks {
   waiting: Cancellable | undefined = undefined;
   /** The first bytes of the request were written. */
   requestStarted = false;
+  /** Protocol of an upgrade that goes upstream as extended CONNECT. */
+  upgrade = '';
   /** The connection served requests before: its end may have crossed with this one. */
   reused = false;
   headersReceived = false;
@@ -69,6 +79,26 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks {
     router.onUpstreamReady(this, encoder);
   }
 
+  /** For CONNECT that ends here: the connection becomes the stream. */
+  tcpCallbacks(): TcpPoolCallbacks {
+    return {
+      onPoolReady: (socket, _host, localAddress, tls) => {
+        this.waiting = undefined;
+        const router = this.#router;
+        if (router === undefined) {
+          socket.destroy();
+          return;
+        }
+        const encoder = new TcpUpstream(socket, this, router.bufferLimit);
+        this.encoder = encoder;
+        this.info.localAddress = localAddress;
+        this.info.tls = tls;
+        router.onUpstreamReady(this, encoder);
+      },
+      onPoolFailure: (reason, transportFailure) => this.onPoolFailure(reason, transportFailure),
+    };
+  }
+
   onPoolFailure(reason: PoolFailure, transportFailureReason: string): void {
     this.waiting = undefined;
     this.info.transportFailureReason = transportFailureReason;
@@ -83,6 +113,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks {
     const { info } = this;
     info.firstByteReceivedMs = batchNow();
     this.headersReceived = true;
+    if (this.upgrade !== '' && headers.status === 200) switchedFromHttp2(headers, this.upgrade);
     if (endStream) this.#end(info.firstByteReceivedMs);
     else this.#touch();
     this.#router?.onUpstreamHeaders(this, headers, endStream);
@@ -119,6 +150,7 @@ export class UpstreamRequest implements ResponseDecoder, HttpPoolCallbacks {
   /** The response is complete. */
   #end(now: number): void {
     this.info.lastByteReceivedMs = now;
+    // Where the request is not complete the codec ends the stream by itself.
     this.encoder = undefined;
     this.stopTimers();
   }

@@ -10,8 +10,11 @@ import { type HeaderMap, type RequestHeaderMap, ResponseHeaderMap } from '../../
 import { HeaderFlag } from '../../../http/header_names.ts';
 import { batchNow } from '../../../http/socket_io.ts';
 import { codecErrorReply, localReplies } from '../../../http/local_reply.ts';
+import { isExtendedConnect, switchedToHttp2, upgradeFromHttp2 } from '../../../http/upgrade.ts';
 import type { DownstreamConnection } from '../../../network/connection.ts';
+import { happens } from '../../../network/overload_state.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
+import { streamGrpcTimeoutMs } from '../../../router/grpc_timeout.ts';
 import type { RouteTable } from '../../../router/route_config.ts';
 import type { RouteEntry } from '../../../router/route_entry.ts';
 import { ResponseFlag } from '../../../stream_info/response_flags.ts';
@@ -42,6 +45,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
   #requestTimer: TimerHandle | undefined = undefined;
   #durationTimer: TimerHandle | undefined = undefined;
   #upgradeType = '';
+  #extendedConnect = false;
   /** Milliseconds without a byte after which the stream is given up; 0 for never. */
   idleMs: number;
   /** `performance.now()` of the last byte in either direction. */
@@ -74,6 +78,10 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
 
   decodeHeaders(headers: RequestHeaderMap, endStream: boolean): void {
     const { config, streamInfo: info } = this;
+    if (isExtendedConnect(headers)) {
+      this.#extendedConnect = true;
+      upgradeFromHttp2(headers);
+    }
     this.setRequestHeaders(headers);
     if (endStream) {
       info.lastDownstreamByteReceived = info.start;
@@ -85,6 +93,12 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
         this as ActiveStream,
       );
     if ((headers.seen & HeaderFlag.expect) !== 0 && !config.proxy100Continue) this.#answerExpect(headers);
+    const { stopAcceptingRequests } = config.overload;
+    if (stopAcceptingRequests > 0 && happens(stopAcceptingRequests, config.random)) {
+      config.stats.rqOverloadClose.inc();
+      this.sendLocalReply(localReplies.overload);
+      return;
+    }
     const refusal = checkRequest(headers, config, info.connection);
     if (refusal !== undefined) {
       if (refusal.status === 400) this.#session.closeAfterResponse();
@@ -146,8 +160,11 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
       this.idleMs = action.idleTimeoutMs;
       this.#session.watchIdle(this);
     }
-    const duration = action.maxStreamDurationMs ?? this.config.maxStreamDurationMs;
-    if (duration > 0) this.#startDuration(duration);
+    const headers = this.requestHeaders();
+    const asked =
+      action.grpcLimitsStream && headers !== undefined ? streamGrpcTimeoutMs(action, headers) : undefined;
+    const duration = asked ?? action.maxStreamDurationMs ?? this.config.maxStreamDurationMs;
+    if (asked !== undefined || duration > 0) this.#startDuration(duration);
   }
 
   #startDuration(ms: number): void {
@@ -264,6 +281,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
     this.#session.beforeResponse();
     info.firstDownstreamByteSent = now;
     if (endStream) info.lastDownstreamByteSent = now;
+    if (upgraded && this.#extendedConnect) switchedToHttp2(headers);
     this.#encoder.encodeHeaders(headers, endStream);
   }
 
