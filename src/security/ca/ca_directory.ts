@@ -14,7 +14,18 @@ export interface CaFiles {
   readonly chain: string;
 }
 
-const fileNames = {
+/** Where an authority is kept across restarts: a directory, a Secret of a cluster. */
+export interface CaKeeper {
+  /** What is kept; undefined when nothing is. @throws Error when it cannot be read, or parts are missing. */
+  read(): Promise<CaFiles | undefined>;
+  /** Keeps a first root. Of several that do so at one time one wins; resolves with the root of the winner. */
+  create(files: CaFiles): Promise<CaFiles>;
+  /** Replaces what was read last. False when that is not ours to do, or somebody else was faster. */
+  replace(files: CaFiles): Promise<boolean>;
+}
+
+/** Names of the parts, in a directory and as keys of a Secret. */
+export const caFileNames = {
   privateKey: 'ca-key.pem',
   root: 'root-cert.pem',
   chain: 'cert-chain.pem',
@@ -38,8 +49,8 @@ async function readOptional(path: string): Promise<string | undefined> {
   }
 }
 
-function pendingPath(directory: string, part: keyof typeof fileNames): string {
-  return join(directory, `${fileNames[part]}.new`);
+function pendingPath(directory: string, part: keyof typeof caFileNames): string {
+  return join(directory, `${caFileNames[part]}.new`);
 }
 
 /**
@@ -47,7 +58,7 @@ function pendingPath(directory: string, part: keyof typeof fileNames): string {
  * @throws Error when files of a plug-in authority are missing.
  */
 export async function readCaDirectory(directory: string): Promise<CaFiles | undefined> {
-  const read = (part: keyof typeof fileNames) => readOptional(join(directory, fileNames[part]));
+  const read = (part: keyof typeof caFileNames) => readOptional(join(directory, caFileNames[part]));
   const [certificate, privateKey, root, chain] = await Promise.all([
     read('certificate'),
     read('privateKey'),
@@ -57,10 +68,10 @@ export async function readCaDirectory(directory: string): Promise<CaFiles | unde
   if (certificate === undefined) {
     const unfinished = (await readOptional(pendingPath(directory, 'certificate'))) !== undefined;
     if (privateKey === undefined || unfinished) return undefined;
-    throw new Error(`${directory}: ${fileNames.privateKey} without ${fileNames.certificate}`);
+    throw new Error(`${directory}: ${caFileNames.privateKey} without ${caFileNames.certificate}`);
   }
-  if (privateKey === undefined) throw new Error(`${directory}: ${fileNames.privateKey} is missing`);
-  if (root === undefined) throw new Error(`${directory}: ${fileNames.root} is missing`);
+  if (privateKey === undefined) throw new Error(`${directory}: ${caFileNames.privateKey} is missing`);
+  if (root === undefined) throw new Error(`${directory}: ${caFileNames.root} is missing`);
   return { certificate, privateKey, root, chain: chain ?? certificate };
 }
 
@@ -78,5 +89,21 @@ export async function writeCaDirectory(directory: string, files: CaFiles): Promi
       await handle.close();
     }
   }
-  for (const part of writeOrder) await rename(pendingPath(directory, part), join(directory, fileNames[part]));
+  for (const part of writeOrder)
+    await rename(pendingPath(directory, part), join(directory, caFileNames[part]));
+}
+
+/** Keeps the authority in a directory, which belongs to one control plane. */
+export function directoryKeeper(directory: string): CaKeeper {
+  return {
+    read: () => readCaDirectory(directory),
+    async create(files) {
+      await writeCaDirectory(directory, files);
+      return files;
+    },
+    async replace(files) {
+      await writeCaDirectory(directory, files);
+      return true;
+    },
+  };
 }

@@ -4,7 +4,7 @@ import type { Logger } from '#base/log.ts';
 import { clockSkewMs, issueLeaf, type LeafNames } from '../pki/certificate.ts';
 import { makeKeyPair, privateKeyPem, publicKeyProblem, type KeyAlgorithm } from '../pki/keys.ts';
 import { isTrustDomain } from '../spiffe.ts';
-import { readCaDirectory, writeCaDirectory, type CaFiles } from './ca_directory.ts';
+import { directoryKeeper, type CaFiles, type CaKeeper } from './ca_directory.ts';
 import {
   certificatePem,
   makeSelfSigned,
@@ -26,6 +26,8 @@ export interface CertificateAuthorityOptions {
    * that are there are used (plug-in authority). Without directory the authority lives in memory.
    */
   readonly directory?: string;
+  /** In place of a directory: another place that keeps the authority. */
+  readonly keeper?: CaKeeper;
   /** Key of a self-signed root. Default `ecdsa-p256`. */
   readonly keyAlgorithm?: KeyAlgorithm;
   /** Life of a self-signed root in milliseconds. Default 10 years (`CITADEL_SELF_SIGNED_CA_CERT_TTL`). */
@@ -63,14 +65,20 @@ export interface ServingCertificate {
 /** Signs with the current root; `refresh` takes over files that changed and renews a root near its end. */
 export class CertificateAuthority {
   readonly trustDomain: string;
+  readonly #keeper: CaKeeper | undefined;
   readonly #options: CertificateAuthorityOptions;
   readonly #now: () => number;
   readonly #listeners = new Set<() => void>();
   #material: CaMaterial;
   #timer: NodeJS.Timeout | undefined;
 
-  private constructor(options: CertificateAuthorityOptions, material: CaMaterial) {
+  private constructor(
+    options: CertificateAuthorityOptions,
+    keeper: CaKeeper | undefined,
+    material: CaMaterial,
+  ) {
     this.trustDomain = options.trustDomain;
+    this.#keeper = keeper;
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#material = material;
@@ -84,7 +92,9 @@ export class CertificateAuthority {
     if (!isTrustDomain(options.trustDomain))
       throw new Error(`trust domain ${options.trustDomain} is malformed`);
     const now = options.now ?? Date.now;
-    let files = options.directory === undefined ? undefined : await readCaDirectory(options.directory);
+    const { directory } = options;
+    const keeper = options.keeper ?? (directory === undefined ? undefined : directoryKeeper(directory));
+    let files = await keeper?.read();
     if (files === undefined) {
       files = await makeSelfSigned(
         options.trustDomain,
@@ -92,10 +102,10 @@ export class CertificateAuthority {
         now(),
         options.rootTtlMs ?? 3650 * dayMs,
       );
-      if (options.directory !== undefined) await writeCaDirectory(options.directory, files);
+      if (keeper !== undefined) files = await keeper.create(files);
       options.log?.info('made a self-signed root', { trustDomain: options.trustDomain });
     }
-    return new CertificateAuthority(options, readCaMaterial(files, now()));
+    return new CertificateAuthority(options, keeper, readCaMaterial(files, now()));
   }
 
   /** Roots that verify the mesh's certificates, PEM. */
@@ -138,8 +148,7 @@ export class CertificateAuthority {
 
   /** Takes over changed files, renews a self-signed root near its end. Keeps the old authority when that fails. */
   async refresh(): Promise<'unchanged' | 'reloaded' | 'renewed'> {
-    const { directory } = this.#options;
-    const files = directory === undefined ? undefined : await readCaDirectory(directory);
+    const files = await this.#keeper?.read();
     if (files !== undefined && !sameFiles(files, this.#material.files)) {
       this.#replace(readCaMaterial(files, this.#now()));
       return 'reloaded';
@@ -147,7 +156,7 @@ export class CertificateAuthority {
     if (!this.#material.selfSigned || !this.#nearEnd()) return 'unchanged';
     const ttlMs = this.#options.rootTtlMs ?? 3650 * dayMs;
     const renewed = renewSelfSigned(this.#material, this.trustDomain, this.#now(), ttlMs);
-    if (directory !== undefined) await writeCaDirectory(directory, renewed);
+    if (this.#keeper !== undefined && !(await this.#keeper.replace(renewed))) return 'unchanged';
     this.#replace(readCaMaterial(renewed, this.#now()));
     return 'renewed';
   }
