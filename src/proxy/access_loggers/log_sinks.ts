@@ -4,8 +4,9 @@
  * so their batches go to the main thread, which writes them one after the other.
  */
 import { closeSync, constants, openSync, write } from 'node:fs';
+import { type TimerHandle, workerTimers } from '../network/timer_wheel.ts';
 
-/** Characters (one per byte) after which a batch leaves at once. */
+/** Largest batch: a full one leaves at once. */
 const batchBytes = 64 * 1024;
 const flushIntervalMs = 100;
 /** Bytes that may wait for a slow disk; lines past that are dropped and counted. */
@@ -19,32 +20,51 @@ export interface LogSink {
   write(line: string): void;
 }
 
-/** Gathers lines and gives batches to `#deliver`. */
+function onFlushTime(batch: Batch): void {
+  batch.flush();
+}
+
+/**
+ * Gathers lines and gives batches to `#deliver`. Lines become bytes at once, in one block that is used again: text that waits
+ * would outlive the young generation.
+ */
 class Batch implements LogSink {
   readonly #deliver: (bytes: Buffer) => void;
-  #text = '';
-  #timer: NodeJS.Timeout | undefined;
+  #block: Buffer | undefined;
+  #length = 0;
+  #timer: TimerHandle | undefined;
 
+  /** @param deliver gets bytes that stay as they are until it gives them to `reuse`. */
   constructor(deliver: (bytes: Buffer) => void) {
     this.#deliver = deliver;
   }
 
   write(line: string): void {
-    this.#text += line;
-    if (this.#text.length >= batchBytes) this.flush();
-    else if (this.#timer === undefined) {
-      this.#timer = setTimeout(() => this.flush(), flushIntervalMs);
-      this.#timer.unref();
+    if (this.#length + line.length > batchBytes) this.flush();
+    if (line.length > batchBytes) {
+      this.#deliver(Buffer.from(line, 'latin1'));
+      return;
     }
+    this.#block ??= Buffer.allocUnsafeSlow(batchBytes);
+    this.#length += this.#block.latin1Write(line, this.#length);
+    this.#timer ??= workerTimers.schedule(flushIntervalMs, onFlushTime, this as Batch);
   }
 
   flush(): void {
-    clearTimeout(this.#timer);
+    workerTimers.cancel(this.#timer);
     this.#timer = undefined;
-    if (this.#text === '') return;
-    const bytes = Buffer.from(this.#text, 'latin1');
-    this.#text = '';
+    const block = this.#block;
+    if (block === undefined || this.#length === 0) return;
+    const bytes = block.subarray(0, this.#length);
+    this.#block = undefined;
+    this.#length = 0;
     this.#deliver(bytes);
+  }
+
+  /** Takes back a block whose bytes are written. */
+  reuse(bytes: Buffer): void {
+    if (this.#block === undefined && bytes.buffer.byteLength === batchBytes)
+      this.#block = Buffer.from(bytes.buffer);
   }
 }
 
@@ -52,6 +72,8 @@ class Batch implements LogSink {
 class FileWriter {
   readonly #path: string;
   #fd: number;
+  /** Told of bytes that are written. */
+  onWritten: (bytes: Buffer) => void = () => {};
   readonly #queue: Buffer[] = [];
   #waitingBytes = 0;
   #writing = false;
@@ -89,6 +111,7 @@ class FileWriter {
       }
       this.#queue.shift();
       this.#waitingBytes -= bytes.length;
+      this.onWritten(bytes);
       this.#next();
     });
   }
@@ -143,8 +166,16 @@ export class LogSinks {
         throw new Error(`unable to open file '${path}': ${(error as Error).message}`, { cause: error });
       }
       this.#files.push(file);
-      sink = new Batch((bytes) => file.push(bytes));
-    } else sink = new Batch((bytes) => this.#post(fd, bytes));
+      const batch = new Batch((bytes) => file.push(bytes));
+      file.onWritten = (bytes) => batch.reuse(bytes);
+      sink = batch;
+    } else {
+      const batch = new Batch((bytes) => {
+        this.#post(fd, new Uint8Array(bytes));
+        batch.reuse(bytes);
+      });
+      sink = batch;
+    }
     this.#sinks.set(key, sink);
     return sink;
   }
