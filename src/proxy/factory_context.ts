@@ -11,6 +11,7 @@ import type { HttpFilterFactory, TerminalHttpFilterFactory } from './http/filter
 import type { NetworkFilterFactory } from './network/filter.ts';
 import type { ListenerFilterFactory } from './network/listener_filter.ts';
 import type { OverloadState } from './network/overload_state.ts';
+import type { RuntimeValues } from './network/runtime.ts';
 import type { Counts } from './network/shared_counts.ts';
 import type { ExtensionFactory, ExtensionKind, ExtensionRegistry } from './registry.ts';
 import type { StreamInfo } from './stream_info/stream_info.ts';
@@ -105,6 +106,7 @@ export interface FactoryContext {
   /** Counts over all workers, by name: rate limits, circuit breakers. */
   readonly counts: Counts;
   readonly overload: OverloadState;
+  readonly runtime: RuntimeValues;
   /** Runtime fraction: true with probability numerator/denominator. */
   random(): number;
   /** Place in the configuration of what is built (listener and filter chain, or route): the same in all workers. */

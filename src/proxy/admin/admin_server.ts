@@ -2,15 +2,27 @@
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import type { Logger } from '#base/log.ts';
 import { configDump } from './config_dump_page.ts';
-import { type AdminPage, type AdminReply, text } from './page.ts';
+import { logging } from './logging_page.ts';
+import { type AdminPage, type AdminReply, html, text } from './page.ts';
+import {
+  allocProfiler,
+  contention,
+  cpuProfiler,
+  heapDump,
+  heapProfiler,
+  memoryAllocator,
+  peakHeapDump,
+} from './profiling_pages.ts';
 import type { ProxyState } from './proxy_state.ts';
-import { stats, statsPrometheus } from './stats_pages.ts';
+import { runtime, runtimeModify } from './runtime_pages.ts';
+import { resetCounters, stats, statsPrometheus } from './stats_pages.ts';
 import {
   certs,
   drainListeners,
   healthCheckFail,
   healthCheckOk,
-  logging,
+  hotRestartVersion,
+  initDump,
   memory,
   quitQuitQuit,
   ready,
@@ -21,18 +33,30 @@ import { clusters, listeners } from './upstream_pages.ts';
 
 /** All pages, in the order of `/help`. */
 const pages: readonly AdminPage[] = [
+  allocProfiler,
   certs,
   clusters,
   configDump,
+  contention,
+  cpuProfiler,
   drainListeners,
   healthCheckFail,
   healthCheckOk,
+  heapDump,
+  heapProfiler,
+  hotRestartVersion,
+  initDump,
   listeners,
   logging,
   memory,
+  memoryAllocator,
+  peakHeapDump,
   quitQuitQuit,
   ready,
   reopenLogs,
+  resetCounters,
+  runtime,
+  runtimeModify,
   serverInfo,
   stats,
   statsPrometheus,
@@ -40,27 +64,59 @@ const pages: readonly AdminPage[] = [
 
 const byPath = new Map(pages.map((page) => [page.path, page]));
 
-function help(): AdminReply {
-  const lines = pages.map(
-    ({ path, help: line, changes }) => `  ${path}${changes ? ' (POST)' : ''}: ${line}\n`,
-  );
-  return text(
-    `admin commands are:\n  /: this list\n${lines.join('')}  /help: print out list of admin commands\n`,
-  );
+/** Bytes of a form that a POST may carry. */
+const maxFormBytes = 64 * 1024;
+
+function help(): string {
+  const lines = pages.map(({ path, help: line, changes, parameters = [] }) => {
+    const more = parameters.map((parameter) => `      ${parameter.name}: ${parameter.help}\n`);
+    return `  ${path}${changes ? ' (POST)' : ''}: ${line}\n${more.join('')}`;
+  });
+  const own = '  /help: print out list of admin commands\n';
+  const at = pages.findIndex(({ path }) => path > '/help');
+  return `admin commands are:\n  /: Admin home page\n${lines.toSpliced(at, 0, own).join('')}`;
+}
+
+/** Links to what can be looked at, names of what changes something. */
+function home(): string {
+  const rows = pages.map(({ path, help: line, changes }) => {
+    const name = changes ? `${path} (POST)` : `<a href='${path.slice(1)}'>${path.slice(1)}</a>`;
+    return `<tr><td>${name}</td><td>${line}</td></tr>\n`;
+  });
+  return `<!DOCTYPE html>\n<html lang='en'>\n<head><title>trysail admin</title></head>\n<body>\n<table>\n${rows.join('')}</table>\n</body>\n</html>\n`;
+}
+
+/** Fields of a posted form; undefined when it is too long. */
+async function readForm(request: IncomingMessage): Promise<URLSearchParams | undefined> {
+  if (request.method !== 'POST' || request.headers['content-type'] !== 'application/x-www-form-urlencoded') {
+    request.resume();
+    return new URLSearchParams();
+  }
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxFormBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return new URLSearchParams(Buffer.concat(chunks).toString('latin1'));
 }
 
 async function reply(state: ProxyState, request: IncomingMessage): Promise<AdminReply> {
-  const url = new URL(request.url ?? '/', 'http://admin');
+  const url = URL.parse(request.url ?? '/', 'http://admin');
+  const form = await readForm(request);
+  if (form === undefined || url === null) return text('Bad Request', form === undefined ? 413 : 400);
   const method = request.method ?? 'GET';
-  if (url.pathname === '/' || url.pathname === '/help') return help();
+  if (url.pathname === '/') return html(home());
+  if (url.pathname === '/help') return text(help());
   const page = byPath.get(url.pathname);
-  if (page === undefined) return { ...help(), status: 404, body: `invalid path. ${help().body}` };
+  if (page === undefined) return text(`invalid path. ${help()}`, 404);
   if (page.changes && method !== 'POST') return text(`Method ${method} not allowed, POST required.`, 405);
+  for (const [name, value] of form) url.searchParams.append(name, value);
   return page.answer(state, { method, query: url.searchParams });
 }
 
 function answer(state: ProxyState, log: Logger, request: IncomingMessage, response: ServerResponse): void {
-  request.resume();
   reply(state, request)
     .catch((error: unknown) => {
       log.error('admin page failed', { path: request.url, error });

@@ -24,6 +24,7 @@ export interface HostState {
   readonly failedOutlierCheck: boolean;
   readonly edsHealthy: boolean;
   readonly weight: number;
+  readonly canary: boolean;
   readonly priority: number;
   readonly region: string;
   readonly zone: string;
@@ -53,8 +54,10 @@ export interface ClusterState {
 export interface CertificateState {
   readonly name: string;
   readonly kind: 'certificate' | 'roots';
-  /** PEM of what is public; private keys never leave the worker. */
+  /** PEM of what is public; private keys never leave the worker. Empty when it stands in a file. */
   readonly pem: string;
+  /** File it is read from; empty for an inline one. */
+  readonly path: string;
 }
 
 /** Names of what waits for something before it goes live. */
@@ -65,6 +68,51 @@ export interface WarmingNames {
 
 /** `PRE_INITIALIZING`, ... as in envoy.admin.v3.ServerInfo.State. */
 export type ServerState = 'PRE_INITIALIZING' | 'INITIALIZING' | 'LIVE' | 'DRAINING';
+
+/** Levels of loggers by their names. */
+export interface LoggerLevels {
+  all(): ReadonlyMap<string, LogLevel>;
+  /** @param name a name of `all`; undefined for all of them. */
+  set(name: string | undefined, level: LogLevel): void;
+}
+
+/** What the proxy was started with, for `/server_info`. */
+export interface CommandLine {
+  readonly configPath?: string | undefined;
+  readonly configYaml?: string | undefined;
+  readonly allowUnknownStaticFields?: boolean | undefined;
+  readonly logLevel: string;
+  readonly serviceCluster?: string | undefined;
+  readonly serviceNode?: string | undefined;
+  readonly serviceZone?: string | undefined;
+  readonly drainTimeMs: number;
+  readonly drainStrategy: 'gradual' | 'immediate';
+}
+
+/** One runtime value, and what each layer says of it (empty: nothing). */
+export interface RuntimeEntry {
+  readonly key: string;
+  readonly value: string;
+  readonly byLayer: readonly string[];
+}
+
+export interface RuntimeState {
+  /** Names of the layers, the last one wins. */
+  readonly layers: readonly string[];
+  entries(): readonly RuntimeEntry[];
+  /** Changes the admin layer; an empty value takes a key away. Gives the reason when there is no such layer. */
+  modify(values: Iterable<[string, string]>): string | undefined;
+}
+
+/** `/drain_listeners`. */
+export interface DrainRequest {
+  /** Only listeners whose traffic direction is INBOUND. */
+  readonly inboundOnly: boolean;
+  /** Connections are told to let go over the drain time. */
+  readonly graceful: boolean;
+  /** Listeners stop accepting: now, or when a graceful drain is over. */
+  readonly stop: boolean;
+}
 
 /** The running proxy. */
 export interface ProxyState {
@@ -77,18 +125,20 @@ export interface ProxyState {
   readonly serverState: ServerState;
   /** Empty when it is ready. */
   readonly notReadyReason: string;
-  logLevel: LogLevel;
+  readonly logLevels: LoggerLevels;
+  readonly commandLine: CommandLine;
+  readonly runtime: RuntimeState;
   /** Dynamic resources that were accepted or refused. */
   resources(): readonly StoredType[];
   warming(): WarmingNames;
   metrics(): Promise<MetricsSnapshot>;
+  resetCounters(): Promise<void>;
   listeners(): Promise<readonly ListenerState[]>;
   clusters(): Promise<readonly ClusterState[]>;
   certificates(): Promise<readonly CertificateState[]>;
   /** Heap of all threads, bytes. */
   memory(): Promise<{ readonly heapUsed: number; readonly heapTotal: number }>;
-  /** Open connections are told to let go; `stop` also stops accepting. */
-  drain(options: { readonly inboundOnly: boolean; readonly stop: boolean }): void;
+  drain(options: DrainRequest): void;
   failHealthCheck(failed: boolean): void;
   reopenLogs(): void;
   /** Ends the proxy. */

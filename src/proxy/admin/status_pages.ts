@@ -1,22 +1,10 @@
 /** Pages on the state of the server, and those that switch it. */
 import { X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { toJson } from '@bufbuild/protobuf';
 import { NodeSchema } from '#api/gen/envoy/config/core/v3/base_pb.ts';
-import { type LogLevel, logLevels } from '#base/log.ts';
 import { type AdminPage, json, text } from './page.ts';
-import type { CertificateState } from './proxy_state.ts';
-
-/** Envoy's names of levels, onto ours. */
-const envoyLevels: Readonly<Record<string, LogLevel>> = {
-  trace: 'debug',
-  debug: 'debug',
-  info: 'info',
-  warning: 'warn',
-  warn: 'warn',
-  error: 'error',
-  critical: 'error',
-  off: 'none',
-};
+import type { CertificateState, ProxyState } from './proxy_state.ts';
 
 export const ready: AdminPage = {
   path: '/ready',
@@ -27,6 +15,51 @@ export const ready: AdminPage = {
   },
 };
 
+/** envoy.admin.v3.CommandLineOptions; what we have no use for stands at Envoy's default. */
+function commandLineOptions({ commandLine, concurrency }: ProxyState): object {
+  return {
+    base_id: '0',
+    concurrency,
+    config_path: commandLine.configPath ?? '',
+    config_yaml: commandLine.configYaml ?? '',
+    allow_unknown_static_fields: commandLine.allowUnknownStaticFields ?? false,
+    admin_address_path: '',
+    local_address_ip_version: 'v4',
+    log_level: commandLine.logLevel,
+    component_log_level: '',
+    log_format: '',
+    log_path: '',
+    service_cluster: commandLine.serviceCluster ?? '',
+    service_node: commandLine.serviceNode ?? '',
+    service_zone: commandLine.serviceZone ?? '',
+    file_flush_interval: '0.1s',
+    drain_time: `${commandLine.drainTimeMs / 1000}s`,
+    parent_shutdown_time: '900s',
+    mode: 'Serve',
+    disable_hot_restart: true,
+    enable_mutex_tracing: false,
+    restart_epoch: 0,
+    cpuset_threads: false,
+    reject_unknown_dynamic_fields: false,
+    log_format_escaped: false,
+    disabled_extensions: [],
+    ignore_unknown_dynamic_fields: false,
+    use_dynamic_base_id: false,
+    base_id_path: '',
+    drain_strategy: commandLine.drainStrategy === 'immediate' ? 'Immediate' : 'Gradual',
+    enable_fine_grain_logging: false,
+    socket_path: '',
+    socket_mode: 0,
+    enable_core_dump: false,
+    stats_tag: [],
+    skip_hot_restart_on_no_parent: false,
+    skip_hot_restart_parent_stats: false,
+    skip_deprecated_logs: false,
+    file_flush_min_size: 0,
+    log_stacktrace_single_entry: false,
+  };
+}
+
 export const serverInfo: AdminPage = {
   path: '/server_info',
   help: 'print server version/status information',
@@ -36,36 +69,12 @@ export const serverInfo: AdminPage = {
     return json({
       version: state.version,
       state: state.serverState,
-      hot_restart_version: 'disabled',
-      command_line_options: { concurrency: state.concurrency, log_level: state.logLevel },
-      node: toJson(NodeSchema, state.node, { useProtoFieldName: true }),
       uptime_current_epoch: uptime,
       uptime_all_epochs: uptime,
+      hot_restart_version: 'disabled',
+      command_line_options: commandLineOptions(state),
+      node: toJson(NodeSchema, state.node, { useProtoFieldName: true, alwaysEmitImplicit: true }),
     });
-  },
-};
-
-export const logging: AdminPage = {
-  path: '/logging',
-  help: 'query/change logging levels',
-  changes: true,
-  answer(state, { query }) {
-    let wanted = query.get('level') ?? undefined;
-    // Levels of single loggers: the last one counts for all, there is one logger.
-    const paths = query.get('paths');
-    if (paths !== null) wanted = paths.split(',').at(-1)?.split(':').at(-1);
-    const single = [...query.keys()].find((key) => key !== 'level' && key !== 'paths');
-    if (single !== undefined) wanted = query.get(single) ?? undefined;
-    if (wanted !== undefined) {
-      const level = envoyLevels[wanted];
-      if (level === undefined)
-        return text(`error: unknown logger level, use one of ${Object.keys(envoyLevels).join(' ')}\n`, 400);
-      state.logLevel = level;
-    }
-    const shown = logLevels.includes(state.logLevel) ? state.logLevel : 'info';
-    return text(
-      `active loggers:\n  proxy: ${shown === 'warn' ? 'warning' : shown === 'none' ? 'off' : shown}\n`,
-    );
   },
 };
 
@@ -78,6 +87,9 @@ export const memory: AdminPage = {
     return json({
       allocated: String(heapUsed),
       heap_size: String(heapTotal),
+      pageheap_unmapped: '0',
+      pageheap_free: String(heapTotal - heapUsed),
+      total_thread_cache: '0',
       total_physical_bytes: String(process.memoryUsage.rss()),
     });
   },
@@ -99,21 +111,27 @@ function subjectAltNames(certificate: X509Certificate): Record<string, string>[]
   });
 }
 
-function details(pem: string): object {
+/** As protobuf's JSON prints times without a fraction. */
+function seconds(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+}
+
+function details(pem: string, path: string): object {
   const certificate = new X509Certificate(pem);
   const expiration = Date.parse(certificate.validTo);
   return {
-    path: '<inline>',
+    path,
     serial_number: certificate.serialNumber.toLowerCase(),
     subject_alt_names: subjectAltNames(certificate),
     days_until_expiration: String(Math.max(0, Math.floor((expiration - Date.now()) / dayMs))),
-    valid_from: new Date(certificate.validFrom).toISOString(),
-    expiration_time: new Date(expiration).toISOString(),
+    valid_from: seconds(Date.parse(certificate.validFrom)),
+    expiration_time: seconds(expiration),
   };
 }
 
-function certificate({ kind, pem }: CertificateState): object {
-  const list = splitPem(pem).map(details);
+async function certificate({ kind, pem, path }: CertificateState): Promise<object> {
+  const source = path === '' ? pem : await readFile(path, 'utf8').catch(() => '');
+  const list = splitPem(source).map((one) => details(one, path === '' ? '<inline>' : path));
   return kind === 'roots' ? { ca_cert: list, cert_chain: [] } : { ca_cert: [], cert_chain: list };
 }
 
@@ -122,7 +140,8 @@ export const certs: AdminPage = {
   help: 'print certs on machine',
   changes: false,
   async answer(state) {
-    return json({ certificates: (await state.certificates()).map(certificate) });
+    const certificates = await Promise.all((await state.certificates()).map(certificate));
+    return json({ certificates });
   },
 };
 
@@ -150,10 +169,53 @@ export const drainListeners: AdminPage = {
   path: '/drain_listeners',
   help: 'drain listeners',
   changes: true,
+  parameters: [
+    {
+      name: 'graceful',
+      help: 'When draining listeners, enter a graceful drain period prior to closing listeners.',
+    },
+    {
+      name: 'skip_exit',
+      help: 'When draining listeners, drain the connections but never stop the listeners.',
+    },
+    { name: 'inboundonly', help: 'Drains all inbound listeners: those whose traffic_direction is INBOUND.' },
+  ],
   answer(state, { query }) {
-    // With `graceful` open connections are told to let go while new ones are still taken.
-    state.drain({ inboundOnly: query.has('inboundonly'), stop: !query.has('graceful') });
+    state.drain({
+      inboundOnly: query.has('inboundonly'),
+      graceful: query.has('graceful') || query.has('skip_exit'),
+      stop: !query.has('skip_exit'),
+    });
     return text('OK\n');
+  },
+};
+
+export const hotRestartVersion: AdminPage = {
+  path: '/hot_restart_version',
+  help: 'print the hot restart compatibility version',
+  changes: false,
+  answer: () => text('disabled'),
+};
+
+export const initDump: AdminPage = {
+  path: '/init_dump',
+  help: 'dump what start-up waits for (experimental)',
+  changes: false,
+  parameters: [{ name: 'mask', help: 'listener or cluster: what of it to dump' }],
+  answer(state, { query }) {
+    const mask = query.get('mask');
+    const { clusters, listeners } = state.warming();
+    const dumps = [
+      ...(mask === 'listener' ? [] : clusters.map((name) => ['Cluster', name])),
+      ...(mask === 'cluster' ? [] : listeners.map((name) => ['Listener', name])),
+    ];
+    if (dumps.length === 0) return json({});
+    return json({
+      unready_targets_dumps: dumps.map(([kind, name]) => ({
+        name: `init manager ${kind} ${name}`,
+        target_names: [`warming ${name}`],
+      })),
+    });
   },
 };
 

@@ -1,6 +1,6 @@
 /** `/clusters` and `/listeners`, in Envoy's text and JSON forms. */
 import { formatAddress } from '../network/address.ts';
-import { type AdminPage, json, text } from './page.ts';
+import { type AdminPage, json, regexParameter, text } from './page.ts';
 import type { ClusterLimits, ClusterState, HostState, ListenerState } from './proxy_state.ts';
 
 function addressJson({ ip, port }: { readonly ip: string; readonly port: number }): object {
@@ -26,7 +26,7 @@ function hostLines(cluster: ClusterState): string[] {
       `${prefix}::region::${host.region}`,
       `${prefix}::zone::${host.zone}`,
       `${prefix}::sub_zone::${host.subZone}`,
-      `${prefix}::canary::false`,
+      `${prefix}::canary::${host.canary}`,
       `${prefix}::priority::${host.priority}`,
       `${prefix}::success_rate::-1`,
       `${prefix}::local_origin_success_rate::-1`,
@@ -57,7 +57,7 @@ function clusterText(cluster: ClusterState): string[] {
 
 function limitsJson(priority: string, limits: ClusterLimits): object {
   return {
-    priority,
+    ...(priority === 'HIGH' ? { priority } : {}),
     max_connections: limits.maxConnections,
     max_pending_requests: limits.maxPendingRequests,
     max_requests: limits.maxRequests,
@@ -68,11 +68,14 @@ function limitsJson(priority: string, limits: ClusterLimits): object {
 function hostJson(host: HostState): object {
   return {
     address: addressJson({ ip: host.address, port: host.port }),
-    stats: Object.entries(host.stats).map(([name, value]) => ({
-      ...(name.endsWith('_active') ? { type: 'GAUGE' } : {}),
-      name,
-      value: String(value),
-    })),
+    // Counters first, as Envoy; zero is left out, as protobuf's JSON does.
+    stats: Object.entries(host.stats)
+      .map(([name, value]) => ({
+        ...(name.endsWith('_active') ? { type: 'GAUGE' } : {}),
+        ...(value === 0 ? {} : { value: String(value) }),
+        name,
+      }))
+      .sort((a, b) => Number('type' in a) - Number('type' in b)),
     health_status: {
       ...(host.failedOutlierCheck ? { failed_outlier_check: true } : {}),
       eds_health_status: host.edsHealthy ? 'HEALTHY' : 'UNHEALTHY',
@@ -105,8 +108,15 @@ export const clusters: AdminPage = {
   path: '/clusters',
   help: 'upstream cluster status',
   changes: false,
+  parameters: [
+    { name: 'filter', help: 'Regular expression (Google re2) for filtering clusters by name' },
+    { name: 'format', help: 'File format to use; One of (text, json)' },
+  ],
   async answer(state, { query }) {
-    const list = await state.clusters();
+    const filter = regexParameter(query, 'filter');
+    if (filter !== undefined && 'bad' in filter) return text('Invalid re2 regex', 400);
+    const all = await state.clusters();
+    const list = filter === undefined ? all : all.filter(({ name }) => filter.find(name));
     if (query.get('format') === 'json') return json({ cluster_statuses: list.map(clusterJson) });
     return text(list.map((cluster) => `${clusterText(cluster).join('\n')}\n`).join(''));
   },
@@ -125,6 +135,7 @@ export const listeners: AdminPage = {
   path: '/listeners',
   help: 'print listener info',
   changes: false,
+  parameters: [{ name: 'format', help: 'File format to use; One of (text, json)' }],
   async answer(state, { query }) {
     const list = await state.listeners();
     if (query.get('format') === 'json') return json({ listener_statuses: list.map(listenerJson) });

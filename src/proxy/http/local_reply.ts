@@ -76,6 +76,7 @@ export const localReplies = {
     'request_headers_failed_strict_check',
     ResponseFlag.invalidEnvoyRequestHeaders,
   ),
+  overload: reply(503, 'envoy overloaded', 'overload'),
   tlsRequired: reply(301, '', 'direct_response'),
 } as const satisfies Record<string, LocalReply>;
 

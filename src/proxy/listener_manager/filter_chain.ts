@@ -16,20 +16,21 @@ import type {
   TransportSocketContext,
 } from '../network/transport_socket.ts';
 import { rawBufferDownstream } from '../network/raw_buffer.ts';
-import { Drain } from './drain.ts';
+import { Drain, type DrainPolicy } from './drain.ts';
 
 /** What open connections of a chain hold on to; it passes from one version of the chain to the next. */
 export class LiveChainHandle implements ChainHandle {
   readonly name: string;
   current: TerminalNetworkFilter;
   /** Ends the connections of a chain that is gone. */
-  readonly drain: Drain = new Drain();
+  readonly drain: Drain;
   /** Open connections, for closing when the drain time is over. */
   readonly sockets = new Set<Socket>();
 
-  constructor(name: string, current: TerminalNetworkFilter) {
+  constructor(name: string, current: TerminalNetworkFilter, drain: DrainPolicy) {
     this.name = name;
     this.current = current;
+    this.drain = new Drain(drain);
   }
 }
 

@@ -2,9 +2,13 @@
 import type { Listener } from '#api/gen/envoy/config/listener/v3/listener_pb.ts';
 import { type Logger, silentLogger } from '#base/log.ts';
 import type { FactoryContext } from '../factory_context.ts';
+import type { DrainStrategy } from '../network/connection.ts';
 import type { AcceptedConnectionInfo } from '../network/connection_info.ts';
+import { type OverloadState, newOverloadState } from '../network/overload_state.ts';
+import { RuntimeValues } from '../network/runtime.ts';
 import { workerTimers } from '../network/timer_wheel.ts';
 import type { TransportSocketContext } from '../network/transport_socket.ts';
+import type { DrainPolicy } from './drain.ts';
 import { type ListenerHost, LiveListener } from './listener.ts';
 import { createListenerVersion, listenerBytes, newListenerStats } from './listener_version.ts';
 
@@ -14,6 +18,12 @@ export interface ListenerManagerOptions {
   readonly sockets: TransportSocketContext;
   /** Milliseconds that connections of removed listeners and chains may go on (`--drain-time-s`). Default 600 000. */
   readonly drainTimeMs?: number;
+  /** `--drain-strategy`. Default gradual. */
+  readonly drainStrategy?: DrainStrategy;
+  /** Default: nothing is asked. */
+  readonly overload?: OverloadState;
+  /** Default: no values. */
+  readonly runtime?: RuntimeValues;
   /** Most connections of one listener in this worker. Default 100 000. */
   readonly maxConnections?: number;
 }
@@ -39,14 +49,26 @@ export class ListenerManager {
   /** Removed listeners whose connections still drain. */
   readonly #removed = new Set<LiveListener>();
   readonly #host: ListenerHost;
+  readonly #drain: DrainPolicy;
+  /** `/drain_listeners` without `skip_exit`: listeners that come later do not listen either. */
+  #stopped: ((config: Listener) => boolean) | undefined = undefined;
   /** Listeners by `ip port` for hand-off; undefined when a change made it stale. */
   #byAddress: Map<string, LiveListener> | undefined = undefined;
 
   constructor(options: ListenerManagerOptions) {
     this.#options = options;
+    this.#drain = {
+      drainTimeMs: options.drainTimeMs ?? 600_000,
+      strategy: options.drainStrategy ?? 'gradual',
+      healthCheckFailed: false,
+      random: Math.random,
+      now: () => performance.now(),
+    };
     this.#host = {
       log: options.log ?? silentLogger,
-      drainTimeMs: options.drainTimeMs ?? 600_000,
+      drain: this.#drain,
+      overload: options.overload ?? newOverloadState(),
+      runtime: options.runtime ?? new RuntimeValues(),
       maxConnections: options.maxConnections ?? 100_000,
       findListener: (info, self) => this.#find(info, self),
     };
@@ -108,6 +130,7 @@ export class ListenerManager {
         this.#byAddress = undefined;
         if (current === undefined) {
           const listener = new LiveListener(version, this.#host);
+          if (this.#stopped?.(version.config) === true) listener.stopAccepting();
           this.#listeners.set(config.name, listener);
           listener.listen((error) => {
             if (error !== undefined && this.#listeners.get(config.name) === listener) {
@@ -137,13 +160,26 @@ export class ListenerManager {
     this.#byAddress = undefined;
     this.#removed.add(listener);
     listener.drain();
-    workerTimers.schedule(this.#host.drainTimeMs + 1000, () => this.#removed.delete(listener));
+    workerTimers.schedule(this.#drain.drainTimeMs + 1000, () => this.#removed.delete(listener));
     return true;
   }
 
-  /** Tells all connections to let go; listeners go on accepting until they are removed or closed. */
-  drainAll(): void {
-    for (const listener of this.#listeners.values()) listener.startDrainSequence();
+  /** Tells connections to let go; listeners go on accepting until they are removed, stopped or closed. */
+  drain(which: (config: Listener) => boolean = () => true): void {
+    for (const listener of this.#listeners.values())
+      if (which(listener.version.config)) listener.startDrainSequence();
+  }
+
+  /** Listeners, and those that come later, accept no more; open connections are left alone. */
+  stopAccepting(which: (config: Listener) => boolean): void {
+    this.#stopped = which;
+    for (const listener of this.#listeners.values())
+      if (which(listener.version.config)) listener.stopAccepting();
+  }
+
+  /** `/healthcheck/fail`: while true every response ends its connection. */
+  set healthCheckFailed(failed: boolean) {
+    this.#drain.healthCheckFailed = failed;
   }
 
   /** Closes all sockets now. */

@@ -26,6 +26,8 @@ export interface ListenerStats {
   downstreamCxTotal: number;
   downstreamCxActive: number;
   downstreamCxOverflow: number;
+  downstreamGlobalCxOverflow: number;
+  downstreamCxOverloadReject: number;
   noFilterChainMatch: number;
   tlsErrors: number;
 }
@@ -64,6 +66,8 @@ export function newListenerStats(): ListenerStats {
     downstreamCxTotal: 0,
     downstreamCxActive: 0,
     downstreamCxOverflow: 0,
+    downstreamGlobalCxOverflow: 0,
+    downstreamCxOverloadReject: 0,
     noFilterChainMatch: 0,
     tlsErrors: 0,
   };

@@ -8,6 +8,7 @@ import { MetricsRegistry } from '#telemetry/metrics.ts';
 import type { FactoryContext, NetworkFilterExtension } from '../factory_context.ts';
 import type { DownstreamConnection } from '../network/connection.ts';
 import { newOverloadState } from '../network/overload_state.ts';
+import { RuntimeValues } from '../network/runtime.ts';
 import { LocalCounts } from '../network/shared_counts.ts';
 import { type ExtensionFactory, type ExtensionKind, ExtensionRegistry } from '../registry.ts';
 
@@ -53,6 +54,7 @@ export function testContext(
     },
     counts: new LocalCounts(),
     overload: newOverloadState(),
+    runtime: new RuntimeValues(),
     random: Math.random,
     ...more,
   };

@@ -1,14 +1,17 @@
 /** The running proxy as admin pages see it. */
 import type { Bootstrap } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
 import type { Node } from '#api/gen/envoy/config/core/v3/base_pb.ts';
-import type { LogLevel } from '#base/log.ts';
 import type { MetricsSnapshot } from '#telemetry/metrics.ts';
 import type {
   CertificateState,
   ClusterState,
+  CommandLine,
+  DrainRequest,
   HostState,
   ListenerState,
+  LoggerLevels,
   ProxyState,
+  RuntimeState,
   ServerState,
   WarmingNames,
 } from '../admin/proxy_state.ts';
@@ -62,11 +65,9 @@ export function mergeListeners(workers: readonly (readonly ListenerState[])[]): 
 
 export class AdminState implements ProxyState {
   readonly #server: ProxyServer;
-  #logLevel: LogLevel;
 
   constructor(server: ProxyServer) {
     this.#server = server;
-    this.#logLevel = server.options.logLevel ?? 'info';
   }
 
   get bootstrap(): Bootstrap {
@@ -97,13 +98,22 @@ export class AdminState implements ProxyState {
     return this.#server.readiness.reason;
   }
 
-  get logLevel(): LogLevel {
-    return this.#logLevel;
+  get logLevels(): LoggerLevels {
+    return this.#server.logLevels;
   }
 
-  set logLevel(level: LogLevel) {
-    this.#logLevel = level;
-    this.#server.pool.post({ kind: 'log_level', level });
+  get runtime(): RuntimeState {
+    return this.#server.runtime;
+  }
+
+  get commandLine(): CommandLine {
+    const { commandLine, logLevel = 'info', drainTimeMs = 600_000, drainStrategy } = this.#server.options;
+    return {
+      ...commandLine,
+      logLevel: logLevel === 'warn' ? 'warning' : logLevel === 'none' ? 'off' : logLevel,
+      drainTimeMs,
+      drainStrategy: drainStrategy ?? 'gradual',
+    };
   }
 
   resources(): readonly StoredType[] {
@@ -140,12 +150,16 @@ export class AdminState implements ProxyState {
     };
   }
 
-  drain(options: { readonly inboundOnly: boolean; readonly stop: boolean }): void {
-    this.#server.pool.post({ kind: 'drain', ...options });
+  resetCounters(): Promise<void> {
+    return this.#server.resetCounters();
+  }
+
+  drain(request: DrainRequest): void {
+    this.#server.drainListeners(request);
   }
 
   failHealthCheck(failed: boolean): void {
-    this.#server.readiness.failedByAdmin = failed;
+    this.#server.failHealthCheck(failed);
   }
 
   reopenLogs(): void {

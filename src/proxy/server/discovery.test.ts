@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -61,7 +63,7 @@ for (const protocol of ['sotw', 'delta'] satisfies XdsProtocol[]) {
           ),
         'the new listener',
       );
-      await assert.rejects(get(port));
+      await assert.rejects(once(connect(port, '127.0.0.1'), 'connect'));
       assert.deepEqual(plane.nacks, []);
     } finally {
       await proxy.close();

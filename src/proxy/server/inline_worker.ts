@@ -2,6 +2,7 @@
  * A worker on the event loop of the main thread: no second heap. It cannot be replaced: a fault in it ends the process, which
  * its supervisor starts anew (docs/decisions/0007-workers.md).
  */
+import type { Counts } from '../network/shared_counts.ts';
 import type { FromWorker, ToWorker, WorkerInit } from './messages.ts';
 import { type ProxyWorker, type WorkerCallbacks, WorkerCalls } from './proxy_worker.ts';
 import type { WorkerRuntime } from './worker.ts';
@@ -13,18 +14,20 @@ export class InlineWorker implements ProxyWorker {
   readonly #runtime: Promise<WorkerRuntime>;
   #ended = false;
 
-  constructor(init: Omit<WorkerInit, 'heartbeat'>, callbacks: WorkerCallbacks) {
+  constructor(init: Omit<WorkerInit, 'heartbeat'>, callbacks: WorkerCallbacks, counts: Counts) {
     this.#callbacks = callbacks;
-    this.#runtime = this.#start(init);
+    this.#runtime = this.#start(init, counts);
     this.#runtime.catch((error: unknown) =>
       this.#end(error instanceof Error ? error : new Error(String(error))),
     );
   }
 
-  async #start(init: Omit<WorkerInit, 'heartbeat'>): Promise<WorkerRuntime> {
+  async #start(init: Omit<WorkerInit, 'heartbeat'>, counts: Counts): Promise<WorkerRuntime> {
     const { WorkerRuntime } = await import('./worker.ts');
-    const runtime = new WorkerRuntime({ ...init, heartbeat: new SharedArrayBuffer(4) }, (message) =>
-      this.#onMessage(message),
+    const runtime = new WorkerRuntime(
+      { ...init, heartbeat: new SharedArrayBuffer(4) },
+      (message) => this.#onMessage(message),
+      { counts },
     );
     await runtime.start();
     return runtime;

@@ -1,9 +1,18 @@
 /** Messages between the main thread and a worker. All of them are plain data. */
 import type { MetricsSnapshot } from '#telemetry/metrics.ts';
 import type { LogFields, LogLevel } from '#base/log.ts';
-import type { CertificateState, ClusterState, ListenerState } from '../admin/proxy_state.ts';
+import type { CertificateState, ClusterState, DrainRequest, ListenerState } from '../admin/proxy_state.ts';
 import type { ConfigUpdate, Rejection } from '../config/config_update.ts';
+import type { DrainStrategy } from '../network/connection.ts';
 import type { WarmingState } from '../config/worker_config.ts';
+
+/** What the overload manager asks of workers; see `OverloadState`. */
+export interface OverloadRequest {
+  readonly stopAcceptingRequests: number;
+  readonly disableHttpKeepalive: number;
+  readonly stopAcceptingConnections: boolean;
+  readonly rejectIncomingConnections: number;
+}
 
 /** What a worker is born with (`workerData`). */
 export interface WorkerInit {
@@ -15,6 +24,9 @@ export interface WorkerInit {
   /** envoy.config.bootstrap.v3.Bootstrap. */
   readonly bootstrap: Uint8Array;
   readonly drainTimeMs: number;
+  readonly drainStrategy: DrainStrategy;
+  /** Runtime values at the start. */
+  readonly runtime: readonly (readonly [string, string])[];
   readonly logLevel: LogLevel;
   /** `%HOSTNAME%` of access logs. */
   readonly hostname: string;
@@ -47,12 +59,16 @@ export interface ExtensionName {
 export type ToWorker =
   | { readonly kind: 'update'; readonly id: number; readonly update: ConfigUpdate }
   | { readonly kind: 'ask'; readonly id: number; readonly question: Question }
-  | { readonly kind: 'log_level'; readonly level: LogLevel }
+  /** Without a name: of all loggers. */
+  | { readonly kind: 'log_level'; readonly name: string | undefined; readonly level: LogLevel }
+  | { readonly kind: 'overload'; readonly request: OverloadRequest }
+  | { readonly kind: 'runtime'; readonly values: readonly (readonly [string, string])[] }
+  /** `/healthcheck/fail`: every response ends its connection. */
+  | { readonly kind: 'health_check_failed'; readonly failed: boolean }
   | { readonly kind: 'reopen_logs' }
   /** The first configuration is live: give back what building it took. */
   | { readonly kind: 'settle_heap' }
-  /** Connections are told to let go; `stop` also stops accepting. */
-  | { readonly kind: 'drain'; readonly inboundOnly: boolean; readonly stop: boolean }
+  | { readonly kind: 'drain'; readonly request: DrainRequest }
   /** Finish writing logs and end. */
   | { readonly kind: 'close' };
 

@@ -2,6 +2,8 @@
 import type { Bootstrap } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
 import type { LogLevel, Logger } from '#base/log.ts';
 import type { MetricsSnapshot } from '#telemetry/metrics.ts';
+import type { CommandLine } from '../admin/proxy_state.ts';
+import type { DrainStrategy } from '../network/connection.ts';
 import type { AdsTransport } from '#xds/transport.ts';
 
 export interface ProxyOptions {
@@ -18,6 +20,10 @@ export interface ProxyOptions {
   readonly logLevel?: LogLevel;
   /** How long connections of removed listeners may go on (`--drain-time-s`). Default 600 000 ms, as Envoy. */
   readonly drainTimeMs?: number;
+  /** `--drain-strategy`. Default `gradual`. */
+  readonly drainStrategy?: DrainStrategy;
+  /** What `/server_info` tells of the command line; default nothing. */
+  readonly commandLine?: Omit<CommandLine, 'drainTimeMs' | 'drainStrategy' | 'logLevel'>;
   /** A worker whose event loop stands still for so long is replaced. Default 10 000 ms. */
   readonly stuckAfterMs?: number;
   /** `%ENVIRONMENT(name)%` of access logs. Default none. */

@@ -8,15 +8,21 @@ import type { Logger } from '#base/log.ts';
 import { type MetricsSnapshot, mergeSnapshots } from '#telemetry/metrics.ts';
 import { typeUrls } from '#xds/type_url.ts';
 import { type AdminServer, startAdminServer } from '../admin/admin_server.ts';
-import type { ProxyState } from '../admin/proxy_state.ts';
+import type { DrainRequest, ProxyState } from '../admin/proxy_state.ts';
 import { initialFetchTimeoutMs, readApiSource, sourceKey } from '../config/config_source.ts';
 import { DiscoveryClient } from '../config/discovery_client.ts';
 import { GrpcSources } from '../config/grpc_sources.ts';
-import { SharedCounts } from '../network/shared_counts.ts';
+import { LocalCounts, SharedCounts } from '../network/shared_counts.ts';
 import { InlineWorker } from './inline_worker.ts';
 import type { ProxyExit, ProxyHandle, ProxyOptions } from './proxy_handle.ts';
-import type { ExtensionName, FromWorker } from './messages.ts';
+import { CounterBase } from './counter_base.ts';
+import { connectionsName, countedWorkers } from './counts.ts';
+import { LogLevels } from './log_levels.ts';
+import type { ExtensionName, FromWorker, ToWorker } from './messages.ts';
+import { systemWorld } from './overload/monitors.ts';
+import { OverloadManager } from './overload/overload_manager.ts';
 import { Readiness } from './readiness.ts';
+import { RuntimeLayers } from './runtime.ts';
 import { serverFamilies } from './server_stats.ts';
 import { settleHeap } from './settle_heap.ts';
 import { StreamWriter } from './standard_streams.ts';
@@ -33,7 +39,14 @@ export class ProxyServer implements ProxyHandle {
   readonly node: Node;
   readonly options: ProxyOptions;
   readonly startedMs = Date.now();
+  readonly logLevels: LogLevels;
+  readonly runtime: RuntimeLayers;
+  readonly overload: OverloadManager;
+  /** Lines pass the levels that `/logging` sets. */
+  readonly log: Logger;
   readonly #log: Logger;
+  readonly #counterBase = new CounterBase();
+  #drained: DrainRequest | undefined;
   readonly #grpc: GrpcSources;
   readonly #streams: Readonly<Record<1 | 2, StreamWriter>> = {
     1: new StreamWriter(1),
@@ -47,7 +60,11 @@ export class ProxyServer implements ProxyHandle {
   constructor(options: ProxyOptions, bootstrap: Bootstrap, bytes: Uint8Array) {
     this.options = options;
     this.bootstrap = bootstrap;
-    this.#log = options.log.scope('proxy');
+    this.logLevels = new LogLevels(options.logLevel ?? 'info', (name, level) =>
+      this.pool.post({ kind: 'log_level', name, level }),
+    );
+    this.log = this.logLevels.filter(options.log);
+    this.#log = this.log.scope('proxy');
     this.exited = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -63,30 +80,45 @@ export class ProxyServer implements ProxyHandle {
     const ads = dynamicResources?.adsConfig;
     this.discovery = new DiscoveryClient({
       node: () => this.node,
-      log: options.log,
+      log: this.log,
       ads: ads === undefined ? undefined : readApiSource(ads),
       transport: (cluster, typeUrl) =>
         options.transports?.get(cluster) ?? this.#grpc.transport(cluster, typeUrl),
       broadcast: (update) => this.pool.broadcast(update),
     });
     const concurrency = Math.max(1, options.concurrency);
-    const counts = concurrency === 1 ? undefined : SharedCounts.allocate(concurrency);
-    const sharedCounts =
-      counts === undefined ? undefined : new SharedCounts(counts, concurrency, concurrency);
+    const rows = countedWorkers(concurrency);
+    const memory = this.inline ? undefined : SharedCounts.allocate(rows);
+    const sharedCounts = memory === undefined ? undefined : new SharedCounts(memory, rows, concurrency);
+    const counts = sharedCounts ?? new LocalCounts();
+    const connections = counts.open(connectionsName);
+    this.runtime = new RuntimeLayers(bootstrap.layeredRuntime, () => {
+      this.pool.post({ kind: 'runtime', values: [...this.runtime.values] });
+    });
+    this.overload = new OverloadManager({
+      config: bootstrap.overloadManager,
+      world: systemWorld(() => connections.value(0)),
+      log: this.log,
+      onChange: (request) => this.pool.post({ kind: 'overload', request }),
+      shrinkHeap: () => this.#shrinkHeap(),
+    });
     this.pool = new WorkerPool({
       concurrency,
-      log: options.log,
+      log: this.log,
       init: {
         bootstrap: bytes,
         concurrency,
-        counts,
+        counts: memory,
         drainTimeMs: options.drainTimeMs ?? 600_000,
+        drainStrategy: options.drainStrategy ?? 'gradual',
+        runtime: [...this.runtime.values],
         logLevel: options.logLevel ?? 'info',
         hostname: hostname(),
         environment: options.environment ?? {},
       },
       onMessage: (worker, message) => this.#onMessage(worker, message),
       replay: () => this.discovery.replay(),
+      standing: () => this.#standing(),
       onWorkerGone: (worker) => {
         sharedCounts?.releaseWorker(worker);
         this.readiness.setWarming(worker, { clusters: [], listeners: [] });
@@ -94,7 +126,7 @@ export class ProxyServer implements ProxyHandle {
       },
       makeWorker: (init, callbacks) =>
         this.inline
-          ? new InlineWorker(init, callbacks)
+          ? new InlineWorker(init, callbacks, counts)
           : new WorkerThread(init, callbacks, new URL('./worker_main.ts', import.meta.url)),
       ...(options.stuckAfterMs === undefined ? {} : { stuckAfterMs: options.stuckAfterMs }),
     });
@@ -119,6 +151,7 @@ export class ProxyServer implements ProxyHandle {
       await this.#startAdmin(state);
       await this.pool.start();
       this.readiness.workersStarted = true;
+      this.overload.start();
       settleHeap();
       this.#subscribe();
     } catch (error) {
@@ -135,10 +168,19 @@ export class ProxyServer implements ProxyHandle {
     return this.readiness.reason;
   }
 
-  async stats(): Promise<MetricsSnapshot> {
+  /** `/reset_counters`. */
+  async resetCounters(): Promise<void> {
+    this.#counterBase.reset(await this.#workerStats());
+  }
+
+  async #workerStats(): Promise<MetricsSnapshot> {
     const snapshots = await this.pool.ask('stats');
     const [first] = snapshots;
-    const workers = snapshots.length === 1 && first !== undefined ? first : mergeSnapshots(snapshots);
+    return snapshots.length === 1 && first !== undefined ? first : mergeSnapshots(snapshots);
+  }
+
+  async stats(): Promise<MetricsSnapshot> {
+    const workers = this.#counterBase.apply(await this.#workerStats());
     const dynamic = (typeUrl: string): number => this.discovery.store.ofType(typeUrl).length;
     const statics = this.bootstrap.staticResources;
     const { clusters, listeners } = this.readiness.warming;
@@ -155,7 +197,7 @@ export class ProxyServer implements ProxyHandle {
       warmingListeners: listeners.length,
       updates: this.discovery.counts,
     });
-    return [...workers, ...own];
+    return [...workers, ...own, ...this.overload.families()];
   }
 
   async activeConnections(): Promise<number> {
@@ -167,8 +209,21 @@ export class ProxyServer implements ProxyHandle {
 
   drain(): Promise<void> {
     this.readiness.draining = true;
-    this.pool.post({ kind: 'drain', inboundOnly: this.node.id.startsWith('sidecar~'), stop: false });
+    const inboundOnly = this.node.id.startsWith('sidecar~');
+    this.drainListeners({ inboundOnly, graceful: true, stop: false });
     return Promise.resolve();
+  }
+
+  /** `/drain_listeners`, and `drain`. */
+  drainListeners(request: DrainRequest): void {
+    this.#drained = request;
+    this.pool.post({ kind: 'drain', request });
+  }
+
+  /** `/healthcheck/fail` and `/healthcheck/ok`. */
+  failHealthCheck(failed: boolean): void {
+    this.readiness.failedByAdmin = failed;
+    this.pool.post({ kind: 'health_check_failed', failed });
   }
 
   close(): Promise<void> {
@@ -176,7 +231,25 @@ export class ProxyServer implements ProxyHandle {
     return this.#closing;
   }
 
+  /** What a worker that starts later has to be told. */
+  #standing(): ToWorker[] {
+    const messages: ToWorker[] = [
+      { kind: 'runtime', values: [...this.runtime.values] },
+      { kind: 'overload', request: this.overload.request },
+    ];
+    for (const [name, level] of this.logLevels.all()) messages.push({ kind: 'log_level', name, level });
+    if (this.readiness.failedByAdmin) messages.push({ kind: 'health_check_failed', failed: true });
+    if (this.#drained !== undefined) messages.push({ kind: 'drain', request: this.#drained });
+    return messages;
+  }
+
+  #shrinkHeap(): void {
+    this.pool.post({ kind: 'settle_heap' });
+    if (!this.inline) settleHeap();
+  }
+
   async #close(): Promise<void> {
+    this.overload.close();
     this.discovery.close();
     this.#grpc.close();
     await this.pool.close();

@@ -11,6 +11,8 @@ export async function validateBootstrap(bootstrap: Uint8Array): Promise<void> {
       concurrency: 1,
       bootstrap,
       drainTimeMs: 0,
+      drainStrategy: 'immediate',
+      runtime: [],
       logLevel: 'none',
       hostname: '',
       environment: {},

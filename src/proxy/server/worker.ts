@@ -2,10 +2,12 @@
 import { create, fromBinary } from '@bufbuild/protobuf';
 import { BootstrapSchema } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
 import { NodeSchema, TrafficDirection } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import type { Listener } from '#api/gen/envoy/config/listener/v3/listener_pb.ts';
 import { MetricsRegistry } from '#telemetry/metrics.ts';
 import { createAccessLoggers } from '../access_loggers/access_log.ts';
 import { LogSinks } from '../access_loggers/log_sinks.ts';
 import { createOperators } from '../access_loggers/operators.ts';
+import type { DrainRequest } from '../admin/proxy_state.ts';
 import type { ConfigUpdate, Rejection, SubscriptionPort } from '../config/config_update.ts';
 import { messageOf } from '../config/config_update.ts';
 import { SecretDiscovery } from '../config/sds.ts';
@@ -13,12 +15,16 @@ import { WorkerConfig } from '../config/worker_config.ts';
 import { createExtensions } from '../extensions.ts';
 import type { FactoryContext } from '../factory_context.ts';
 import { ListenerManager } from '../listener_manager/listener_manager.ts';
-import { newOverloadState } from '../network/overload_state.ts';
-import { LocalCounts, SharedCounts } from '../network/shared_counts.ts';
+import { OverloadState } from '../network/overload_state.ts';
+import { RuntimeValues } from '../network/runtime.ts';
+import { type Counts, LocalCounts, SharedCounts } from '../network/shared_counts.ts';
+import { workerTimers } from '../network/timer_wheel.ts';
 import type { ExtensionRegistry } from '../registry.ts';
 import { LiveClusterManager } from '../upstream/cluster_manager.ts';
 import { extensionNames } from './extension_names.ts';
 import type { Answers, FromWorker, Question, ToWorker, WorkerInit } from './messages.ts';
+import { connectionLimit } from './overload/monitors.ts';
+import { connectionsName, countedWorkers } from './counts.ts';
 import { settleHeap } from './settle_heap.ts';
 import { StatInclusion } from './stat_inclusion.ts';
 import { WorkerLog } from './worker_log.ts';
@@ -34,10 +40,19 @@ export class WorkerRuntime {
   readonly #listeners: ListenerManager;
   readonly #config: WorkerConfig;
   readonly #report: WorkerReport;
+  readonly #overload: OverloadState;
+  readonly #runtime: RuntimeValues;
+  readonly #drainTimeMs: number;
   readonly #bootstrap: Uint8Array;
 
-  constructor(init: WorkerInit, post: (message: FromWorker) => void) {
+  /** @param more `counts` of a worker on the main thread, which reads them too. */
+  constructor(
+    init: WorkerInit,
+    post: (message: FromWorker) => void,
+    more: { readonly counts?: Counts | undefined } = {},
+  ) {
     this.#post = post;
+    this.#drainTimeMs = init.drainTimeMs;
     this.#bootstrap = init.bootstrap;
     this.#log = new WorkerLog(init.logLevel, post);
     const log = this.#log.logger('proxy');
@@ -54,13 +69,21 @@ export class WorkerRuntime {
     };
     const secrets = new SecretDiscovery(port, bootstrap.staticResources?.secrets ?? []);
     const sockets = { secrets };
-    const counts =
-      init.counts === undefined
-        ? new LocalCounts()
-        : new SharedCounts(init.counts, init.concurrency, init.index);
+    const counts = more.counts ?? countsOf(init);
+    const overload = new OverloadState(counts.open(connectionsName));
+    overload.maxConnections = connectionLimit(bootstrap.overloadManager?.resourceMonitors ?? []) ?? Infinity;
+    this.#overload = overload;
+    this.#runtime = new RuntimeValues(new Map(init.runtime));
     const clusters = new LiveClusterManager({ registry, sockets });
     this.#clusters = clusters;
-    this.#listeners = new ListenerManager({ log, sockets, drainTimeMs: init.drainTimeMs });
+    this.#listeners = new ListenerManager({
+      log,
+      sockets,
+      drainTimeMs: init.drainTimeMs,
+      drainStrategy: init.drainStrategy,
+      overload,
+      runtime: this.#runtime,
+    });
     const context: Omit<FactoryContext, 'routeConfig'> = {
       registry,
       clusterManager: clusters,
@@ -70,7 +93,8 @@ export class WorkerRuntime {
       direction: 'unspecified',
       accessLoggers: (configs) => createAccessLoggers(configs, { registry, operators, sinks }),
       counts,
-      overload: newOverloadState(),
+      overload,
+      runtime: this.#runtime,
       random: Math.random,
     };
     this.#config = new WorkerConfig({
@@ -117,7 +141,16 @@ export class WorkerRuntime {
         this.#post({ kind: 'answer', id: message.id, value: this.#answer(message.question) });
         return;
       case 'log_level':
-        this.#log.level = message.level;
+        this.#log.levels.set(message.name, message.level);
+        return;
+      case 'overload':
+        Object.assign(this.#overload, message.request);
+        return;
+      case 'runtime':
+        this.#runtime.replace(new Map(message.values));
+        return;
+      case 'health_check_failed':
+        this.#listeners.healthCheckFailed = message.failed;
         return;
       case 'reopen_logs':
         this.#sinks.reopen();
@@ -126,7 +159,7 @@ export class WorkerRuntime {
         settleHeap();
         return;
       case 'drain':
-        this.#drain(message.inboundOnly, message.stop);
+        this.#drain(message.request);
         return;
       case 'close':
         this.#listeners.close();
@@ -147,12 +180,13 @@ export class WorkerRuntime {
     }
   }
 
-  #drain(inboundOnly: boolean, stop: boolean): void {
-    for (const listener of this.#listeners.all()) {
-      if (inboundOnly && listener.version.config.trafficDirection !== TrafficDirection.INBOUND) continue;
-      if (stop) this.#listeners.remove(listener.name);
-      else listener.startDrainSequence();
-    }
+  #drain({ inboundOnly, graceful, stop }: DrainRequest): void {
+    const which = ({ trafficDirection }: Listener): boolean =>
+      !inboundOnly || trafficDirection === TrafficDirection.INBOUND;
+    if (graceful) this.#listeners.drain(which);
+    if (!stop) return;
+    if (!graceful) this.#listeners.stopAccepting(which);
+    else workerTimers.schedule(this.#drainTimeMs, () => this.#listeners.stopAccepting(which), undefined);
   }
 
   #answer(question: Question): Answers[Question] {
@@ -173,4 +207,10 @@ export class WorkerRuntime {
       }
     }
   }
+}
+
+function countsOf({ counts, concurrency, index }: WorkerInit): Counts {
+  return counts === undefined
+    ? new LocalCounts()
+    : new SharedCounts(counts, countedWorkers(concurrency), index);
 }

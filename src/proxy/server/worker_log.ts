@@ -1,13 +1,7 @@
 /** The log of a worker: lines go to the main thread, which alone writes. */
 import type { LogFields, LogLevel, Logger } from '#base/log.ts';
+import { LogLevels } from './log_levels.ts';
 import type { FromWorker } from './messages.ts';
-
-const rank: Readonly<Record<LogLevel, number>> = { debug: 0, info: 1, warn: 2, error: 3, none: 4 };
-
-/** True when a line of `level` is to be written at `threshold`. */
-export function isLogged(level: LogLevel, threshold: LogLevel): boolean {
-  return rank[level] >= rank[threshold];
-}
 
 /** Only plain data crosses threads. */
 function plain(fields: LogFields | undefined): LogFields | undefined {
@@ -21,17 +15,17 @@ function plain(fields: LogFields | undefined): LogFields | undefined {
 
 /** Level and destination shared by all scopes of one worker. */
 export class WorkerLog {
-  level: LogLevel;
+  readonly levels: LogLevels;
   readonly #post: (message: FromWorker) => void;
 
   constructor(level: LogLevel, post: (message: FromWorker) => void) {
-    this.level = level;
+    this.levels = new LogLevels(level);
     this.#post = post;
   }
 
   logger(scope: string): Logger {
     const write = (level: 'debug' | 'info' | 'warn' | 'error', message: string, fields?: LogFields): void => {
-      if (isLogged(level, this.level))
+      if (this.levels.passes(scope, level))
         this.#post({ kind: 'log', level, scope, message, fields: plain(fields) });
     };
     return {

@@ -24,6 +24,8 @@ function makePool(options: Partial<WorkerPoolOptions> & { hostname?: string } = 
       bootstrap: new Uint8Array(),
       concurrency: 2,
       drainTimeMs: 0,
+      drainStrategy: 'immediate',
+      runtime: [],
       logLevel: 'info',
       hostname: options.hostname ?? '',
       environment: {},

@@ -13,6 +13,8 @@ export interface WorkerPoolOptions {
   readonly onMessage: (worker: number, message: FromWorker) => void;
   /** Configuration that a worker which starts later has to be given. */
   readonly replay: () => readonly ConfigUpdate[];
+  /** What workers were told since the start: a later one hears it behind the configuration. */
+  readonly standing?: () => readonly ToWorker[];
   /** A worker has ended without being asked; the function it gives is called when the successor has the configuration. */
   readonly onWorkerGone: (worker: number) => () => void;
   /** A worker's event loop that does not turn for so long is replaced. Default 10 000. */
@@ -173,5 +175,6 @@ export class WorkerPool {
   async #replay(seat: Seat): Promise<void> {
     const { worker } = seat;
     for (const update of this.#options.replay()) await worker.calls.update(update);
+    for (const message of this.#options.standing?.() ?? []) worker.post(message);
   }
 }

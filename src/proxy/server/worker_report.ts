@@ -24,18 +24,25 @@ import type {
 } from '../admin/proxy_state.ts';
 import type { ThresholdResources } from '../upstream/resource_manager.ts';
 
-/** Text of an inline source; files are not read for a report. */
-function inlineText(source: DataSource | undefined): string {
-  if (source?.specifier.case === 'inlineBytes') return Buffer.from(source.specifier.value).toString('utf8');
-  return source?.specifier.case === 'inlineString' ? source.specifier.value : '';
+/** Where a certificate stands; files are not read for a report. */
+function locate(source: DataSource | undefined): { readonly pem: string; readonly path: string } {
+  switch (source?.specifier.case) {
+    case 'inlineBytes':
+      return { pem: Buffer.from(source.specifier.value).toString('utf8'), path: '' };
+    case 'inlineString':
+      return { pem: source.specifier.value, path: '' };
+    case 'filename':
+      return { pem: '', path: source.specifier.value };
+    default:
+      return { pem: '', path: '' };
+  }
 }
 
 function certificateOf(secret: Secret): CertificateState[] {
   const { name, type } = secret;
   if (type.case === 'tlsCertificate')
-    return [{ name, kind: 'certificate', pem: inlineText(type.value.certificateChain) }];
-  if (type.case === 'validationContext')
-    return [{ name, kind: 'roots', pem: inlineText(type.value.trustedCa) }];
+    return [{ name, kind: 'certificate', ...locate(type.value.certificateChain) }];
+  if (type.case === 'validationContext') return [{ name, kind: 'roots', ...locate(type.value.trustedCa) }];
   return [];
 }
 
@@ -49,6 +56,7 @@ function hostState(host: UpstreamHost): HostState {
     failedOutlierCheck: host.ejected,
     edsHealthy: host.edsHealthy,
     weight: host.weight,
+    canary: host.metadata?.['envoy.lb']?.['canary'] === true,
     priority: host.priority,
     region,
     zone,
@@ -59,6 +67,7 @@ function hostState(host: UpstreamHost): HostState {
       cx_total: host.stats.cxTotal,
       rq_active: host.activeRequests,
       rq_error: host.stats.rqError,
+      rq_pending_active: host.allPools().reduce((sum, pool) => sum + pool.pendingRequests, 0),
       rq_success: host.stats.rqSuccess,
       rq_timeout: host.stats.rqTimeout,
       rq_total: host.stats.rqTotal,
@@ -233,6 +242,8 @@ export class WorkerReport {
       family('downstream_cx_total', 'counter', (stats) => stats.downstreamCxTotal),
       family('downstream_cx_active', 'gauge', (stats) => stats.downstreamCxActive),
       family('downstream_cx_overflow', 'counter', (stats) => stats.downstreamCxOverflow),
+      family('downstream_global_cx_overflow', 'counter', (stats) => stats.downstreamGlobalCxOverflow),
+      family('downstream_cx_overload_reject', 'counter', (stats) => stats.downstreamCxOverloadReject),
       family('no_filter_chain_match', 'counter', (stats) => stats.noFilterChainMatch),
       family('ssl_connection_error', 'counter', (stats) => stats.tlsErrors),
     ];

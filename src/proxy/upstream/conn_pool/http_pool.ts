@@ -187,6 +187,11 @@ export class HttpConnPool implements HttpConnectionPool {
     this.#streamsPerConnection = options.streamsPerConnection;
   }
 
+  /** Requests that wait for a connection. */
+  get pendingRequests(): number {
+    return this.#pendingCount;
+  }
+
   /** Connections, open or being made. */
   get size(): number {
     return this.#clients.size;

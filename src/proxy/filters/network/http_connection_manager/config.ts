@@ -24,6 +24,7 @@ import { properCaseWords } from '../../../http/http1/head_encoder.ts';
 import { defaultServerOptions, type Http1ServerOptions } from '../../../http/http1/server_connection.ts';
 import type { EscapedSlashesAction, PathOptions } from '../../../http/path_normalization.ts';
 import { durationMs } from '../../../network/duration.ts';
+import type { OverloadState } from '../../../network/overload_state.ts';
 import type { RouteTable } from '../../../router/route_config.ts';
 import {
   type ClientCertOptions,
@@ -57,6 +58,7 @@ export interface HcmConfig {
   readonly stats: HcmStats;
   readonly clusters: ClusterManager;
   readonly random: () => number;
+  readonly overload: OverloadState;
   readonly bufferLimit: number;
 
   readonly serverName: string;
@@ -226,6 +228,7 @@ export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfi
     stats: new HcmStats(context.metrics, proto.statPrefix),
     clusters: context.clusterManager,
     random: () => context.random(),
+    overload: context.overload,
     bufferLimit,
     serverName: proto.serverName === '' ? 'envoy' : proto.serverName,
     serverHeader:

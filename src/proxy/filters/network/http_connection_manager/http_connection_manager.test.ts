@@ -404,16 +404,17 @@ test('websockets are tunnels, other upgrades are refused', async (t) => {
   );
 });
 
-test('a draining listener says so and idle connections close', async (t) => {
+test('a draining listener says so with the next answer: idle connections may carry a request by now', async (t) => {
   const proxy = await proxyFor(t);
-  const idle = connect(proxy.port, '127.0.0.1');
+  const idle = connect(proxy.port, '127.0.0.1').setEncoding('latin1');
   idle.write(get('/'));
   await once(idle, 'data');
   const closed = once(idle, 'end');
-  idle.resume();
   proxy.drain();
+  idle.write(get('/'));
+  const [text] = (await once(idle, 'data')) as [string];
+  assert.match(text, /^HTTP\/1\.1 200 [^]*\r\nconnection: close\r\n/);
   await closed;
-  assert.match(await exchange(proxy.port, get('/')), /\r\nconnection: close\r\n/);
 });
 
 test('new filters and routes apply to the next request of an open connection', async (t) => {

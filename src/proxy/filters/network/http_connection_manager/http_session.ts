@@ -8,6 +8,7 @@ import type {
 import { codecErrorReply } from '../../../http/local_reply.ts';
 import { type IoListener, SocketIo } from '../../../http/socket_io.ts';
 import type { DownstreamConnection, TerminalNetworkFilter, TlsInfo } from '../../../network/connection.ts';
+import { happens } from '../../../network/overload_state.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
 import type { MatchContext } from '../../../router/route_config.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
@@ -60,7 +61,10 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
     this.#lastActivity = performance.now();
     config.stats.cxTotal.inc();
     config.stats.cxActive.add(1);
-    this.#stopDrain = connection.drain.onDrain(() => this.#codec?.shutdownNotice());
+    // HTTP/1 says it with the next response: an idle connection may carry a request that is on its way.
+    this.#stopDrain = connection.drain.onDrain(() => {
+      if (this.#codec?.protocol === 'HTTP/2') this.#codec.shutdownNotice();
+    });
     this.#armIdle(config.idleTimeoutMs);
     if (config.maxConnectionDurationMs > 0)
       this.#durationTimer = workerTimers.schedule(
@@ -165,9 +169,16 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
 
   // === for streams ===
 
-  /** Called before response headers are written: a listener that drains says so. */
+  /** Called before response headers are written: a listener that drains says so, an overloaded proxy too. */
   beforeResponse(): void {
-    if (this.connection.drain.draining) this.#codec?.shutdownNotice();
+    const { overload, stats } = this.#config;
+    if (this.connection.drain.draining) {
+      stats.cxDrainClose.inc();
+      this.#codec?.shutdownNotice();
+    } else if (overload.disableHttpKeepalive > 0 && happens(overload.disableHttpKeepalive, this.random)) {
+      stats.cxOverloadDisableKeepalive.inc();
+      this.#codec?.shutdownNotice();
+    }
   }
 
   closeAfterResponse(): void {

@@ -7,12 +7,15 @@ export class HcmStats {
   readonly cxProtocolError: Counter;
   readonly cxIdleTimeout: Counter;
   readonly cxDestroyRemoteActiveRq: Counter;
+  readonly cxDrainClose: Counter;
+  readonly cxOverloadDisableKeepalive: Counter;
   readonly rqTotal: Counter;
   readonly rqActive: Gauge;
   readonly rqTime: Histogram;
   readonly rqIdleTimeout: Counter;
   readonly rqTimeout: Counter;
   readonly rqMaxDurationReached: Counter;
+  readonly rqOverloadClose: Counter;
   /** By the first digit of the status; index 0 is unused. */
   readonly rqByClass: readonly Counter[];
 
@@ -24,11 +27,14 @@ export class HcmStats {
     this.cxProtocolError = counter('downstream_cx_protocol_error');
     this.cxIdleTimeout = counter('downstream_cx_idle_timeout');
     this.cxDestroyRemoteActiveRq = counter('downstream_cx_destroy_remote_active_rq');
+    this.cxDrainClose = counter('downstream_cx_drain_close');
+    this.cxOverloadDisableKeepalive = counter('downstream_cx_overload_disable_keepalive');
     this.rqTotal = counter('downstream_rq_total');
     this.rqActive = metrics.gauge('envoy_http_downstream_rq_active', labels);
     this.rqTime = metrics.histogram('envoy_http_downstream_rq_time', labels);
     this.rqIdleTimeout = counter('downstream_rq_idle_timeout');
     this.rqTimeout = counter('downstream_rq_timeout');
+    this.rqOverloadClose = counter('downstream_rq_overload_close');
     this.rqMaxDurationReached = counter('downstream_rq_max_duration_reached');
     this.rqByClass = ['0', '1', '2', '3', '4', '5'].map((digit) =>
       metrics.counter('envoy_http_downstream_rq_xx', { ...labels, envoy_response_code_class: digit }),

@@ -17,6 +17,7 @@ import type { ChainHandle, ConnectionInfo, TerminalNetworkFilter } from '../../.
 import { createConnectionInfo } from '../../../network/connection_info.ts';
 import { newOverloadState } from '../../../network/overload_state.ts';
 import { noSecrets } from '../../../network/secret.ts';
+import { RuntimeValues } from '../../../network/runtime.ts';
 import { LocalCounts } from '../../../network/shared_counts.ts';
 import { ExtensionRegistry } from '../../../registry.ts';
 import { buildRouteTable, type RouteTable } from '../../../router/route_config.ts';
@@ -135,6 +136,7 @@ export class TestProxy {
       },
       counts: new LocalCounts(),
       overload: newOverloadState(),
+      runtime: new RuntimeValues(),
       random: options.random ?? Math.random,
     };
     this.#context = context;
