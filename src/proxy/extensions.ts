@@ -35,6 +35,21 @@ import { upstreamTls } from './transport_sockets/tls/upstream.ts';
 /** Loaded when a configuration names them. */
 const lazy: readonly LazyExtension[] = [
   {
+    kind: 'listener_filter',
+    name: 'envoy.filters.listener.original_src',
+    typeUrls: ['type.googleapis.com/envoy.extensions.filters.listener.original_src.v3.OriginalSrc'],
+    load: async () => (await import('./filters/listener/original_src/original_src.ts')).originalSrc,
+  },
+  {
+    kind: 'transport_socket.upstream',
+    name: 'envoy.transport_sockets.upstream_proxy_protocol',
+    typeUrls: [
+      'type.googleapis.com/envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport',
+    ],
+    load: async () =>
+      (await import('./transport_sockets/proxy_protocol/upstream_proxy_protocol.ts')).upstreamProxyProtocol,
+  },
+  {
     kind: 'http_filter',
     name: 'envoy.filters.http.local_ratelimit',
     typeUrls: ['type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit'],

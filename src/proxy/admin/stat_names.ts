@@ -2,7 +2,12 @@
 import type { Labels } from '#telemetry/metrics.ts';
 
 /** Labels that Envoy writes into the middle of a name, behind its first part. */
-const nameLabels = ['cluster_name', 'listener_address', 'envoy_http_conn_manager_prefix'] as const;
+const nameLabels = [
+  'cluster_name',
+  'listener_address',
+  'envoy_http_conn_manager_prefix',
+  'tcp_prefix',
+] as const;
 
 /** `envoy_cluster_upstream_rq_total{cluster_name="x"}` as `cluster.x.upstream_rq_total`. */
 export function dottedName(name: string, labels: Labels): string {

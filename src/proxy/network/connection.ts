@@ -1,6 +1,8 @@
 /** A downstream connection as listener filters, network filters and the request path see it. */
 import type { Socket } from 'node:net';
 import type { Address } from './address.ts';
+import type { ProxyInfo } from './proxy_header.ts';
+import type { UpstreamSource } from './upstream_source.ts';
 
 /** What the handshake of one side learned of its peer (envoy `Ssl::ConnectionInfo`). */
 export interface TlsInfo {
@@ -61,6 +63,10 @@ export interface ConnectionInfo {
   terminationDetails: string;
   /** `%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`. */
   transportFailureReason: string;
+  /** What a PROXY header told, for upstreams that want one; undefined without. */
+  proxyProtocol: ProxyInfo | undefined;
+  /** Source address of connections to upstreams (envoy.filters.listener.original_src); undefined for the proxy's own. */
+  upstreamSource: UpstreamSource | undefined;
   /** What the terminal filter keeps of the connection as a whole (`stream_info/connection_stream.ts`). */
   record: object | undefined;
 }

@@ -30,6 +30,8 @@ export class AcceptedConnectionInfo implements ConnectionInfo {
   dynamicMetadata: Map<string, Record<string, unknown>> | undefined = undefined;
   terminationDetails = '';
   transportFailureReason = '';
+  proxyProtocol: ConnectionInfo['proxyProtocol'] = undefined;
+  upstreamSource: ConnectionInfo['upstreamSource'] = undefined;
   record: object | undefined = undefined;
 
   constructor(local: Address, remote: Address) {

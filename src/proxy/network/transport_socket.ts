@@ -1,8 +1,11 @@
 /** Transport sockets (envoy.config.core.v3.TransportSocket): what stands between a TCP socket and the filters above it. */
 import type { Socket } from 'node:net';
+import type { TransportSocket } from '#api/gen/envoy/config/core/v3/base_pb.ts';
 import type { ExtensionFactory } from '../registry.ts';
 import type { ConnectionInfo, TlsInfo } from './connection.ts';
+import type { ProxyInfo } from './proxy_header.ts';
 import type { SecretProvider } from './secret.ts';
+import type { UpstreamSource } from './upstream_source.ts';
 
 /** Hears the end of a handshake. Exactly one is called, never inside `wrap`/`connect` itself unless it says so. */
 export interface TransportSocketCallbacks {
@@ -34,6 +37,10 @@ export interface UpstreamTransportOptions {
   readonly applicationProtocols: readonly string[] | undefined;
   /** Subject alternative names that the peer must show, in place of the configured ones; undefined keeps them. */
   readonly verifySubjectAltNames: readonly string[] | undefined;
+  /** What a PROXY header to the upstream tells; undefined or absent tells nothing. */
+  readonly proxyProtocol?: ProxyInfo | undefined;
+  /** Where the connection comes from; undefined or absent for an address of the proxy. */
+  readonly source?: UpstreamSource | undefined;
 }
 
 /** Options without any override: the common case, compared by identity. */
@@ -89,6 +96,8 @@ export interface TransportSocketContext {
   readonly secrets: SecretProvider;
   /** Counters of the listener or cluster; without them nothing is counted. */
   readonly tlsStats?: TlsStats | undefined;
+  /** Builds a transport socket that stands inside another one, towards upstreams. */
+  readonly createUpstream?: ((inner: TransportSocket) => UpstreamTransportSocketFactory) | undefined;
 }
 
 /** Extension kinds `transport_socket.downstream` and `transport_socket.upstream`; `create` throws Error for a bad one. */

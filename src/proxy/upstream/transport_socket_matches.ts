@@ -35,7 +35,9 @@ function createSocket(
   ) as UpstreamTransportSocketExtension | undefined;
   if (factory === undefined)
     throw new Error(`transport socket ${proto.name}: nothing is compiled in for ${any?.typeUrl ?? 'it'}`);
-  return factory.create({ value: any?.value ?? new Uint8Array() }, context);
+  const createUpstream = (inner: TransportSocket): UpstreamTransportSocketFactory =>
+    createSocket(inner, registry, context);
+  return factory.create({ value: any?.value ?? new Uint8Array() }, { ...context, createUpstream });
 }
 
 /** @throws Error when a socket is unknown or its configuration is bad; what was made is closed. */

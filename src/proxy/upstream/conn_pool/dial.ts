@@ -1,5 +1,11 @@
 /** One upstream connection being made: TCP connect, then the transport socket's handshake, under one timeout. */
-import { type NetConnectOpts, type Socket, connect } from 'node:net';
+import {
+  type NetConnectOpts,
+  Socket,
+  type SocketConstructorOpts,
+  type TcpSocketConnectOpts,
+  connect,
+} from 'node:net';
 import type { Address } from '../../network/address.ts';
 import type { TlsInfo } from '../../network/connection.ts';
 import { type KeepaliveOptions, setKeepalive } from '../../network/socket_options.ts';
@@ -9,6 +15,7 @@ import type {
   UpstreamTransportOptions,
   UpstreamTransportSocketFactory,
 } from '../../network/transport_socket.ts';
+import { type UpstreamSource, bindUpstreamSocket } from '../../network/upstream_source.ts';
 import type { PoolFailure } from '../upstream.ts';
 
 /** How connections of one cluster are made. */
@@ -83,7 +90,11 @@ export class Dial implements TransportSocketCallbacks {
     this.#transportOptions = transportOptions;
     this.#options = options;
     this.#timer = workerTimers.schedule(options.connectTimeoutMs, onConnectTimeout, this);
-    const socket = connect(connectOptions(address, options));
+    const { source } = transportOptions;
+    const socket =
+      source === undefined || address.port < 0
+        ? connect(connectOptions(address, options))
+        : connectFrom(source, address, options);
     this.#socket = socket;
     socket.on('error', this.#onError);
     socket.once('close', this.#onClose);
@@ -147,6 +158,21 @@ export class Dial implements TransportSocketCallbacks {
     socket.on('error', ignoreError);
     socket.off('error', this.#onError);
     socket.off('close', this.#onClose);
+  }
+}
+
+/** The socket is destroyed with an error when the kernel refuses the source address. */
+function connectFrom(source: UpstreamSource, address: Address, options: DialOptions): Socket {
+  const { allowHalfOpen, highWaterMark } = options;
+  try {
+    return bindUpstreamSocket(source, { allowHalfOpen, highWaterMark } as SocketConstructorOpts).connect({
+      host: address.ip,
+      port: address.port,
+      noDelay: true,
+      autoSelectFamily: false,
+    } as TcpSocketConnectOpts);
+  } catch (error) {
+    return new Socket().destroy(Object.assign(error as Error, { code: 'EACCES' }));
   }
 }
 

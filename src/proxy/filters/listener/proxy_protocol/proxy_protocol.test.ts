@@ -4,7 +4,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { ProxyProtocolSchema } from '#api/gen/envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol_pb.ts';
 import { AcceptedConnectionInfo } from '../../../network/connection_info.ts';
 import { ListenerFilterStatus } from '../../../network/listener_filter.ts';
-import { parseProxyHeader } from './proxy_header.ts';
+import { encodeBinaryHeader, encodeTextHeader, parseProxyHeader } from '../../../network/proxy_header.ts';
 import { proxyProtocol } from './proxy_protocol.ts';
 
 const signature = '0d0a0d0a000d0a515549540a';
@@ -19,6 +19,7 @@ test('text headers', () => {
     length: 36,
     source: { ip: '1.2.3.4', port: 9999 },
     destination: { ip: '5.6.7.8', port: 80 },
+    tlvs: [],
   });
   assert.equal(parse('PROXY TCP6 2001:db8::1 ::1 1 2\r\n').kind, 'header');
   assert.deepEqual(parse('PROXY UNKNOWN\r\n'), {
@@ -26,6 +27,7 @@ test('text headers', () => {
     length: 15,
     source: undefined,
     destination: undefined,
+    tlvs: [],
   });
   for (const text of [
     'PROXY TCP4 1.2.3.4 5.6.7.8 9999 70000\r\n',
@@ -44,12 +46,14 @@ test('binary headers', () => {
     length: 28,
     source: { ip: '1.2.3.4', port: 9999 },
     destination: { ip: '5.6.7.8', port: 80 },
+    tlvs: [],
   });
   assert.deepEqual(parseProxyHeader(six), {
     kind: 'header',
     length: 52,
     source: { ip: '2001:db8::', port: 9999 },
     destination: { ip: '::1', port: 80 },
+    tlvs: [],
   });
   assert.equal(parseProxyHeader(v2('20000000')).kind, 'header');
   for (const rest of ['3111000c', '2211000c', '21120000', '2111ffff', '21110004'])
@@ -84,4 +88,56 @@ test('the filter sets addresses, takes the header out and refuses what it must',
     ListenerFilterStatus.continue,
   );
   assert.equal(make({ disallowedVersions: [1] }).onData?.(four, false, info()), ListenerFilterStatus.close);
+});
+
+test('TLVs: kept as metadata and for upstreams, as the configuration says', () => {
+  const tlv = (type: number, text: string): Buffer => {
+    const value = Buffer.from(text);
+    return Buffer.concat([Buffer.of(type, value.length >> 8, value.length & 0xff), value]);
+  };
+  const tlvs = Buffer.concat([tlv(0x02, 'host'), tlv(0xe0, 'a\xffb'), tlv(0xe1, 'x')]);
+  const head = Buffer.from(four);
+  head.writeUInt16BE(12 + tlvs.length, 14);
+  const data = Buffer.concat([head, tlvs]);
+  const rule = (tlvType: number, key: string, valueStringEncoding = 0) => ({
+    tlvType,
+    onTlvPresent: { key, valueStringEncoding },
+  });
+  const value = toBinary(
+    ProxyProtocolSchema,
+    create(ProxyProtocolSchema, {
+      rules: [rule(0x02, 'authority'), rule(0xe1, 'coded', 2), rule(0xee, 'absent')],
+      passThroughTlvs: { matchType: 1, tlvType: [0xe0] },
+    } as never),
+  );
+  const filter = proxyProtocol.create({ typeUrl: '', value }).createFilter();
+  const info = new AcceptedConnectionInfo({ ip: '10.0.0.1', port: 1 }, { ip: '10.0.0.2', port: 2 });
+  assert.equal(filter.onData?.(data, false, info), ListenerFilterStatus.continue);
+  assert.equal(filter.consumed, data.length);
+  assert.deepEqual(info.dynamicMetadata?.get('envoy.filters.listener.proxy_protocol'), {
+    authority: 'host',
+    coded: Buffer.from('x').toString('base64'),
+  });
+  assert.deepEqual(
+    info.proxyProtocol?.tlvs.map(({ type }) => type),
+    [0xe0],
+  );
+  assert.deepEqual(info.proxyProtocol?.source, { ip: '1.2.3.4', port: 9999 });
+  head.writeUInt16BE(12 + tlvs.length - 1, 14);
+  assert.equal(parseProxyHeader(Buffer.concat([head, tlvs])).kind, 'bad');
+});
+
+test('headers to upstreams read back as they were written', () => {
+  const source = { ip: '2001:db8::1', port: 9999 };
+  const destination = { ip: '::1', port: 80 };
+  const tlvs = [{ type: 5, value: Buffer.from('id') }];
+  const binary = parseProxyHeader(encodeBinaryHeader({ source, destination, tlvs }));
+  assert.deepEqual(binary, { kind: 'header', length: 57, source, destination, tlvs });
+  const plain = { source: { ip: '1.2.3.4', port: 9999 }, destination: { ip: '5.6.7.8', port: 80 }, tlvs: [] };
+  assert.deepEqual(encodeBinaryHeader(plain), four);
+  assert.equal(encodeTextHeader(source, destination).toString(), 'PROXY TCP6 2001:db8::1 ::1 9999 80\r\n');
+  assert.equal(encodeTextHeader(source, { ip: '/a.sock', port: -1 }).toString(), 'PROXY UNKNOWN\r\n');
+  assert.equal(encodeTextHeader(source, { ip: '1.2.3.4', port: 1 }).toString(), 'PROXY UNKNOWN\r\n');
+  const local = parseProxyHeader(encodeBinaryHeader(undefined));
+  assert.deepEqual([local.kind, local.kind === 'header' && local.source], ['header', undefined]);
 });

@@ -3,11 +3,14 @@
  * side sets the pace. On the hot path: bench/micro/tcp_proxy.ts.
  */
 import type { Socket } from 'node:net';
+import { ProxyProtocolTlvMergePolicy } from '#api/gen/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.ts';
 import { hash64 } from '../../../load_balancing_policies/hash_balancer.ts';
 import type { Address } from '../../../network/address.ts';
 import type { DownstreamConnection, TerminalNetworkFilter, TlsInfo } from '../../../network/connection.ts';
 import { nextConnectionId } from '../../../network/connection_info.ts';
+import type { ProxyTlv } from '../../../network/proxy_header.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
+import { type UpstreamTransportOptions, noTransportOptions } from '../../../network/transport_socket.ts';
 import { setConnectionStream } from '../../../stream_info/connection_stream.ts';
 import { ResponseFlag } from '../../../stream_info/response_flags.ts';
 import { StreamInfo, newUpstreamInfo } from '../../../stream_info/stream_info.ts';
@@ -22,6 +25,22 @@ import type {
 import { clusterOverride } from './cluster_override.ts';
 import type { TcpProxyConfig } from './config.ts';
 import { Pump } from './pump.ts';
+
+const noTlvs: readonly ProxyTlv[] = [];
+
+/** TLVs of the client and those of the configuration (`proxy_protocol_tlv_merge_policy`). */
+function mergeTlvs(
+  told: readonly ProxyTlv[],
+  own: readonly ProxyTlv[],
+  policy: ProxyProtocolTlvMergePolicy,
+): readonly ProxyTlv[] {
+  if (own.length === 0) return told;
+  if (told.length === 0) return own;
+  if (policy === ProxyProtocolTlvMergePolicy.APPEND_IF_EXISTS_OR_ADD) return [...told, ...own];
+  if (policy === ProxyProtocolTlvMergePolicy.ADD_IF_ABSENT) return told;
+  const types = new Set(own.map(({ type }) => type));
+  return [...told.filter(({ type }) => !types.has(type)), ...own];
+}
 
 /** One per filter chain; serves all its connections. */
 export class TcpProxyFilter implements TerminalNetworkFilter {
@@ -42,6 +61,10 @@ function ignoreError(): void {
 
 function onIdleTimeout(session: TcpSession): void {
   session.onTimeout('tcp_session_idle_timeout', 0);
+}
+
+function onBackoff(session: TcpSession): void {
+  session.onBackoff();
 }
 
 function onMaxDuration(session: TcpSession): void {
@@ -69,7 +92,7 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
   #ended = false;
   // LoadBalancerContext
   readonly hash: bigint | undefined;
-  readonly metadataMatch = undefined;
+  metadataMatch: Readonly<Record<string, unknown>> | undefined = undefined;
   readonly requestHeaders = undefined;
   readonly hostSelectionRetryCount = 0;
 
@@ -86,29 +109,53 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
     return this.#connection.info;
   }
 
+  get transportOptions(): UpstreamTransportOptions {
+    const { info } = this.#connection;
+    const { proxyTlvs, tlvMerge } = this.#config;
+    const told = info.proxyProtocol;
+    return {
+      ...noTransportOptions,
+      proxyProtocol: {
+        source: told?.source ?? info.remoteAddress,
+        destination: told?.destination ?? info.localAddress,
+        tlvs: mergeTlvs(told?.tlvs ?? noTlvs, proxyTlvs, tlvMerge),
+      },
+      source: info.upstreamSource,
+    };
+  }
+
   shouldSelectAnotherHost(): boolean {
     return false;
   }
 
   start(): void {
-    const { maxDurationMs, logIntervalMs } = this.#config;
+    const { maxDurationMs, maxDurationJitter, logIntervalMs, stats } = this.#config;
+    stats.cxTotal.inc();
     // The client is read only once there is somebody to write to.
     this.#client.on('error', ignoreError);
     this.#client.on('close', this.#onClientClose);
-    if (maxDurationMs > 0) this.#durationTimer = workerTimers.schedule(maxDurationMs, onMaxDuration, this);
+    if (maxDurationMs > 0) {
+      const longer = maxDurationJitter === 0 ? 0 : maxDurationMs * maxDurationJitter * this.#config.random();
+      this.#durationTimer = workerTimers.schedule(maxDurationMs + longer, onMaxDuration, this);
+    }
     if (logIntervalMs > 0) this.#logTimer = workerTimers.schedule(logIntervalMs, onLogInterval, this);
     const info = this.#info;
-    const name = clusterOverride(this.#connection.info) ?? this.#config.chooseCluster();
+    const override = clusterOverride(this.#connection.info);
+    const choice = override === undefined ? this.#config.chooseCluster() : undefined;
+    const name = override ?? choice?.name ?? '';
+    this.metadataMatch = choice?.metadataMatch;
     info.clusterName = name;
     const cluster = this.#config.clusterManager.get(name);
     if (cluster === undefined) {
       info.responseFlags |= ResponseFlag.noClusterFound;
+      stats.cxNoRoute.inc();
       this.#fail('cluster_not_found');
       return;
     }
     this.#cluster = cluster;
     info.clusterStatName = cluster.statName;
     info.clusterMetadata = cluster.metadata;
+    if (this.#config.logOnStart) this.#log();
     this.#connect(cluster);
   }
 
@@ -139,12 +186,24 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
     }
     info.responseFlags |= ResponseFlag.upstreamConnectionFailure;
     if (this.#cluster !== undefined && info.attemptCount < this.#config.maxConnectAttempts) {
-      this.#connect(this.#cluster);
+      const { backoffBaseMs, backoffMaxMs, random } = this.#config;
+      if (backoffBaseMs === 0) this.#connect(this.#cluster);
+      else {
+        // Envoy's fully jittered exponential back-off.
+        const span = Math.min(backoffBaseMs * 2 ** (info.attemptCount - 1), backoffMaxMs);
+        this.#idleTimer = workerTimers.schedule(Math.max(1, random() * span), onBackoff, this);
+      }
       return;
     }
     // Envoy counts the end of attempts as such even when only one was allowed.
     info.responseFlags |= ResponseFlag.connectAttemptsExceeded;
     this.#fail('');
+  }
+
+  /** The wait before the next attempt is over. */
+  onBackoff(): void {
+    this.#idleTimer = undefined;
+    if (this.#cluster !== undefined && !this.#ended) this.#connect(this.#cluster);
   }
 
   onPoolReady(server: Socket, _host: Host, localAddress: Address, tls: TlsInfo | undefined): void {
@@ -180,11 +239,13 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
 
   readonly #onClientBytes = (bytes: number): void => {
     this.#info.bytesReceived += bytes;
+    this.#config.stats.rxBytes.value += bytes;
     this.#touch();
   };
 
   readonly #onServerBytes = (bytes: number): void => {
     this.#info.bytesSent += bytes;
+    this.#config.stats.txBytes.value += bytes;
     this.#touch();
   };
 
@@ -220,6 +281,9 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
   };
 
   onTimeout(details: string, flag: number): void {
+    const { stats } = this.#config;
+    if (flag === 0) stats.idleTimeout.inc();
+    else stats.maxDuration.inc();
     this.#info.responseFlags |= flag;
     this.#fail(details);
   }
