@@ -88,7 +88,7 @@ function valueFrom(buf: Buffer, start: number, end: number): string {
   }
   const first = buf[start];
   const last = buf[end - 1];
-  if (first === 32 || first === 9 || last === 32 || last === 9) valueFlag = FieldFlag.badValue;
+  if (first === 32 || first === 9 || last === 32 || last === 9) valueFlag |= FieldFlag.spaced;
   return latin1Slice(buf, start, end);
 }
 

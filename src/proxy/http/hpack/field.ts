@@ -6,6 +6,8 @@ import type { HeaderName } from '../header_names.ts';
  * stand in a message at all. Tables keep them, so that an indexed field is checked once in its life.
  */
 export const FieldFlag = {
+  /** Space or tab at an end of the value: it is no part of it (RFC 9110 5.5). */
+  spaced: 1 << 21,
   method: 1 << 22,
   scheme: 1 << 23,
   path: 1 << 24,
@@ -16,7 +18,7 @@ export const FieldFlag = {
   pseudo: 1 << 28,
   /** Upper case or not a token (RFC 9113 8.2.1), or an unknown pseudo header (8.3). */
   badName: 1 << 29,
-  /** NUL, CR, LF or another control, or space at an end (8.2.1). */
+  /** NUL, CR, LF or another control (8.2.1). */
   badValue: 1 << 30,
 } as const;
 
@@ -26,7 +28,7 @@ export const entryOverhead = 32;
 export class HeaderField {
   readonly name: HeaderName;
   readonly value: string;
-  /** `name.flag` and `badValue`. */
+  /** `name.flag` and what was found out about the value. */
   readonly flag: number;
   /** Bytes in the dynamic table (RFC 7541 4.1). */
   readonly size: number;

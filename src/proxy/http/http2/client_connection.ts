@@ -134,7 +134,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     const violation = this.decodeBlock(buf, start, end, collector);
     if (violation !== undefined) return violation;
     const malformed = collector.finish(headers);
-    if (malformed !== undefined) return this.#refuse(stream, malformed);
+    if (malformed !== undefined) return this.refuseHeaders(stream, malformed);
     const { status } = headers;
     if (status < 200) {
       if (endStream || status === 101) return this.invalidMessage(stream, violations.messaging);
@@ -169,19 +169,12 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
       return undefined;
     }
     const malformed = collector.finish(trailers);
-    if (malformed !== undefined) return this.#refuse(stream, malformed);
+    if (malformed !== undefined) return this.refuseHeaders(stream, malformed);
     if (!endStream || (stream.contentLength >= 0 && stream.bodyBytes !== stream.contentLength))
       return this.invalidMessage(stream, violations.messaging);
     this.receivedEnd(stream);
     stream.target.decodeTrailers(trailers);
     this.afterEnd(stream);
-    return undefined;
-  }
-
-  #refuse(stream: ClientStream, violation: Violation): Violation | undefined {
-    if (violation !== violations.tooManyHeaders && violation !== violations.underscore)
-      return this.invalidMessage(stream, violation);
-    this.streamError(stream, violation);
     return undefined;
   }
 

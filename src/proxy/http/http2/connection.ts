@@ -35,8 +35,8 @@ const initialWindow = 65_535;
 const joinBytes = 8 * 1024;
 /** Compressed octets of a header block past the limit of its list: more ends the connection, not the stream. */
 const blockSlack = 64 * 1024;
-/** CONTINUATION frames of one block, beside one for each 4 KiB of the limit. */
-const baseContinuations = 8;
+/** CONTINUATION frames of one block, beside one for each KiB of the limit. */
+const baseContinuations = 100;
 /** A larger dynamic table is not offered, whatever the configuration says. */
 const maxTableBytes = 64 * 1024;
 
@@ -94,7 +94,7 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
     this.decoder = new HpackDecoder(Math.max(4096, Math.min(options.hpackTableSize, maxTableBytes)));
     this.#receiveWindow = Math.max(options.initialConnectionWindowSize, initialWindow);
     this.#maxBlockBytes = options.maxHeadersKb * 1024 + blockSlack;
-    this.#maxBlockFrames = baseContinuations + (options.maxHeadersKb >> 2);
+    this.#maxBlockFrames = baseContinuations + options.maxHeadersKb;
     this.keepalive =
       options.keepalive === undefined ? undefined : new Keepalive(this, options.keepalive, this.timers);
     io.listener = this;
@@ -154,8 +154,16 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
   onData(chunk: Buffer): void {
     if (this.discard) return;
     if (this.io.queuedBytes === 0) this.guards.onFlushed();
-    const violation = this.read(chunk) ?? this.guards.outboundFlood(this.io.queuedBytes);
+    const violation = this.read(chunk) ?? (this.guards.outboundFull ? this.#outboundFlood() : undefined);
     if (violation !== undefined) this.fail(violation);
+  }
+
+  /** Many frames wait: are they too many for the socket? */
+  #outboundFlood(): Violation | undefined {
+    this.io.flush();
+    if (this.io.queuedBytes > 0) return this.guards.outboundFlood(this.io.queuedBytes);
+    this.guards.onFlushed();
+    return undefined;
   }
 
   /** Input past what comes before the first frame. */
@@ -255,7 +263,8 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
     this.#blockSelfDependent = fragment.selfDependent;
     this.#blockFrames = 0;
     this.#blockBytes = fragment.end - fragment.start;
-    this.#blockParts = [buf.subarray(fragment.start, fragment.end)];
+    // Copies: a fragment must not hold the chunk that it came in.
+    this.#blockParts = [Buffer.from(buf.subarray(fragment.start, fragment.end))];
     return undefined;
   }
 
@@ -269,11 +278,11 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
     if (this.#blockStream === 0 || streamId !== this.#blockStream) return violations.continuationExpected;
     this.#blockBytes += end - start;
     if (++this.#blockFrames > this.#maxBlockFrames) return violations.continuationFlood;
-    if (this.#blockBytes > this.#maxBlockBytes) return violations.headersTooLarge;
+    if (this.#blockBytes > this.#maxBlockBytes) return violations.blockTooLarge;
     const done = (flags & FrameFlag.endHeaders) !== 0;
     const violation = this.guards.onFrame(end - start, done);
     if (violation !== undefined) return violation;
-    this.#blockParts.push(buf.subarray(start, end));
+    this.#blockParts.push(Buffer.from(buf.subarray(start, end)));
     if (!done) return undefined;
     const block = Buffer.concat(this.#blockParts, this.#blockBytes);
     this.#blockParts = [];
@@ -613,16 +622,28 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
   }
 
   /** The peer broke a rule on one stream. */
-  protected streamError(stream: Http2Stream, violation: Violation): void {
+  protected streamError(
+    stream: Http2Stream,
+    violation: Violation,
+    reason: ResetReason = ResetReason.protocolError,
+  ): void {
     if (stream.state === StreamState.closed) return;
     this.resetStream(stream, violation.code);
-    stream.target?.onResetStream(ResetReason.protocolError, violation.details);
+    stream.target?.onResetStream(reason, violation.details);
   }
 
   /** A malformed message (RFC 9113 8.1.1): Envoy ends the connection unless told otherwise. */
   protected invalidMessage(stream: Http2Stream, violation: Violation): Violation | undefined {
     this.streamError(stream, violation);
     return this.options.streamErrorOnInvalidHttpMessage ? undefined : violation;
+  }
+
+  /** A header list that cannot be taken: too much costs its stream, malformed the connection as well. */
+  protected refuseHeaders(stream: Http2Stream, violation: Violation): Violation | undefined {
+    if (violation === violations.headerField || violation === violations.messaging)
+      return this.invalidMessage(stream, violation);
+    this.streamError(stream, violation, ResetReason.localReset);
+    return undefined;
   }
 
   /** All streams hear that they are over. */

@@ -3,6 +3,7 @@
  * CVE-2024-27316): counters, compared with constants. Envoy's ProtocolConstraints and premature reset tracking.
  */
 import type { Violation } from './error_codes.ts';
+import { frameHeaderBytes } from './frames/frame_header.ts';
 import type { Http2Options } from './options.ts';
 import { violations } from './violations.ts';
 
@@ -74,13 +75,19 @@ export class FloodGuards {
     this.#outboundControl = 0;
   }
 
-  /** Asked after frames were answered. @param waiting bytes that the socket has not taken. */
+  /** So many frames since the socket was last known to have taken all that a look is due. */
+  get outboundFull(): boolean {
+    const { maxOutboundControlFrames, maxOutboundFrames } = this.#options;
+    return this.#outboundControl > maxOutboundControlFrames || this.#outbound > maxOutboundFrames;
+  }
+
+  /** Asked when `outboundFull` and the socket has not taken `waiting` bytes. */
   outboundFlood(waiting: number): Violation | undefined {
     if (this.#outboundControl > this.#options.maxOutboundControlFrames) return violations.outboundControl;
-    if (this.#outbound <= this.#options.maxOutboundFrames) return undefined;
-    if (waiting >= this.#options.maxOutboundFrames * 9) return violations.outboundFrames;
-    this.#outbound = 0;
-    return undefined;
+    // Bodies are held back before: what waits by the frame is headers.
+    return waiting >= this.#options.maxOutboundFrames * frameHeaderBytes
+      ? violations.outboundFrames
+      : undefined;
   }
 
   /** RST_STREAM came. @param now milliseconds. */

@@ -3,7 +3,7 @@
  * connections of a worker: a block is decoded in one go. On the hot path: bench/micro/http2_codec.ts.
  */
 import { type HeaderMap, RequestHeaderMap, ResponseHeaderMap } from '../header_map.ts';
-import { HeaderFlag, type HeaderName } from '../header_names.ts';
+import { HeaderFlag, type HeaderName, nameByte } from '../header_names.ts';
 import { parseContentLength } from '../http1/head_parser.ts';
 import { FieldFlag, type FieldSink } from '../hpack/field.ts';
 import type { Violation } from './error_codes.ts';
@@ -25,6 +25,7 @@ const specialFlags =
   FieldFlag.pseudo |
   FieldFlag.badName |
   FieldFlag.badValue |
+  FieldFlag.spaced |
   HeaderFlag.connection |
   HeaderFlag.transferEncoding |
   HeaderFlag.hopByHop |
@@ -34,13 +35,23 @@ const specialFlags =
   HeaderFlag.host |
   HeaderFlag.underscore;
 
-/** Path and authority have no controls, spaces or octets past ASCII. */
-function isVisible(text: string): boolean {
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    if (c <= 32 || c >= 127) return false;
-  }
-  return true;
+/** What may stand in pseudo headers, as Envoy has it: bits by character. */
+const Char = { path: 1, authority: 2, scheme: 4, token: 8 } as const;
+const chars = new Uint8Array(256);
+for (let c = 33; c < 256; c++) {
+  if (c !== 127) chars[c] = Char.path;
+  if (nameByte[c] !== 0) chars[c] = (chars[c] as number) | Char.token;
+}
+for (const c of "-._~%!$&'()*+,;=:[]")
+  chars[c.charCodeAt(0)] = (chars[c.charCodeAt(0)] as number) | Char.authority;
+for (const c of '+-.') chars[c.charCodeAt(0)] = (chars[c.charCodeAt(0)] as number) | Char.scheme;
+for (const c of '0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ')
+  chars[c.charCodeAt(0)] = (chars[c.charCodeAt(0)] as number) | Char.authority | Char.scheme;
+
+function consistsOf(text: string, kind: number): boolean {
+  for (let i = 0; i < text.length; i++)
+    if (((chars[text.charCodeAt(i)] as number) & kind) === 0) return false;
+  return text !== '';
 }
 
 export class HeaderCollector implements FieldSink {
@@ -88,10 +99,14 @@ export class HeaderCollector implements FieldSink {
     this.#bytes += name.name.length + value.length;
     if (this.#violation !== undefined) return;
     if (++this.#count > this.#maxCount || this.#bytes > this.#maxBytes) {
-      this.#violation = violations.tooManyHeaders;
+      this.#violation = this.#count > this.#maxCount ? violations.tooManyHeaders : violations.headersTooLarge;
       return;
     }
     if ((flag & specialFlags) !== 0) {
+      if ((flag & FieldFlag.spaced) !== 0) {
+        this.onField(name, value.replace(/^[ \t]+|[ \t]+$/g, ''), flag & ~FieldFlag.spaced);
+        return;
+      }
       if (!this.#special(name, value, flag)) return;
     } else if (name.name === 'cookie') {
       // Crumbs of one cookie header (8.2.3).
@@ -125,16 +140,15 @@ export class HeaderCollector implements FieldSink {
     }
     if ((flag & HeaderFlag.contentLength) !== 0) {
       const length = parseContentLength(value);
-      if (length < 0 || (this.contentLength >= 0 && this.contentLength !== length)) {
-        this.#violation = violations.messaging;
+      if (length < 0 || this.contentLength >= 0) {
+        this.#violation = violations.headerField;
         return false;
       }
-      const repeated = this.contentLength >= 0;
       this.contentLength = length;
-      return !repeated;
+      return true;
     }
     if ((flag & HeaderFlag.host) !== 0 && this.#request !== undefined) {
-      if (this.#host !== undefined && this.#host !== value) this.#violation = violations.messaging;
+      if (this.#host !== undefined) this.#violation = violations.headerField;
       this.#host = value;
       this.#regular = true;
       return false;
@@ -163,17 +177,22 @@ export class HeaderCollector implements FieldSink {
     }
     switch (bit) {
       case FieldFlag.method:
+        // GET and POST come out of the static table: a pointer comparison each.
+        if (value !== 'GET' && value !== 'POST' && !consistsOf(value, Char.token))
+          this.#violation = violations.headerField;
         request.method = value;
         break;
       case FieldFlag.path:
-        if (!isVisible(value)) this.#violation = violations.headerField;
+        if (!consistsOf(value, Char.path)) this.#violation = violations.headerField;
         request.path = value;
         break;
       case FieldFlag.scheme:
+        if (value !== 'http' && value !== 'https' && !consistsOf(value, Char.scheme))
+          this.#violation = violations.headerField;
         request.scheme = value;
         break;
       case FieldFlag.authority:
-        if (!isVisible(value)) this.#violation = violations.headerField;
+        if (!consistsOf(value, Char.authority)) this.#violation = violations.headerField;
         request.authority = value;
         break;
       default:
@@ -202,20 +221,21 @@ export class HeaderCollector implements FieldSink {
 
   #finishRequest(request: RequestHeaderMap): Violation | undefined {
     const pseudo = this.#pseudo;
-    if (this.#host !== undefined) {
-      // Two hosts for one request: who decides by which is a matter of luck (8.3.1).
-      if ((pseudo & FieldFlag.authority) === 0) {
-        if (!isVisible(this.#host)) return violations.headerField;
-        request.authority = this.#host;
-      } else if (request.authority !== this.#host) return violations.messaging;
+    // Without an authority `host` is one; beside an authority it is dropped, as Envoy does.
+    if (this.#host !== undefined && (pseudo & FieldFlag.authority) === 0) {
+      if (!consistsOf(this.#host, Char.authority)) return violations.headerField;
+      request.authority = this.#host;
     }
+    if (request.authority === '') return violations.messaging;
     if (request.method === '') return violations.messaging;
     if (request.method === 'CONNECT' && (pseudo & FieldFlag.protocol) === 0) {
-      if (request.authority === '' || (pseudo & (FieldFlag.path | FieldFlag.scheme)) !== 0)
-        return violations.messaging;
+      if ((pseudo & (FieldFlag.path | FieldFlag.scheme)) !== 0) return violations.messaging;
       return undefined;
     }
-    if (request.path === '' || request.scheme === '') return violations.messaging;
+    if (request.scheme === '') return violations.messaging;
+    const { path } = request;
+    if (path.charCodeAt(0) !== 47 && !(path === '*' && request.method === 'OPTIONS'))
+      return violations.messaging;
     if ((pseudo & FieldFlag.protocol) !== 0) {
       if (request.method !== 'CONNECT' || this.#options?.allowConnect !== true || request.protocol === '')
         return violations.messaging;

@@ -108,20 +108,12 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     this.streams.set(streamId, stream);
     const decoder = this.#callbacks.newStream(stream);
     stream.target = decoder;
-    if (violation !== undefined) return this.#refuse(stream, violation);
+    if (violation !== undefined) return this.refuseHeaders(stream, violation);
     if (collector.contentLength >= 0) {
-      if (endStream && collector.contentLength > 0) return this.#refuse(stream, violations.messaging);
+      if (endStream && collector.contentLength > 0) return this.invalidMessage(stream, violations.messaging);
       stream.contentLength = collector.contentLength;
     }
     decoder.decodeHeaders(headers, endStream);
-    return undefined;
-  }
-
-  /** What is too much costs its stream, what is malformed the connection as well. */
-  #refuse(stream: ServerStream, violation: Violation): Violation | undefined {
-    if (violation !== violations.tooManyHeaders && violation !== violations.underscore)
-      return this.invalidMessage(stream, violation);
-    this.streamError(stream, violation);
     return undefined;
   }
 
@@ -141,7 +133,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
       return undefined;
     }
     const violation = collector.finish(trailers);
-    if (violation !== undefined) return this.#refuse(stream, violation);
+    if (violation !== undefined) return this.refuseHeaders(stream, violation);
     if (!endStream || (stream.contentLength >= 0 && stream.bodyBytes !== stream.contentLength))
       return this.invalidMessage(stream, violations.messaging);
     this.receivedEnd(stream);

@@ -33,7 +33,9 @@ export const violations = {
   messaging: violation(ErrorCode.protocolError, 'http2.violation.of.messaging.rule'),
   underscore: violation(ErrorCode.protocolError, 'http2.unexpected_underscore'),
   tooManyHeaders: violation(ErrorCode.internalError, 'http2.too_many_headers'),
-  headersTooLarge: violation(ErrorCode.enhanceYourCalm, 'http2.too_many_headers'),
+  headersTooLarge: violation(ErrorCode.internalError, 'http2.header_list_size_too_large'),
+  /** So much that it is not even decoded: ends the connection. */
+  blockTooLarge: violation(ErrorCode.enhanceYourCalm, 'http2.header_list_size_too_large'),
 
   continuationFlood: violation(ErrorCode.enhanceYourCalm, 'http2.continuation_flood'),
   emptyFrames: violation(ErrorCode.enhanceYourCalm, 'http2.inbound_empty_frames_flood'),
