@@ -15,7 +15,7 @@ import { makeKeyPair, privateKeyPem } from '#security/pki/keys.ts';
 import { GrpcServer } from '#xds/server/grpc_server.ts';
 import { startAgent } from './agent.ts';
 import { directListener, TestControlPlane, testServerName } from './control_plane_for_tests.ts';
-import { findEnvoy } from './data_plane/find_envoy.ts';
+import { findEnvoy } from '#base/find_envoy.ts';
 import { fetchText } from './http_fetch.ts';
 import { testOptions } from './options_for_tests.ts';
 import type { AgentOptions, DataPlaneOptions } from './options.ts';

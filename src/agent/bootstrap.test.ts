@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { buildBootstrap } from './bootstrap.ts';
 import { writeBootstrap } from './data_plane/envoy.ts';
-import { findEnvoy } from './data_plane/find_envoy.ts';
+import { findEnvoy } from '#base/find_envoy.ts';
 import { buildNode, serviceClusterOf } from './node.ts';
 import { testOptions } from './options_for_tests.ts';
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { directListener, TestControlPlane, testServerName } from '#agent/control_plane_for_tests.ts';
-import { findEnvoy } from '#agent/data_plane/find_envoy.ts';
+import { findEnvoy } from '#base/find_envoy.ts';
 import { silentLogger } from '#base/log.ts';
 import { parsePodInfo, readAgentOptions, readMetadata } from './pilot_agent_options.ts';
 import { parseDurationMs } from './pilot_agent_proxy_config.ts';

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { findEnvoy } from '#agent/data_plane/find_envoy.ts';
+import { findEnvoy } from '#base/find_envoy.ts';
 import {
   defaultEndpoints,
   type AgentEndpoints,

@@ -1,25 +1,10 @@
 /** `proxy-status`: what each proxy was sent and what it has accepted, as istioctl prints it. */
 import { Command } from 'commander';
+import { formatColumns } from '#base/columns.ts';
 import type { SyncStatus } from '#pilot/bootstrap/syncz.ts';
 import { type Env, UsageError } from './main.ts';
 
 const columns = ['NAME', 'CLUSTER', 'CDS', 'LDS', 'EDS', 'RDS', 'ECDS', 'ISTIOD', 'VERSION'] as const;
-
-/** Columns padded to their widest cell, three spaces between, as istioctl's tables. */
-export function formatTable(rows: readonly (readonly string[])[]): string {
-  const widths: number[] = [];
-  for (const row of rows) {
-    for (const [index, cell] of row.entries()) widths[index] = Math.max(widths[index] ?? 0, cell.length);
-  }
-  return rows
-    .map((row) =>
-      row
-        .map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd((widths[index] ?? 0) + 3)))
-        .join(''),
-    )
-    .map((line) => `${line.trimEnd()}\n`)
-    .join('');
-}
 
 /** The table, and below it the words of proxies that refused something. */
 export function formatProxyStatus(statuses: readonly SyncStatus[], istiod: string): string {
@@ -34,7 +19,7 @@ export function formatProxyStatus(statuses: readonly SyncStatus[], istiod: strin
     Object.entries(errors).map(([type, detail]) => `${proxy} ${type}: ${detail}\n`),
   );
   const tail = errors.length === 0 ? '' : `\n${errors.join('')}`;
-  return formatTable([columns, ...rows]) + tail;
+  return `${formatColumns([columns, ...rows]).join('\n')}\n${tail}`;
 }
 
 /** `reviews-v1-x` and `reviews-v1-x.default` both name the proxy; an optional `deployment/` or `pod/` stands before. */

@@ -1,5 +1,6 @@
 /** What `trysail up` shows: a table of pods, log lines coloured by pod, and one line at the bottom that refreshes. */
 import { styleText } from 'node:util';
+import { formatColumns } from '#base/columns.ts';
 import type { MeshStatus, PodStatus } from './control.ts';
 import type { LogLine } from './log_buffer.ts';
 
@@ -15,18 +16,6 @@ const palette = [
   'greenBright',
   'magentaBright',
 ] as const;
-
-/** Plain padded columns, as kubectl prints. */
-export function formatColumns(rows: readonly (readonly string[])[]): string[] {
-  const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
-  return rows.map((row) =>
-    row
-      .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0)))
-      .join('   ')
-      .trimEnd(),
-  );
-}
 
 /** The table of pods as lines. */
 export function formatPods(pods: readonly PodStatus[]): string[] {

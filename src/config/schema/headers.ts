@@ -44,24 +44,3 @@ export const answerStatus: Schema<number> = integer({ min: 200, max: 599 });
 export function isKnownStatus(text: string): boolean {
   return /^\d{3}$/.test(text) && STATUS_CODES[text] !== undefined;
 }
-
-/** Names of gRPC codes. */
-export const grpcCodes: readonly string[] = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-];

@@ -8,19 +8,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
+import { findEnvoy } from '#base/find_envoy.ts';
 import { SecretSchema } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
 import { type MemoryStore, createMemoryStore } from '#config/store/memory.ts';
 import { openFileStore } from '#config/store/file.ts';
 import { kinds } from '#config/kinds/kinds.ts';
-import {
-  envoyBootstrap,
-  findEnvoy,
-  grpcCluster,
-  missingEnvoy,
-  startEnvoy,
-  stat,
-  until,
-} from '#xds/envoy_for_tests.ts';
+import { envoyBootstrap, grpcCluster, missingEnvoy, startEnvoy, stat, until } from '#xds/envoy_for_tests.ts';
 import { registerSds } from '#xds/server/discovery_services.ts';
 import { encodeResource } from '#xds/server/encoded_resource.ts';
 import { GrpcServer } from '#xds/server/grpc_server.ts';

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { once } from 'node:events';
@@ -15,24 +14,14 @@ import type { FilterChain } from '#api/gen/envoy/config/listener/v3/listener_com
 import type { RouteConfiguration } from '#api/gen/envoy/config/route/v3/route_pb.ts';
 import { HttpConnectionManagerSchema } from '#api/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.ts';
 import { createTypeRegistry } from '#api/registry.ts';
+import { findEnvoy } from '#base/find_envoy.ts';
 import { goldenCases, readGoldenCase } from './golden_case.ts';
 import { type ProxyResources, proxyResources, unpackConnectionManager } from './resources_of.ts';
 
 const registry = createTypeRegistry();
 
-/** The program: TRYSAIL_ENVOY, else `envoy` on the PATH. */
-function findEnvoy(): string | undefined {
-  const program = process.env['TRYSAIL_ENVOY'] ?? 'envoy';
-  try {
-    execFileSync(program, ['--version'], { stdio: 'ignore', timeout: 20_000 });
-    return program;
-  } catch {
-    if (process.env['CI'] === 'true') throw new Error('no Envoy: set TRYSAIL_ENVOY');
-    return undefined;
-  }
-}
-
-const envoy = findEnvoy();
+const envoy = findEnvoy(process.env);
+if (envoy === undefined && process.env['CI'] === 'true') throw new Error('no Envoy: set TRYSAIL_ENVOY');
 
 /** Old forms that Istio still writes and every Envoy understands; the new form is a cluster extension. */
 const stillUsed: ReadonlySet<string> = new Set([

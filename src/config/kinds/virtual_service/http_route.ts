@@ -1,14 +1,9 @@
 /** One HTTP rule: its schema and what its fields allow beside each other. */
+import { grpcCodes } from '#api/grpc_codes.ts';
 import { Buffer } from 'node:buffer';
 import type { Checker } from '../../schema/checker.ts';
 import { duration, parseDurationMs } from '../../schema/duration.ts';
-import {
-  answerStatus,
-  grpcCodes,
-  headerOperation,
-  headerValue,
-  isKnownStatus,
-} from '../../schema/headers.ts';
+import { answerStatus, headerOperation, headerValue, isKnownStatus } from '../../schema/headers.ts';
 import { isDnsLabel, isObjectName, port } from '../../schema/names.ts';
 import { regex } from '../../schema/regex.ts';
 import { type Schema, boolean, integer, list, map, object, oneOf, string } from '../../schema/schema.ts';

@@ -8,6 +8,7 @@ import {
   FractionalPercent_DenominatorType,
   FractionalPercentSchema,
 } from '#api/gen/envoy/type/v3/percent_pb.ts';
+import { grpcCodes } from '#api/grpc_codes.ts';
 import { httpFilter } from '#api/well_known.ts';
 import type {
   CorsPolicy,
@@ -19,27 +20,6 @@ import type {
 import { parseDurationMs } from '#config/schema/duration.ts';
 import { any, exactMatch, parseDuration } from '../wire.ts';
 import { stringMatcher } from './string_match.ts';
-
-/** Numbers of gRPC status names. */
-const grpcCodes: readonly string[] = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-];
 
 /** A share with four decimals; `whole` when the field is absent. */
 export function fraction(percent: Percent | undefined, whole: number): FractionalPercent {

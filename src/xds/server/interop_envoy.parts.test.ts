@@ -4,20 +4,13 @@ import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { type DescMessage, type JsonValue, fromJson } from '@bufbuild/protobuf';
+import { findEnvoy } from '#base/find_envoy.ts';
 import { ClusterSchema } from '#api/gen/envoy/config/cluster/v3/cluster_pb.ts';
 import { ClusterLoadAssignmentSchema } from '#api/gen/envoy/config/endpoint/v3/endpoint_pb.ts';
 import { ListenerSchema } from '#api/gen/envoy/config/listener/v3/listener_pb.ts';
 import { RouteConfigurationSchema } from '#api/gen/envoy/config/route/v3/route_pb.ts';
 import { createTypeRegistry } from '#api/registry.ts';
-import {
-  envoyBootstrap,
-  findEnvoy,
-  listenerUrl,
-  missingEnvoy,
-  startEnvoy,
-  stat,
-  until,
-} from '../envoy_for_tests.ts';
+import { envoyBootstrap, listenerUrl, missingEnvoy, startEnvoy, stat, until } from '../envoy_for_tests.ts';
 import type { XdsProtocol } from '../transport.ts';
 import { typeUrls } from '../type_url.ts';
 import { registerAds } from './discovery_services.ts';
