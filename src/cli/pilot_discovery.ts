@@ -1,26 +1,23 @@
 /** `pilot-discovery discovery`: the control plane. Flags and variables as in Istio where the meaning is the same. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { createLogger } from '#base/log.ts';
 import { parseDurationMs } from '#config/schema/duration.ts';
-import { createAggregateStore } from '#config/store/aggregate.ts';
-import { openFileStore } from '#config/store/file.ts';
-import { meshConfigOf } from '#config/mesh_config/config_map.ts';
 import { startDiscovery, type ListenOptions } from '#pilot/bootstrap/discovery.ts';
-import { openMeshConfigFile } from '#pilot/bootstrap/mesh_config_file.ts';
 import type { Authenticator } from '#security/authn/authenticator.ts';
 import { jwtAuthenticator } from '#security/authn/jwt_authenticator.ts';
+import { MetricsRegistry } from '#telemetry/metrics.ts';
 import { type LogFlags, addLogOptions, readLogOptions } from './log_options.ts';
 import { type Env, UsageError, version } from './main.ts';
+import { isInCluster, openSources, type SourceFlags } from './pilot_discovery_sources.ts';
 
-interface Flags extends LogFlags {
+interface Flags extends LogFlags, SourceFlags {
   readonly grpcAddr: string;
   readonly secureGRPCAddr: string;
   readonly httpAddr: string;
   readonly monitoringAddr: string;
-  readonly configDir?: string;
-  readonly meshConfig: string;
   readonly domain: string;
-  readonly namespace: string;
   readonly clusterID: string;
   readonly caDir: string;
   readonly tlsName: readonly string[];
@@ -61,14 +58,20 @@ function readThrottle(env: Env): number | undefined {
   return value;
 }
 
-/** Tokens are accepted only when the operator says who issues them and with which keys. */
+/** Audiences that tokens of proxies are for; undefined: the default. */
+function readAudiences(env: Env): readonly string[] | undefined {
+  const audiences = env['TOKEN_AUDIENCES']?.split(',').filter((audience) => audience !== '');
+  return audiences === undefined || audiences.length === 0 ? undefined : audiences;
+}
+
+/** Tokens are verified here only when the operator says who issues them and with which keys. */
 function readAuthenticators(flags: Flags, env: Env, trustDomain: string): Authenticator[] {
   const { tokenJwks, tokenIssuer } = flags;
   if (tokenJwks === undefined && tokenIssuer.length === 0) return [];
   if (tokenJwks === undefined || tokenIssuer.length === 0) {
     throw new UsageError('--tokenIssuer and --tokenJwks go together');
   }
-  const audiences = env['TOKEN_AUDIENCES']?.split(',').filter((audience) => audience !== '');
+  const audiences = readAudiences(env);
   const keys = /^https?:/.test(tokenJwks)
     ? ({ kind: 'jwks_uri', uri: tokenJwks } as const)
     : ({ kind: 'jwks_file', path: tokenJwks } as const);
@@ -77,7 +80,7 @@ function readAuthenticators(flags: Flags, env: Env, trustDomain: string): Authen
       issuers: tokenIssuer,
       keys,
       trustDomain,
-      ...(audiences === undefined || audiences.length === 0 ? {} : { audiences }),
+      ...(audiences === undefined ? {} : { audiences }),
     }),
   ];
 }
@@ -94,7 +97,6 @@ function untilSignal(): Promise<NodeJS.Signals> {
 }
 
 async function runDiscovery(flags: Flags, env: Env): Promise<void> {
-  if (flags.configDir === undefined) throw new UsageError('--configDir says where the configuration is');
   const log = createLogger(readLogOptions(flags));
   const listeners = {
     plaintext: parseAddress('grpcAddr', flags.grpcAddr),
@@ -104,50 +106,56 @@ async function runDiscovery(flags: Flags, env: Env): Promise<void> {
   };
   const debounce = readDebounce(env);
   const pushThrottle = readThrottle(env);
-  const mesh = await openMeshConfigFile(flags.meshConfig, flags.namespace, log.scope('mesh'));
-  const files = await openFileStore({
-    paths: [flags.configDir],
-    log: log.scope('config'),
-    onProblem: (errors) => {
-      for (const { file, line, column, path, message } of errors) {
-        log.scope('config').error(`${file}:${line}:${column}: ${path === '' ? '' : `${path}: `}${message}`);
-      }
-    },
-  });
-  const store = createAggregateStore([mesh.store, files]);
-  const { trustDomain } = meshConfigOf(store.get('ConfigMap', flags.namespace, 'istio'));
+  const metrics = new MetricsRegistry();
+  const stopped = untilSignal();
+  const opening = openSources(flags, env, log, metrics);
+  // A cluster that does not answer is waited for; a signal ends the wait.
+  const first = await Promise.race([opening, stopped]);
+  if (typeof first === 'string') return process.exit(0);
+  const { store, cluster, meshConfig, close } = first;
+  const { trustDomain } = meshConfig();
   const host = env['ISTIOD_CUSTOM_HOST'];
   const extraNames = [...flags.tlsName, ...(host === undefined || host === '' ? [] : host.split(','))];
+  // A plug-in authority that is mounted stands before Secrets.
+  const inSecret = cluster !== undefined && !existsSync(join(flags.caDir, 'ca-cert.pem'));
   const discovery = await startDiscovery({
     store,
     ...listeners,
     secure: listeners.secure === undefined ? undefined : { ...listeners.secure, extraNames },
-    caDirectory: flags.caDir,
+    ...(inSecret ? { caKeeper: cluster.caKeeper } : { caDirectory: flags.caDir }),
     trustDomain,
-    authenticators: readAuthenticators(flags, env, trustDomain),
+    authenticators: [
+      ...readAuthenticators(flags, env, trustDomain),
+      ...(cluster === undefined ? [] : [cluster.authenticator(trustDomain, readAudiences(env))]),
+    ],
     mesh: { domainSuffix: flags.domain, clusterId: flags.clusterID, namespace: flags.namespace },
     debounce,
     ...(pushThrottle === undefined ? {} : { pushThrottle }),
+    ...(cluster === undefined ? {} : { pages: cluster.pages }),
     version: version(),
+    metrics,
     log,
   });
-  const signal = await untilSignal();
+  cluster?.startWriters(discovery.authority);
+  const signal = await stopped;
   log.info('control plane stops', { signal });
   await discovery.close();
-  store.close();
-  await files.close();
-  mesh.close();
+  await close();
 }
 
 /** The command, with Istio's flags. */
 export function pilotDiscoveryCommand(env: Env): Command {
+  // Probes and scrapes come over the pod's network; debug pages answer on loopback only, wherever they listen.
+  const host = isInCluster(env) ? '' : '127.0.0.1';
   const discovery = new Command('discovery')
     .description('start the control plane')
     .option('--grpcAddr <address>', 'xDS and CA in plaintext; empty: off', '127.0.0.1:15010')
     .option('--secureGRPCAddr <address>', 'xDS and CA over TLS; empty: off', ':15012')
-    .option('--httpAddr <address>', 'debug pages and readiness; empty: off', '127.0.0.1:8080')
-    .option('--monitoringAddr <address>', 'metrics; empty: off', '127.0.0.1:15014')
+    .option('--httpAddr <address>', 'debug pages and readiness; empty: off', `${host}:8080`)
+    .option('--monitoringAddr <address>', 'metrics; empty: off', `${host}:15014`)
     .option('--configDir <folder>', 'folder with the objects of the mesh, YAML or JSON')
+    .option('--kubeconfig <file>', 'cluster to read; in a pod its own cluster')
+    .option('--registries <names>', 'Kubernetes, or empty for none; default as the other flags imply')
     .option('--meshConfig <file>', 'file with the MeshConfig', './etc/istio/config/mesh')
     .option('--domain <suffix>', 'DNS suffix of services', env['DOMAIN_SUFFIX'] ?? 'cluster.local')
     .option(

@@ -16,6 +16,15 @@ export interface DebugSources {
   readonly server: DiscoveryServer;
   readonly store: ConfigStore;
   readonly generators: readonly Generator[];
+  /** Pages of other parts. */
+  readonly extra?: readonly DebugPage[];
+}
+
+/** One page and its line in the list. */
+export interface DebugPage {
+  readonly path: string;
+  readonly help: string;
+  readonly handler: PageHandler;
 }
 
 /** Objects that hold secrets are listed by name only. */
@@ -193,6 +202,7 @@ export function debugPages(sources: DebugSources): Map<string, PageHandler> {
       'ends the stream of a proxy, ?proxyID=',
       (query) => forceDisconnect(sources, query),
     ],
+    ...(sources.extra ?? []).map(({ path, help, handler }) => [path, help, handler] as const),
   ];
   const list = pages.map(([path, help]) => `${path.padEnd(26)}${help}\n`).join('');
   const table = new Map<string, PageHandler>(pages.map(([path, , handler]) => [path, handler]));

@@ -6,6 +6,7 @@ import type { Authenticator } from '#security/authn/authenticator.ts';
 import { clientCertificateAuthenticator } from '#security/authn/client_certificate_authenticator.ts';
 import { connectionContextValues } from '#security/authn/connect_request.ts';
 import { registerCaService } from '#security/ca/ca_service.ts';
+import type { CaKeeper } from '#security/ca/ca_directory.ts';
 import { CertificateAuthority } from '#security/ca/certificate_authority.ts';
 import { MetricsRegistry } from '#telemetry/metrics.ts';
 import { prometheusContentType, toPrometheusText } from '#telemetry/prometheus_text.ts';
@@ -17,7 +18,7 @@ import { DiscoveryServer, type Progress } from '../xds/discovery_server.ts';
 import { generators } from '../xds/generators.ts';
 import { pilotMetrics } from '../xds/metrics.ts';
 import type { ProxySync } from '../xds/sync_status.ts';
-import { debugPages } from './debug_pages.ts';
+import { type DebugPage, debugPages } from './debug_pages.ts';
 import { type HttpServer, type PageHandler, serveHttp } from './http_server.ts';
 import { ServingCertificate } from './serving_certificate.ts';
 
@@ -47,6 +48,8 @@ export interface DiscoveryOptions {
   readonly monitoring?: ListenOptions | undefined;
   /** Directory that keeps the authority across restarts; without it, a new root at each start. */
   readonly caDirectory?: string;
+  /** In place of a directory: another place that keeps the authority. */
+  readonly caKeeper?: CaKeeper;
   /** Default `cluster.local`. */
   readonly trustDomain?: string;
   /** How proxies prove who they are, beside client certificates of our authority, which are always accepted. */
@@ -57,6 +60,8 @@ export interface DiscoveryOptions {
   readonly pushThrottle?: number;
   /** Version told in metrics and /version, default `unknown`. */
   readonly version?: string;
+  /** Debug pages beside those of the control plane itself. */
+  readonly pages?: readonly DebugPage[];
   /** Default a new registry. */
   readonly metrics?: MetricsRegistry;
   readonly log?: Logger;
@@ -88,6 +93,9 @@ export interface Discovery {
   subscribe(listener: (progress: Progress) => void): () => void;
   close(): Promise<void>;
 }
+
+/** How often a keeper that others may write to is looked at. */
+const keeperIntervalMs = 60_000;
 
 /** Resolves once the store has read its first full state. */
 async function storeSynced(store: ConfigStore): Promise<void> {
@@ -128,8 +136,10 @@ async function start(options: DiscoveryOptions, closers: Closers): Promise<Disco
     trustDomain: options.trustDomain ?? 'cluster.local',
     log: log.scope('ca'),
     ...(options.caDirectory === undefined ? {} : { directory: options.caDirectory }),
+    ...(options.caKeeper === undefined ? {} : { keeper: options.caKeeper }),
   });
-  authority.watch();
+  // Others may write the Secrets of a cluster; a directory is ours.
+  authority.watch(options.caKeeper === undefined ? undefined : keeperIntervalMs);
   closers.add(() => authority.close());
   await storeSynced(store);
 
@@ -184,7 +194,7 @@ async function start(options: DiscoveryOptions, closers: Closers): Promise<Disco
   }
   const plaintext = await listenGrpc(options.plaintext, '127.0.0.1');
 
-  const debug = debugPages({ server, store, generators });
+  const debug = debugPages({ server, store, generators, extra: options.pages ?? [] });
   const started = Date.now();
   const common: readonly (readonly [string, PageHandler])[] = [
     ['/ready', () => ({ body: '' })],

@@ -1,6 +1,7 @@
 /** Small HTTP servers for metrics, readiness and debug pages: GET on a table of paths. */
 import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { isLoopback } from '#security/authn/loopback_authenticator.ts';
 
 /** An answer. Without content type: `text/plain`. */
 export interface Page {
@@ -22,6 +23,9 @@ export function jsonPage(value: unknown): Page {
 
 async function answer(pages: Pages, request: IncomingMessage): Promise<Page> {
   const url = new URL(request.url ?? '/', 'http://localhost');
+  // The port may be open to the network for probes and metrics; debug pages show configuration.
+  if (url.pathname.startsWith('/debug') && !isLoopback(request.socket.remoteAddress ?? ''))
+    return { status: 403, body: 'debug pages answer on loopback only\n' };
   const page = pages.get(url.pathname);
   if (page === undefined) return { status: 404, body: 'not found\n' };
   if (request.method !== 'GET' && request.method !== 'HEAD') return { status: 405, body: 'only GET\n' };

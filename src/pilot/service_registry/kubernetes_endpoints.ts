@@ -68,10 +68,13 @@ function fromSlices(
       const ready = entry.conditions?.ready ?? true;
       if (!counts(service, ready)) continue;
       for (const address of entry.addresses) {
+        const pod = podOf(entry.targetRef?.name, address);
+        // Slices may come before their pods. Until the pod is known so are neither its identity nor whether it takes mTLS.
+        if (pod === undefined && entry.targetRef?.kind === 'Pod') continue;
         const backend: Backend = {
           address,
           ready: true,
-          pod: podOf(entry.targetRef?.name, address),
+          pod,
           nodeName: entry.nodeName ?? '',
           zone: entry.zone ?? '',
           hostname: entry.hostname ?? '',
@@ -99,10 +102,12 @@ function fromEndpoints(
   for (const subset of object.body.subsets ?? []) {
     const notReady = service.publishNotReadyAddresses ? (subset.notReadyAddresses ?? []) : [];
     for (const entry of [...(subset.addresses ?? []), ...notReady]) {
+      const pod = podOf(entry.targetRef?.name, entry.ip);
+      if (pod === undefined && entry.targetRef?.kind === 'Pod') continue;
       const backend: Backend = {
         address: entry.ip,
         ready: true,
-        pod: podOf(entry.targetRef?.name, entry.ip),
+        pod,
         nodeName: entry.nodeName ?? '',
         zone: '',
         hostname: entry.hostname ?? '',

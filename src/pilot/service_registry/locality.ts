@@ -19,8 +19,9 @@ export function podLocality(labels: Labels, node: Resource<NodeBody> | undefined
   if (node === undefined) return unknownLocality;
   const nodeLabels = node.metadata.labels;
   return {
-    region: nodeLabels[label.region] ?? '',
-    zone: nodeLabels[label.zone] ?? '',
+    // Clusters before 1.17 have the older names alone.
+    region: nodeLabels[label.region] ?? nodeLabels['failure-domain.beta.kubernetes.io/region'] ?? '',
+    zone: nodeLabels[label.zone] ?? nodeLabels['failure-domain.beta.kubernetes.io/zone'] ?? '',
     subzone: nodeLabels[label.subzone] ?? '',
   };
 }
