@@ -29,7 +29,6 @@ const ignoredFlags = [
   '--restart-epoch <epoch>',
   '--disable-hot-restart',
   '--parent-shutdown-time-s <seconds>',
-  '--drain-strategy <strategy>',
   '--local-address-ip-version <version>',
   '--file-flush-interval-msec <ms>',
   '--component-log-level <levels>',
@@ -50,6 +49,7 @@ interface ProxyFlags {
   readonly logPath?: string;
   readonly mode: string;
   readonly drainTimeS: string;
+  readonly drainStrategy: 'gradual' | 'immediate';
   readonly serviceNode?: string;
   readonly serviceCluster?: string;
   readonly serviceZone?: string;
@@ -124,6 +124,15 @@ async function run(flags: ProxyFlags, env: Env): Promise<number> {
     log,
     logLevel,
     drainTimeMs,
+    drainStrategy: flags.drainStrategy,
+    commandLine: {
+      configPath: flags.configPath,
+      configYaml: flags.configYaml,
+      serviceCluster: flags.serviceCluster,
+      serviceNode: flags.serviceNode,
+      serviceZone: flags.serviceZone,
+      allowUnknownStaticFields: flags.allowUnknownFields === true || flags.allowUnknownStaticFields === true,
+    },
     environment: env,
     version: version(),
   });
@@ -148,6 +157,11 @@ export function proxyCommand(env: Env): Command {
     .option('-l, --log-level <level>', Object.keys(levels).join(', '), 'info')
     .addOption(new Option('--mode <mode>', 'what to do').choices(['serve', 'validate']).default('serve'))
     .option('--drain-time-s <seconds>', 'time that connections of removed listeners get', '600')
+    .addOption(
+      new Option('--drain-strategy <strategy>', 'how connections are told to let go over the drain time')
+        .choices(['gradual', 'immediate'])
+        .default('gradual'),
+    )
     .option('--service-node <id>', 'node id')
     .option('--service-cluster <name>', 'cluster of the node')
     .option('--service-zone <zone>', 'zone of the node')

@@ -5,11 +5,13 @@ export const runtime: AdminPage = {
   path: '/runtime',
   help: 'print runtime values',
   changes: false,
-  answer({ runtime: { layers, entries } }) {
+  answer({ runtime: state }) {
     return json({
-      layers,
+      layers: state.layers,
       entries: Object.fromEntries(
-        entries().map(({ key, value, byLayer }) => [key, { final_value: value, layer_values: byLayer }]),
+        state
+          .entries()
+          .map(({ key, value, byLayer }) => [key, { final_value: value, layer_values: byLayer }]),
       ),
     });
   },

@@ -45,7 +45,7 @@ function isUsed({ value, buckets }: SeriesSnapshot): boolean {
 /** @returns the reply that says what is wrong. */
 function readQuery(query: URLSearchParams, format: string): StatsQuery | AdminReply {
   const type = query.get('type') ?? 'All';
-  if (!statTypes.has(type)) return text('invalid &type= param\n', 400);
+  if (!statTypes.has(type)) return text('invalid &type= param', 400);
   const buckets = query.get('histogram_buckets') ?? (format === 'prometheus' ? 'cumulative' : 'summary');
   if (!bucketModes.has(buckets))
     return text('usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)\n', 400);

@@ -72,6 +72,7 @@ export const serverInfo: AdminPage = {
       uptime_current_epoch: uptime,
       uptime_all_epochs: uptime,
       hot_restart_version: 'disabled',
+      hot_restart_initializing: false,
       command_line_options: commandLineOptions(state),
       node: toJson(NodeSchema, state.node, { useProtoFieldName: true, alwaysEmitImplicit: true }),
     });
