@@ -13,7 +13,15 @@ import type { IoListener, SocketIo } from '../socket_io.ts';
 import { ErrorCode, type Violation } from './error_codes.ts';
 import { FrameReader } from './frame_reader.ts';
 import { dataFrameHeader } from './frames/data.ts';
-import { FrameFlag, FrameType, readUint31, readUint32, stream0, uint32Text } from './frames/frame_header.ts';
+import {
+  FrameFlag,
+  FrameType,
+  readUint31,
+  readUint32,
+  stream0,
+  uint32Text,
+  frameHeaderBytes,
+} from './frames/frame_header.ts';
 import { goawayBytes, goawayFrame } from './frames/goaway.ts';
 import { fragment, headersFrames, readHeaders } from './frames/headers.ts';
 import { pingBytes, pingFrame } from './frames/ping.ts';
@@ -333,6 +341,7 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
       return undefined;
     }
     stream.receiveWindow -= length;
+    stream.wireBytesReceived += length + frameHeaderBytes;
     if (stream.receiveWindow < 0) {
       this.#consumeConnection(length);
       this.streamError(stream, violations.windowExceeded);
@@ -543,6 +552,7 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
   /** @param block of HPACK; `emptyTableUpdate` is put before the first. */
   writeHeaders(stream: Http2Stream, block: string, endStream: boolean): void {
     this.guards.onHeadersSent();
+    stream.wireBytesSent += block.length + frameHeaderBytes;
     if (this.#firstBlock) {
       this.#firstBlock = false;
       this.io.writeText(
@@ -558,6 +568,7 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
     const max = this.peer.maxFrameSize;
     stream.sendWindow -= length;
     this.#sendWindow -= length;
+    stream.wireBytesSent += length + frameHeaderBytes * Math.max(1, Math.ceil(length / max));
     this.guards.onDataSent();
     if (length <= joinBytes) {
       const header = dataFrameHeader(length, endStream, stream.idText);
@@ -606,7 +617,7 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
     stream.drop();
     const { withheld } = stream;
     stream.withheld = 0;
-    if (withheld > 0 && !this.closed) this.#consumeConnection(withheld);
+    if (withheld > 0 && !this.discard) this.#consumeConnection(withheld);
   }
 
   /** We end the stream; its decoder knows. */

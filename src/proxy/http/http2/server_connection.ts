@@ -12,6 +12,7 @@ import { encodeFieldList, encodeStatus } from '../hpack/encoder.ts';
 import { batchNow, type SocketIo } from '../socket_io.ts';
 import { Http2Connection } from './connection.ts';
 import { ErrorCode, resetOfCode, type Violation } from './error_codes.ts';
+import { frameHeaderBytes } from './frames/frame_header.ts';
 import { goawayFrame, maxStreamId } from './frames/goaway.ts';
 import { SettingId } from './frames/settings.ts';
 import { BlockKind, collector } from './header_collector.ts';
@@ -105,6 +106,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
       endStream ? StreamState.halfClosedRemote : StreamState.open,
       batchNow(),
     );
+    stream.wireBytesReceived = end - start + frameHeaderBytes;
     this.streams.set(streamId, stream);
     const decoder = this.#callbacks.newStream(stream);
     stream.target = decoder;
@@ -124,6 +126,7 @@ export class Http2ServerConnection extends Http2Connection implements ServerConn
     start: number,
     end: number,
   ): Violation | undefined {
+    stream.wireBytesReceived += end - start + frameHeaderBytes;
     const trailers = new HeaderMap();
     collector.begin(BlockKind.trailers, trailers, this.options);
     const compression = this.decodeBlock(buf, start, end, collector);

@@ -46,6 +46,9 @@ export abstract class Http2Stream implements StreamWriter {
   waiting = false;
   nextWaiting: Http2Stream | undefined = undefined;
   aboveHighWatermark = false;
+  /** Bytes of its frames so far, with their headers. */
+  wireBytesReceived = 0;
+  wireBytesSent = 0;
   /** -1 when the message has no content-length. */
   contentLength = -1;
   bodyBytes = 0;
