@@ -56,6 +56,7 @@ const host: Host = {
   priority: 0,
   weight: 1,
   healthy: true,
+  degraded: false,
   activeRequests: 0,
   report() {},
 } as Host;

@@ -13,6 +13,7 @@ import { roundRobin } from '#proxy/load_balancing_policies/round_robin/round_rob
 import { rawBufferUpstream } from '#proxy/network/raw_buffer.ts';
 import { UpstreamHost } from '#proxy/upstream/host.ts';
 import type { LoadBalancingPolicyExtension } from '#proxy/upstream/load_balancer.ts';
+import { newLoadBalancerStats } from '#proxy/upstream/load_balancer_stats.ts';
 import type { LoadBalancerContext } from '#proxy/upstream/upstream.ts';
 
 const policies: [LoadBalancingPolicyExtension, DescMessage][] = [
@@ -53,11 +54,20 @@ for (const [policy, schema] of policies) {
     });
     const lb = policy.create(
       { value: toBinary(schema, create(schema)) },
-      { healthyPanicThreshold: 50, random: Math.random },
+      {
+        healthyPanicThreshold: 50,
+        random: Math.random,
+        stats: newLoadBalancerStats(),
+        local: undefined,
+        createChild() {
+          throw new Error('no child');
+        },
+      },
     );
     const built = process.hrtime.bigint();
-    const localities = [{ locality, weight: 0, hosts, healthyHosts: hosts }];
-    lb.update([{ priority: 0, hosts, healthyHosts: hosts, localities, overprovisioningFactor: 140 }]);
+    const parts = { hosts, healthyHosts: hosts, degradedHosts: [], excludedCount: 0 };
+    const localities = [{ locality, weight: 0, ...parts }];
+    lb.update([{ priority: 0, ...parts, localities, overprovisioningFactor: 140 }]);
     const buildMs = Number(process.hrtime.bigint() - built) / 1e6;
     for (let i = 0; i < rounds / 10; i++) lb.chooseHost(context);
     const start = process.hrtime.bigint();

@@ -27,6 +27,7 @@ import { maglev } from './load_balancing_policies/maglev/maglev.ts';
 import { random } from './load_balancing_policies/random/random.ts';
 import { ringHash } from './load_balancing_policies/ring_hash/ring_hash.ts';
 import { roundRobin } from './load_balancing_policies/round_robin/round_robin.ts';
+import { subset } from './load_balancing_policies/subset/subset.ts';
 import { ExtensionRegistry, type LazyExtension } from './registry.ts';
 import { downstreamRawBuffer, upstreamRawBuffer } from './transport_sockets/raw_buffer/raw_buffer.ts';
 import { downstreamTls } from './transport_sockets/tls/downstream.ts';
@@ -75,7 +76,7 @@ export function createExtensions(): ExtensionRegistry {
     ],
     'transport_socket.downstream': [downstreamTls, downstreamRawBuffer],
     'transport_socket.upstream': [upstreamTls, upstreamRawBuffer],
-    load_balancing_policy: [roundRobin, leastRequest, random, ringHash, maglev],
+    load_balancing_policy: [roundRobin, leastRequest, random, ringHash, maglev, subset],
     access_logger: [fileAccessLogger, stdoutAccessLogger, stderrAccessLogger],
   };
   return new ExtensionRegistry(eager, lazy);

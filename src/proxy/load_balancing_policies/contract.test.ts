@@ -8,8 +8,17 @@ import { RandomSchema } from '#api/gen/envoy/extensions/load_balancing_policies/
 import { RingHashSchema } from '#api/gen/envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash_pb.ts';
 import { RoundRobinSchema } from '#api/gen/envoy/extensions/load_balancing_policies/round_robin/v3/round_robin_pb.ts';
 import { rawBufferUpstream } from '../network/raw_buffer.ts';
+import { HealthFlag } from '../upstream/health_flags.ts';
 import { UpstreamHost } from '../upstream/host.ts';
-import type { HostSet, LoadBalancer, LoadBalancingPolicyExtension } from '../upstream/load_balancer.ts';
+import { byHealth } from '../upstream/host_sets.ts';
+import type {
+  HostSet,
+  LoadBalancer,
+  LoadBalancerOptions,
+  LoadBalancingPolicyExtension,
+  LocalSide,
+} from '../upstream/load_balancer.ts';
+import { newLoadBalancerStats } from '../upstream/load_balancer_stats.ts';
 import type { Host, LoadBalancerContext } from '../upstream/upstream.ts';
 import { leastRequest } from './least_request/least_request.ts';
 import { maglev } from './maglev/maglev.ts';
@@ -34,7 +43,7 @@ function host(n: number, weight = 1, healthy = true, priority = 0): UpstreamHost
     weight,
     rawBufferUpstream,
   );
-  made.edsHealthy = healthy;
+  made.setFlag(HealthFlag.failedEdsHealth, !healthy);
   made.refreshHealth();
   return made;
 }
@@ -44,12 +53,12 @@ function set(priority: number, ...localities: { weight: number; hosts: UpstreamH
   return {
     priority,
     hosts,
-    healthyHosts: hosts.filter((one) => one.healthy),
+    ...byHealth(hosts),
     localities: localities.map((entry) => ({
       locality: { region: '', zone: '', subZone: '' },
       weight: entry.weight,
       hosts: entry.hosts,
-      healthyHosts: entry.hosts.filter((one) => one.healthy),
+      ...byHealth(entry.hosts),
     })),
     overprovisioningFactor: 140,
   };
@@ -126,9 +135,19 @@ const policies: Policy[] = [
 
 const rounds = 20_000;
 
+function options(healthyPanicThreshold: number, local?: LocalSide): LoadBalancerOptions {
+  return {
+    healthyPanicThreshold,
+    random: draw,
+    stats: newLoadBalancerStats(),
+    local,
+    createChild: () => roundRobin.create({ value: new Uint8Array() }, options(healthyPanicThreshold)),
+  };
+}
+
 function balancer(policy: Policy, config: object = {}, healthyPanicThreshold = 50): LoadBalancer {
   const value = toBinary(policy.schema, create(policy.schema, config as never));
-  return policy.extension.create({ value }, { healthyPanicThreshold, random: draw });
+  return policy.extension.create({ value }, options(healthyPanicThreshold));
 }
 
 function shares(lb: LoadBalancer): Map<Host | undefined, number> {
@@ -180,14 +199,14 @@ for (const policy of policies) {
     const lb = balancer(policy);
     lb.update([set(0, { weight: 0, hosts })]);
     assert.equal(shares(lb).get(hosts[3]), undefined);
-    for (const one of hosts.slice(1)) one.edsHealthy = false;
+    for (const one of hosts.slice(1)) one.setFlag(HealthFlag.failedEdsHealth, true);
     for (const one of hosts) one.refreshHealth();
     lb.update([set(0, { weight: 0, hosts })]);
     for (const one of hosts) near(shares(lb).get(one), 0.25, 'panic');
     const strict = balancer(policy, {}, 0);
     strict.update([set(0, { weight: 0, hosts })]);
     near(shares(strict).get(hosts[0]), 1, 'panic off');
-    for (const one of hosts) one.edsHealthy = false;
+    for (const one of hosts) one.setFlag(HealthFlag.failedEdsHealth, true);
     for (const one of hosts) one.refreshHealth();
     strict.update([set(0, { weight: 0, hosts })]);
     assert.equal(strict.chooseHost(context()), undefined);
@@ -200,11 +219,11 @@ for (const policy of policies) {
     lb.update([set(0, { weight: 0, hosts: first }), set(1, { weight: 0, hosts: second })]);
     // 1.4 * 50 % of the first priority is healthy: it takes 70 %.
     near(shares(lb).get(second[0]), 0.3, 'second priority');
-    for (const one of first) one.edsHealthy = true;
+    for (const one of first) one.setFlag(HealthFlag.failedEdsHealth, false);
     for (const one of first) one.refreshHealth();
     lb.update([set(0, { weight: 0, hosts: first }), set(1, { weight: 0, hosts: second })]);
     assert.equal(shares(lb).get(second[0]), undefined);
-    for (const one of first) one.edsHealthy = false;
+    for (const one of first) one.setFlag(HealthFlag.failedEdsHealth, true);
     for (const one of first) one.refreshHealth();
     lb.update([set(0, { weight: 0, hosts: first }), set(1, { weight: 0, hosts: second })]);
     near(shares(lb).get(second[0]), 1, 'failover');
@@ -224,7 +243,7 @@ for (const policy of policies) {
     near(counts.get(near1[0]), 0.4, 'locality of weight 80');
     assert.equal(counts.get(unused[0]), undefined);
     // Half of the first locality is gone: 80 * 1.4 * 0.5 = 56 against 20.
-    near1[1]!.edsHealthy = false;
+    near1[1]!.setFlag(HealthFlag.failedEdsHealth, true);
     near1[1]!.refreshHealth();
     lb.update(sets());
     counts = shares(lb);

@@ -3,7 +3,9 @@ import xxhash from 'xxhash-wasm';
 import { formatAddress } from '../network/address.ts';
 import type { HostSet, LoadBalancer, LoadBalancerOptions } from '../upstream/load_balancer.ts';
 import type { Host, LoadBalancerContext } from '../upstream/upstream.ts';
-import { choosePriority, computePriorityLoad } from './priority_load.ts';
+import { BoundedTable } from './bounded_table.ts';
+import type { HashTable, WeightedHost } from './hash_table.ts';
+import { type PriorityLoad, choosePlace, computePriorityLoad } from './priority_load.ts';
 
 const { h64 } = await xxhash();
 
@@ -12,24 +14,11 @@ export function hash64(text: string, seed = 0n): bigint {
   return h64(text, seed);
 }
 
-/** A host with its share of the table. */
-export interface WeightedHost {
-  readonly host: Host;
-  /** Shares of all hosts add up to 1. */
-  readonly weight: number;
-  /** What stands for the host in hashes. */
-  readonly key: string;
-}
-
-/** Hosts by hash. */
-export interface HashTable {
-  /** `attempt` counts from 0; a later attempt gives another place of the table. */
-  find(hash: bigint, attempt: number): Host | undefined;
-}
-
 export interface HashOptions {
   readonly useHostname: boolean;
   readonly localityWeighted: boolean;
+  /** Most load of a host in percent of the average (`hash_balance_factor`); 0 for no bound. */
+  readonly balanceFactor: number;
 }
 
 const maxHash = 1n << 64n;
@@ -43,13 +32,12 @@ function keyOf(host: Host, useHostname: boolean): string {
 /** Shares of the hosts of a priority. */
 function normalize(set: HostSet, panic: boolean, options: HashOptions): WeightedHost[] {
   const weights = new Map<Host, number>();
-  if (options.localityWeighted && !panic) {
+  if (options.localityWeighted && set.localities.some(({ weight }) => weight > 0)) {
     for (const locality of set.localities) {
-      const { healthyHosts, hosts } = locality;
-      if (locality.weight === 0 || healthyHosts.length === 0) continue;
-      const ratio = Math.min((set.overprovisioningFactor * healthyHosts.length) / hosts.length / 100, 1);
-      const sum = healthyHosts.reduce((total, host) => total + host.weight, 0);
-      for (const host of healthyHosts) weights.set(host, (locality.weight * ratio * host.weight) / sum);
+      const hosts = panic ? locality.hosts : locality.healthyHosts;
+      const sum = hosts.reduce((total, host) => total + host.weight, 0);
+      if (locality.weight > 0)
+        for (const host of hosts) weights.set(host, (locality.weight * host.weight) / sum);
     }
   } else for (const host of panic ? set.hosts : set.healthyHosts) weights.set(host, host.weight);
   let total = 0;
@@ -67,7 +55,7 @@ export class HashBalancer implements LoadBalancer {
   readonly #build: (hosts: readonly WeightedHost[]) => HashTable;
   readonly #options: LoadBalancerOptions;
   readonly #hash: HashOptions;
-  #loads: readonly number[] = [];
+  #loads: PriorityLoad = { healthy: [], degraded: [], panic: [] };
   #tables: HashTable[] = [];
 
   constructor(
@@ -81,16 +69,25 @@ export class HashBalancer implements LoadBalancer {
   }
 
   update(sets: readonly HostSet[]): void {
-    const { loads, panic } = computePriorityLoad(sets, this.#options.healthyPanicThreshold);
+    const loads = computePriorityLoad(sets, this.#options.healthyPanicThreshold);
     this.#loads = loads;
-    this.#tables = sets.map((set, i) => this.#build(normalize(set, panic[i] === true, this.#hash)));
+    const { balanceFactor } = this.#hash;
+    this.#tables = sets.map((set, i) => {
+      const hosts = normalize(set, loads.panic[i] === true, this.#hash);
+      const table = this.#build(hosts);
+      return balanceFactor === 0 ? table : new BoundedTable(table, hosts, balanceFactor);
+    });
   }
 
   chooseHost(context: LoadBalancerContext): Host | undefined {
-    const { random } = this.#options;
+    const { random, stats } = this.#options;
     const hash = context.hash ?? BigInt(Math.floor(random() * 2 ** 53)) * (maxHash >> 53n);
-    const table = this.#tables[choosePriority(this.#loads, Number(hash % 100n))];
+    const place = choosePlace(this.#loads, Number(hash % 100n));
+    // Degraded hosts have no table of their own, as in Envoy.
+    const priority = place < this.#tables.length ? place : place - this.#tables.length;
+    const table = this.#tables[priority];
     if (table === undefined) return undefined;
+    if (this.#loads.panic[priority] === true) stats.healthyPanic++;
     for (let attempt = 0; ; attempt++) {
       const host = table.find(hash, attempt);
       if (host === undefined || attempt >= context.hostSelectionRetryCount) return host;

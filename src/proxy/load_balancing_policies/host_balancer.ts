@@ -1,19 +1,14 @@
 /**
- * What policies that pick a host by turn or by chance share: priorities, panic, weighted localities. A policy only says
- * how to pick one host of a list. On the hot path: bench/micro/load_balancers.ts.
+ * What policies that pick a host by turn or by chance share: priorities, panic, degraded hosts, weighted localities, zones.
+ * A policy only says how to pick one host of a list. On the hot path: bench/micro/load_balancers.ts.
  */
 import type { HostSet, LoadBalancer, LoadBalancerOptions, LocalityHosts } from '../upstream/load_balancer.ts';
 import type { Host, LoadBalancerContext } from '../upstream/upstream.ts';
 import { EdfScheduler } from './edf_scheduler.ts';
+import type { CreatePicker, HostPicker } from './host_picker.ts';
 import type { LocalityOptions } from './locality_config.ts';
-import { choosePriority, computePriorityLoad } from './priority_load.ts';
-
-/** Picks hosts of one fixed list. */
-export interface HostPicker {
-  pick(): Host | undefined;
-}
-
-export type CreatePicker = (hosts: readonly Host[]) => HostPicker;
+import { type PriorityLoad, choosePlace, computePriorityLoad } from './priority_load.ts';
+import { createZonePicker } from './zone_picker.ts';
 
 const nobody: HostPicker = { pick: () => undefined };
 
@@ -30,11 +25,31 @@ class LocalityPicker implements HostPicker {
   }
 }
 
-/** The weight that is left when only a part of the locality's hosts is healthy. */
-function effectiveWeight(entry: LocalityHosts, overprovisioningFactor: number): number {
-  if (entry.hosts.length === 0) return 0;
-  const ratio = (overprovisioningFactor * entry.healthyHosts.length) / entry.hosts.length / 100;
-  return entry.weight * Math.min(ratio, 1);
+/** Counts the choices that ignore health. */
+class PanicPicker implements HostPicker {
+  readonly #picker: HostPicker;
+  readonly #options: LoadBalancerOptions;
+
+  constructor(picker: HostPicker, options: LoadBalancerOptions) {
+    this.#picker = picker;
+    this.#options = options;
+  }
+
+  pick(): Host | undefined {
+    this.#options.stats.healthyPanic++;
+    return this.#picker.pick();
+  }
+}
+
+/** The weight that is left when only a part of the locality's hosts may be used. */
+export function effectiveWeight(
+  entry: LocalityHosts,
+  usable: number,
+  overprovisioningFactor: number,
+): number {
+  const counted = entry.hosts.length - entry.excludedCount;
+  if (counted <= 0) return 0;
+  return entry.weight * Math.min((overprovisioningFactor * usable) / counted / 100, 1);
 }
 
 /** Balancer made of pickers. */
@@ -42,9 +57,10 @@ export class HostBalancer implements LoadBalancer {
   readonly #createPicker: CreatePicker;
   readonly #options: LoadBalancerOptions;
   readonly #locality: LocalityOptions;
-  #loads: readonly number[] = [];
+  #loads: PriorityLoad = { healthy: [], degraded: [], panic: [] };
+  /** By place: healthy hosts of each priority, then degraded ones. */
   #pickers: HostPicker[] = [];
-  /** Set when one priority takes all load: the common case skips the draw. */
+  /** Set when one place takes all load: the common case skips the draw. */
   #only: HostPicker | undefined = nobody;
 
   constructor(createPicker: CreatePicker, options: LoadBalancerOptions, locality: LocalityOptions) {
@@ -54,28 +70,52 @@ export class HostBalancer implements LoadBalancer {
   }
 
   update(sets: readonly HostSet[]): void {
-    const { loads, panic } = computePriorityLoad(sets, this.#options.healthyPanicThreshold);
+    const loads = computePriorityLoad(sets, this.#options.healthyPanicThreshold);
     this.#loads = loads;
-    this.#pickers = sets.map((set, i) => this.#pickerOf(set, loads[i] === 0, panic[i] === true));
-    const full = loads.indexOf(100);
-    this.#only = full >= 0 ? this.#pickers[full] : loads.every((load) => load === 0) ? nobody : undefined;
+    this.#pickers = [
+      ...sets.map((set, i) =>
+        loads.healthy[i] === 0 ? nobody : this.#healthyPicker(set, loads.panic[i] === true),
+      ),
+      ...sets.map((set, i) => (loads.degraded[i] === 0 ? nobody : this.#degradedPicker(set))),
+    ];
+    const full = [...loads.healthy, ...loads.degraded].indexOf(100);
+    this.#only = full >= 0 ? this.#pickers[full] : sets.length === 0 ? nobody : undefined;
   }
 
-  #pickerOf(set: HostSet, idle: boolean, panic: boolean): HostPicker {
-    if (idle) return nobody;
-    if (panic) return this.#locality.failOnPanic ? nobody : this.#createPicker(set.hosts);
-    if (!this.#locality.weighted) return this.#createPicker(set.healthyHosts);
+  #healthyPicker(set: HostSet, panic: boolean): HostPicker {
+    const { weighted, zoneAware } = this.#locality;
+    if (panic)
+      return new PanicPicker(
+        zoneAware?.failOnPanic === true ? nobody : this.#createPicker(set.hosts),
+        this.#options,
+      );
+    if (weighted) {
+      const picker = this.#localityPicker(set, (entry) => entry.healthyHosts);
+      if (picker !== undefined) return picker;
+    } else if (zoneAware !== undefined) {
+      const picker = createZonePicker(set, this.#options, zoneAware, this.#createPicker);
+      if (picker !== undefined) return picker;
+    }
+    return this.#createPicker(set.healthyHosts);
+  }
+
+  #degradedPicker(set: HostSet): HostPicker {
+    const byLocality = this.#locality.weighted
+      ? this.#localityPicker(set, (entry) => entry.degradedHosts)
+      : undefined;
+    return byLocality ?? this.#createPicker(set.degradedHosts);
+  }
+
+  #localityPicker(set: HostSet, usable: (entry: LocalityHosts) => readonly Host[]): HostPicker | undefined {
     const entries = set.localities
       .map((entry) => ({
-        weight: effectiveWeight(entry, set.overprovisioningFactor),
-        hosts: entry.healthyHosts,
+        weight: effectiveWeight(entry, usable(entry).length, set.overprovisioningFactor),
+        hosts: usable(entry),
       }))
       .filter(({ weight }) => weight > 0)
       .map(({ weight, hosts }) => ({ weight, picker: this.#createPicker(hosts) }));
-    if (entries.length === 0) return this.#createPicker(set.healthyHosts);
-    return entries.length === 1
-      ? (entries[0]?.picker ?? nobody)
-      : new LocalityPicker(entries, this.#options.random);
+    if (entries.length <= 1) return entries[0]?.picker;
+    return new LocalityPicker(entries, this.#options.random);
   }
 
   chooseHost(context: LoadBalancerContext): Host | undefined {
@@ -88,7 +128,7 @@ export class HostBalancer implements LoadBalancer {
 
   #pick(): Host | undefined {
     if (this.#only !== undefined) return this.#only.pick();
-    return this.#pickers[choosePriority(this.#loads, this.#options.random() * 100)]?.pick();
+    return this.#pickers[choosePlace(this.#loads, this.#options.random() * 100)]?.pick();
   }
 }
 

@@ -3,50 +3,77 @@ import type { HostSet } from '../upstream/load_balancer.ts';
 
 /** Shares of the priorities and which of them are in panic. */
 export interface PriorityLoad {
-  /** Percent by priority; the sum is 100, or 0 when there is no host at all. */
-  readonly loads: readonly number[];
+  /** Percent that goes to healthy hosts, by priority. With `degraded` the sum is 100; all 0 when there is no priority. */
+  readonly healthy: readonly number[];
+  /** Percent that goes to degraded hosts, by priority. */
+  readonly degraded: readonly number[];
   /** True where the balancer uses all hosts of the priority, healthy or not. */
   readonly panic: readonly boolean[];
 }
 
-/** Percent of its full load that a priority can take. */
-function availability(set: HostSet): number {
-  if (set.hosts.length === 0) return 0;
-  return Math.min(100, Math.floor((set.overprovisioningFactor * set.healthyHosts.length) / set.hosts.length));
+/** Hosts that count: those that wait for a first health check do not. */
+function counted(set: HostSet): number {
+  return set.hosts.length - set.excludedCount;
 }
 
-/** @param panicThreshold percent of healthy hosts under which a priority panics; 0 never. */
+/** Percent of its full load that a part of a priority can take. */
+function availability(set: HostSet, hosts: number): number {
+  const count = counted(set);
+  return count <= 0 ? 0 : Math.min(100, Math.floor((set.overprovisioningFactor * hosts) / count));
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, value) => total + value, 0);
+}
+
+/** True when a smaller share of the hosts than the threshold may be used. */
+export function inPanic(set: HostSet, threshold: number): boolean {
+  const count = counted(set);
+  return count <= 0
+    ? threshold > 0
+    : (100 * (set.healthyHosts.length + set.degradedHosts.length)) / count < threshold;
+}
+
+/** @param panicThreshold percent of usable hosts under which a priority panics; 0 never. */
 export function computePriorityLoad(sets: readonly HostSet[], panicThreshold: number): PriorityLoad {
-  const available = sets.map(availability);
-  const total = Math.min(
-    100,
-    available.reduce((sum, value) => sum + value, 0),
-  );
-  const panic = sets.map((set) => {
-    if (total >= 100 || set.hosts.length === 0) return total < 100 && panicThreshold > 0;
-    return (100 * set.healthyHosts.length) / set.hosts.length < panicThreshold;
-  });
-  if (total === 0 || panic.every(Boolean)) {
-    if (panic.every(Boolean) && sets.length > 0) return { loads: byHostCount(sets), panic };
-    return { loads: sets.map((_, i) => (i === 0 ? 100 : 0)), panic };
+  const none = sets.map(() => 0);
+  if (sets.length === 0) return { healthy: none, degraded: none, panic: [] };
+  const healthyPart = sets.map((set) => availability(set, set.healthyHosts.length));
+  const degradedPart = sets.map((set) => availability(set, set.degradedHosts.length));
+  const total = Math.min(100, sum(healthyPart) + sum(degradedPart));
+  if (total === 0) {
+    // Nothing may be used: all goes to the first priority, which panics when it may.
+    return {
+      healthy: sets.map((_, i) => (i === 0 ? 100 : 0)),
+      degraded: none,
+      panic: sets.map((_, i) => i === 0 && panicThreshold > 0),
+    };
   }
-  const loads: number[] = [];
+  // While the priorities together can take everything, none panics, however few of its hosts are healthy.
+  const panic = sets.map((set) => total < 100 && inPanic(set, panicThreshold));
+  if (panic.every(Boolean)) return { healthy: byHostCount(sets), degraded: none, panic };
   let left = 100;
-  for (const value of available) {
+  const share = (value: number): number => {
     const load = Math.min(left, Math.floor((value * 100) / total));
-    loads.push(load);
     left -= load;
-  }
+    return load;
+  };
+  const healthy = healthyPart.map(share);
+  const degraded = degradedPart.map(share);
   // What rounding leaves over goes to the first priority that takes any.
-  const first = available.findIndex((value) => value > 0);
-  loads[first] = (loads[first] as number) + left;
-  return { loads, panic };
+  const first = healthyPart.findIndex((value) => value > 0);
+  if (first >= 0) healthy[first] = (healthy[first] as number) + left;
+  else {
+    const firstDegraded = degradedPart.findIndex((value) => value > 0);
+    degraded[firstDegraded] = (degraded[firstDegraded] as number) + left;
+  }
+  return { healthy, degraded, panic };
 }
 
 /** Every priority panics: hosts share the load whatever their priority. */
 function byHostCount(sets: readonly HostSet[]): number[] {
-  const total = sets.reduce((sum, set) => sum + set.hosts.length, 0);
-  if (total === 0) return sets.map(() => 0);
+  const total = sets.reduce((count, set) => count + set.hosts.length, 0);
+  if (total === 0) return sets.map((_, i) => (i === 0 ? 100 : 0));
   let left = 100;
   const loads = sets.map((set) => {
     const load = Math.min(left, Math.floor((100 * set.hosts.length) / total));
@@ -58,12 +85,19 @@ function byHostCount(sets: readonly HostSet[]): number[] {
   return loads;
 }
 
-/** The priority that a number in [0, 100) falls to; -1 when there is no load. */
-export function choosePriority(loads: readonly number[], point: number): number {
-  let sum = 0;
-  for (let i = 0; i < loads.length; i++) {
-    sum += loads[i] as number;
-    if (point < sum) return i;
+/**
+ * The place that a number in [0, 100) falls to: the priority when its healthy hosts are meant, the priority plus the number
+ * of priorities when its degraded hosts are; -1 when there is no load.
+ */
+export function choosePlace({ healthy, degraded }: PriorityLoad, point: number): number {
+  let reached = 0;
+  for (let i = 0; i < healthy.length; i++) {
+    reached += healthy[i] as number;
+    if (point < reached) return i;
+  }
+  for (let i = 0; i < degraded.length; i++) {
+    reached += degraded[i] as number;
+    if (point < reached) return i + healthy.length;
   }
   return -1;
 }

@@ -1,14 +1,7 @@
 /** A live cluster of one worker: hosts, balancer, pools, circuit breakers, outlier detection. */
-import type { Socket } from 'node:net';
 import { toBinary } from '@bufbuild/protobuf';
 import { type Cluster as ClusterProto, ClusterSchema } from '#api/gen/envoy/config/cluster/v3/cluster_pb.ts';
 import { RoutingPriority } from '#api/gen/envoy/config/core/v3/base_pb.ts';
-import type { ClientConnectionCallbacks } from '../http/codec.ts';
-import {
-  type Http1ClientOptions,
-  Http1ClientConnection,
-  defaultClientOptions,
-} from '../http/http1/client_connection.ts';
 import { rawBufferUpstream } from '../network/raw_buffer.ts';
 import {
   type TransportSocketContext,
@@ -17,16 +10,22 @@ import {
 } from '../network/transport_socket.ts';
 import type { ExtensionRegistry } from '../registry.ts';
 import { type ClusterOptions, readClusterOptions } from './cluster_options.ts';
+import { clientCodecs, type CodecChooser, type PoolProtocol } from './conn_pool/client_codecs.ts';
+import type { Counts } from '../network/shared_counts.ts';
 import type { DialOptions } from './conn_pool/dial.ts';
-import { type ClientCodecFactory, HttpConnPool, type HttpPoolOptions } from './conn_pool/http_pool.ts';
+import { HttpConnPool, type HttpPoolOptions } from './conn_pool/http_pool.ts';
 import { TcpConnect } from './conn_pool/tcp_connect.ts';
 import { DnsEndpoints, type ResolveName, readDnsOptions } from './dns.ts';
+import { HealthChecks, readClusterHealthChecks } from './health_checks.ts';
+import { HealthFlag } from './health_flags.ts';
 import type { UpstreamHost } from './host.ts';
 import { type Assignment, HostTable, readAssignment } from './host_sets.ts';
 import { createLoadBalancer } from './lb_policy.ts';
-import type { LoadBalancer } from './load_balancer.ts';
+import type { HostSet, LoadBalancer, LocalSide } from './load_balancer.ts';
+import { newLoadBalancerStats } from './load_balancer_stats.ts';
 import { OriginalDstHosts } from './original_dst_hosts.ts';
 import { OutlierDetector } from './outlier_detection.ts';
+import type { EventLog } from './outlier_event_log.ts';
 import { ThresholdResources } from './resource_manager.ts';
 import { type TransportSockets, createTransportSockets } from './transport_socket_matches.ts';
 import type {
@@ -44,8 +43,14 @@ export interface ClusterHost {
   readonly registry: ExtensionRegistry;
   readonly sockets: TransportSocketContext;
   readonly resolve: ResolveName;
-  /** Makes HTTP/2 codecs; undefined while HTTP/2 is not compiled in. */
-  readonly http2: ClientCodecFactory | undefined;
+  /** Counts over all workers; undefined for one worker alone. */
+  readonly sharedCounts: Counts | undefined;
+  /** Undefined where the bootstrap names no local cluster. */
+  readonly local: LocalSide | undefined;
+  /** Where outlier detection writes its events. */
+  readonly outlierLog: EventLog | undefined;
+  /** Opens the file that health checks write their events to. */
+  readonly eventFile: ((path: string) => EventLog) | undefined;
 }
 
 export function newClusterStats(): ClusterStats {
@@ -54,6 +59,7 @@ export function newClusterStats(): ClusterStats {
     upstreamCxActive: 0,
     upstreamCxConnectFail: 0,
     upstreamCxOverflow: 0,
+    upstreamCxNoneHealthy: 0,
     upstreamRqTotal: 0,
     upstreamRqActive: 0,
     upstreamRqPendingOverflow: 0,
@@ -66,6 +72,13 @@ export function newClusterStats(): ClusterStats {
     upstreamRqPerTryTimeout: 0,
     upstreamRqRxReset: 0,
     upstreamRqTxReset: 0,
+    membershipChange: 0,
+    updateAttempt: 0,
+    updateSuccess: 0,
+    updateFailure: 0,
+    updateEmpty: 0,
+    updateNoRebuild: 0,
+    lb: newLoadBalancerStats(),
   };
 }
 
@@ -74,12 +87,11 @@ export function clusterBytes(config: ClusterProto): string {
   return Buffer.from(toBinary(ClusterSchema, config)).toString('latin1');
 }
 
-// ALPN that an HTTP pool offers over TLS when neither the transport socket nor the request names any.
-const http1Offer: UpstreamTransportOptions = { ...noTransportOptions, applicationProtocols: ['http/1.1'] };
-const http2Offer: UpstreamTransportOptions = { ...noTransportOptions, applicationProtocols: ['h2'] };
-const autoOffer: UpstreamTransportOptions = {
-  ...noTransportOptions,
-  applicationProtocols: ['h2', 'http/1.1'],
+/** ALPN that an HTTP pool offers over TLS when neither the transport socket nor the request names any. */
+const offers: Readonly<Record<PoolProtocol, UpstreamTransportOptions>> = {
+  http1: { ...noTransportOptions, applicationProtocols: ['http/1.1'] },
+  http2: { ...noTransportOptions, applicationProtocols: ['h2'] },
+  auto: { ...noTransportOptions, applicationProtocols: ['h2', 'http/1.1'] },
 };
 
 /** Cluster of one configuration; a changed configuration makes a new one and drains this. */
@@ -103,9 +115,12 @@ export class LiveCluster implements Cluster {
   readonly #originalDst: OriginalDstHosts | undefined;
   readonly #dns: DnsEndpoints | undefined;
   readonly detector: OutlierDetector | undefined;
-  readonly #poolOptions: HttpPoolOptions;
+  readonly #poolOptions: Readonly<Record<PoolProtocol, HttpPoolOptions>>;
   readonly #tcpDial: DialOptions;
-  readonly #http2: ClientCodecFactory | undefined;
+  readonly healthChecks: HealthChecks | undefined;
+  #zoneAware = false;
+  #onHosts: (() => void) | undefined = undefined;
+  #sets: readonly HostSet[] = [];
   #hostsKnown = false;
   #onReady: (() => void)[] = [];
 
@@ -119,17 +134,22 @@ export class LiveCluster implements Cluster {
     this.stats = stats;
     const options = readClusterOptions(config);
     this.options = options;
-    if (options.protocol === 'http2' && host.http2 === undefined)
-      throw new Error('HTTP/2 to upstreams is not compiled in');
-    this.#http2 = host.http2;
     this.maxResponseHeadersKb = options.maxResponseHeadersKb;
     this.idleTimeoutMs = options.idleTimeoutMs;
     const thresholds = config.circuitBreakers?.thresholds ?? [];
+    const counts = host.sharedCounts;
     this.#resources = [RoutingPriority.DEFAULT, RoutingPriority.HIGH].map(
-      (priority) => new ThresholdResources(thresholds.find((entry) => entry.priority === priority)),
+      (priority) =>
+        new ThresholdResources(
+          thresholds.find((entry) => entry.priority === priority),
+          // A version of a cluster has limits of its own, as in Envoy: its configuration is part of the name.
+          counts && (() => counts.open(`circuit_breakers ${this.name} ${priority} ${this.bytes}`)),
+        ),
     ) as [ThresholdResources, ThresholdResources];
     this.#balancer =
-      options.discovery === 'original_dst' ? undefined : createLoadBalancer(config, host.registry);
+      options.discovery === 'original_dst'
+        ? undefined
+        : createLoadBalancer(config, host.registry, { stats: stats.lb, local: this.#localSide(host.local) });
     const eds = options.discovery === 'eds';
     const serviceName = config.edsClusterConfig?.serviceName ?? '';
     this.edsServiceName = eds ? (serviceName === '' ? config.name : serviceName) : undefined;
@@ -141,7 +161,12 @@ export class LiveCluster implements Cluster {
     this.detector =
       config.outlierDetection === undefined
         ? undefined
-        : new OutlierDetector(config.outlierDetection, () => this.#refresh());
+        : new OutlierDetector(config.outlierDetection, {
+            onChange: (changed) => this.#onHealthChange(changed),
+            clusterName: this.name,
+            shared: counts,
+            log: host.outlierLog,
+          });
     this.#tcpDial = {
       connectTimeoutMs: options.connectTimeoutMs,
       sourceAddresses: options.sourceAddresses,
@@ -149,16 +174,23 @@ export class LiveCluster implements Cluster {
       allowHalfOpen: true,
       highWaterMark: 64 * 1024,
     };
-    this.#poolOptions = {
+    const codecs = clientCodecs(options, options.http2);
+    const poolOptions = (protocol: PoolProtocol): HttpPoolOptions => ({
       dial: { ...this.#tcpDial, allowHalfOpen: false },
       idleTimeoutMs: options.idleTimeoutMs,
       maxConnectionDurationMs: options.maxConnectionDurationMs,
       maxRequestsPerConnection: options.maxRequestsPerConnection,
-      streamsPerConnection: 1,
+      streamsPerConnection: protocol === 'http1' ? 1 : options.http2.maxConcurrentStreams,
       preconnectRatio: options.preconnectRatio,
       stats,
-      codecFor: this.#codecChooser(options),
+      codecFor: codecs[protocol],
+    });
+    this.#poolOptions = {
+      http1: poolOptions('http1'),
+      http2: poolOptions('http2'),
+      auto: poolOptions('auto'),
     };
+    this.healthChecks = this.#healthChecks(host, codecs);
     for (const socket of this.#sockets.all) if (!socket.ready) socket.onReady(() => this.#announce());
     if (options.discovery === 'original_dst') {
       this.#originalDst = new OriginalDstHosts(
@@ -174,9 +206,33 @@ export class LiveCluster implements Cluster {
     } else if (assignment !== undefined) this.#apply(assignment);
   }
 
+  #healthChecks(
+    { eventFile }: ClusterHost,
+    codecs: Readonly<Record<PoolProtocol, CodecChooser>>,
+  ): HealthChecks | undefined {
+    const options = readClusterHealthChecks(this.config);
+    if (options === undefined) return undefined;
+    const match = options.transportMatch;
+    const wanted = match === undefined ? undefined : { 'envoy.transport_socket_match': match };
+    return new HealthChecks(options, {
+      clusterName: this.name,
+      dial: { ...this.#tcpDial, allowHalfOpen: false },
+      http1: codecs.http1(''),
+      http2: codecs.http2('h2'),
+      transport: (host) => (wanted === undefined ? host.transport : this.#sockets.choose(wanted)),
+      hasTraffic: () => this.stats.upstreamCxTotal > 0,
+      onResult: (host) => this.#onChecked(host),
+      eventFile,
+    });
+  }
+
   /** Its transport sockets have their secrets, and its hosts were heard of once. */
   get ready(): boolean {
-    return this.#hostsKnown && this.#sockets.all.every((socket) => socket.ready);
+    return (
+      this.#hostsKnown &&
+      this.healthChecks?.settled !== false &&
+      this.#sockets.all.every((socket) => socket.ready)
+    );
   }
 
   /** Calls back once when `ready` turns true; at once when it is. */
@@ -199,7 +255,30 @@ export class LiveCluster implements Cluster {
 
   /** EDS: a new assignment. Hosts that stay keep their connections; those of hosts that are gone drain. */
   updateEndpoints(assignment: Assignment): void {
+    this.stats.updateSuccess++;
     this.#apply(assignment);
+  }
+
+  /** Hosts by priority as the balancer knows them. */
+  get sets(): readonly HostSet[] {
+    return this.#sets;
+  }
+
+  /** Notes that the balancer asks for it. */
+  #localSide(local: LocalSide | undefined): LocalSide | undefined {
+    if (local === undefined) return undefined;
+    return {
+      locality: local.locality,
+      hosts: () => {
+        this.#zoneAware = true;
+        return local.hosts();
+      },
+    };
+  }
+
+  /** The cluster of this proxy itself has other hosts: zone-aware balancers look again. */
+  localClusterChanged(): void {
+    if (this.#zoneAware) this.#refresh();
   }
 
   /** EDS will not deliver (initial_fetch_timeout, resource removed): the cluster is ready without hosts. */
@@ -210,12 +289,32 @@ export class LiveCluster implements Cluster {
   }
 
   #apply(assignment: Assignment): void {
-    const { added, removed } = this.#table.apply(assignment);
-    for (const host of added) this.detector?.add(host);
+    const checks = this.healthChecks;
+    const lingers =
+      checks === undefined || this.options.removeWhileHealthy
+        ? undefined
+        : (host: UpstreamHost) => !host.has(HealthFlag.failedActiveHc | HealthFlag.failedEdsHealth);
+    const { added, removed } = this.#table.apply(assignment, lingers);
+    for (const host of added) this.#adopt(host);
     for (const host of removed) this.#forget(host);
-    this.#refresh();
+    if (added.length > 0 || removed.length > 0) {
+      this.stats.membershipChange++;
+      if (this.options.renewOnHostSetChange)
+        for (const host of this.#table.hosts()) host.renewConnections(false);
+    } else this.stats.updateNoRebuild++;
     this.#hostsKnown = true;
+    checks?.setHosts(added, removed);
+    this.#refresh();
     this.#announce();
+  }
+
+  #adopt(host: UpstreamHost): void {
+    this.detector?.add(host);
+    if (this.options.closeOnHealthFailure) host.tcpSockets = new Set();
+    if (this.healthChecks === undefined || host.healthCheck?.disabled === true) return;
+    host.setFlag(HealthFlag.failedActiveHc, true);
+    if (this.options.ignoreNewHosts) host.setFlag(HealthFlag.pendingActiveHc, true);
+    host.refreshHealth();
   }
 
   #forget(host: UpstreamHost): void {
@@ -223,8 +322,39 @@ export class LiveCluster implements Cluster {
     host.drain();
   }
 
+  /** Outlier detection, or a health check that passed or failed, moved the host to another place. */
+  #onHealthChange(host: UpstreamHost): void {
+    if (!host.healthy && !host.degraded) host.renewConnections(this.options.closeOnHealthFailure);
+    this.#refresh();
+  }
+
+  #onChecked(host: UpstreamHost): void {
+    if (host.has(HealthFlag.failedActiveHc) && host.has(HealthFlag.pendingDynamicRemoval)) {
+      this.#table.remove(host);
+      this.healthChecks?.setHosts([], [host]);
+      this.#forget(host);
+      this.stats.membershipChange++;
+    }
+    const { monitor } = host;
+    if (
+      monitor !== undefined &&
+      !host.has(HealthFlag.failedActiveHc) &&
+      this.detector?.options.unejectOnHealthCheck
+    )
+      this.detector.unejectHost(monitor);
+    if (host.refreshHealth() || host.has(HealthFlag.pendingDynamicRemoval)) this.#onHealthChange(host);
+    this.#announce();
+  }
+
   #refresh(): void {
-    this.#balancer?.update(this.#table.sets());
+    this.#sets = this.#table.sets();
+    this.#balancer?.update(this.#sets);
+    this.#onHosts?.();
+  }
+
+  /** Calls back after each change of hosts or their health. */
+  set onHosts(callback: () => void) {
+    this.#onHosts = callback;
   }
 
   resources(priority: 'default' | 'high'): ThresholdResources {
@@ -232,16 +362,22 @@ export class LiveCluster implements Cluster {
   }
 
   chooseHost(context: LoadBalancerContext): Host | undefined {
-    return this.#originalDst === undefined
-      ? this.#balancer?.chooseHost(context)
-      : this.#originalDst.choose(context);
+    const host =
+      this.#originalDst === undefined
+        ? this.#balancer?.chooseHost(context)
+        : this.#originalDst.choose(context);
+    if (host === undefined) this.stats.upstreamCxNoneHealthy++;
+    return host;
   }
 
   upstreamProtocol(downstreamProtocol: string): 'HTTP/1.1' | 'HTTP/2' {
+    return this.#poolProtocol(downstreamProtocol) === 'http2' ? 'HTTP/2' : 'HTTP/1.1';
+  }
+
+  #poolProtocol(downstreamProtocol: string): PoolProtocol {
     const { protocol } = this.options;
-    if (protocol === 'http2') return 'HTTP/2';
-    const same = protocol === 'downstream' && downstreamProtocol === 'HTTP/2' && this.#http2 !== undefined;
-    return same ? 'HTTP/2' : 'HTTP/1.1';
+    if (protocol !== 'downstream') return protocol;
+    return downstreamProtocol === 'HTTP/2' ? 'http2' : 'http1';
   }
 
   httpPool(
@@ -251,59 +387,59 @@ export class LiveCluster implements Cluster {
     context: LoadBalancerContext,
   ): HttpConnPool {
     const host = chosen as UpstreamHost;
-    const index = priority === 'high' ? 1 : 0;
-    const { protocol, autoSni } = this.options;
-    const http2 = protocol === 'downstream' && downstreamProtocol === 'HTTP/2' && this.#http2 !== undefined;
+    const same = downstreamProtocol === 'HTTP/2' && this.options.protocol === 'downstream';
+    const slot = (priority === 'high' ? 1 : 0) + (same ? 2 : 0);
     const asked = context.transportOptions;
-    // Filters give the same object for the same wish: the pool it led to last time is the one.
-    if (asked !== undefined && asked === host.lastAsked && !autoSni && !http2 && index === 0)
-      return host.lastPool ?? this.#makePool(host, index, http2, context);
-    if (!autoSni && !http2 && context.transportOptions === undefined) {
-      const pool = host.pools[index];
-      if (pool !== undefined) return pool;
+    if (!this.options.autoSni) {
+      if (asked === undefined) {
+        const pool = host.pools[slot];
+        if (pool !== undefined) return pool;
+      } else {
+        const last = host.askedPools?.[slot];
+        if (last !== undefined && last.asked === asked) return last.pool;
+      }
     }
-    return this.#makePool(host, index, http2, context);
+    return this.#findPool(host, slot, this.#poolProtocol(downstreamProtocol), context);
   }
 
-  #makePool(host: UpstreamHost, index: 0 | 1, http2: boolean, context: LoadBalancerContext): HttpConnPool {
-    const options = this.#transportOptions(host, http2, context);
-    const plain = !this.options.autoSni && !http2 && context.transportOptions === undefined;
-    const poolOptions =
-      http2 && this.#http2 !== undefined
-        ? { ...this.#poolOptions, codecFor: fixed(this.#http2) }
-        : this.#poolOptions;
-    if (plain) {
-      const pool = new HttpConnPool(host, this.#resources[index], options, poolOptions);
-      host.pools[index] = pool;
+  #findPool(
+    host: UpstreamHost,
+    slot: number,
+    protocol: PoolProtocol,
+    context: LoadBalancerContext,
+  ): HttpConnPool {
+    const options = this.#transportOptions(host, protocol, context);
+    const resources = this.#resources[(slot & 1) as 0 | 1];
+    const asked = context.transportOptions;
+    const { autoSni } = this.options;
+    if (!autoSni && asked === undefined) {
+      const pool = new HttpConnPool(host, resources, options, this.#poolOptions[protocol]);
+      host.pools[slot] = pool;
       return pool;
     }
-    const key = `${index} ${http2} ${options.serverName ?? ''} ${options.applicationProtocols?.join(',') ?? ''} ${options.verifySubjectAltNames?.join(',') ?? ''}`;
+    const key = `${slot} ${options.serverName ?? ''} ${options.applicationProtocols?.join(',') ?? ''} ${options.verifySubjectAltNames?.join(',') ?? ''}`;
     host.otherPools ??= new Map();
     let pool = host.otherPools.get(key);
     if (pool === undefined) {
-      pool = new HttpConnPool(host, this.#resources[index], options, poolOptions);
+      pool = new HttpConnPool(host, resources, options, this.#poolOptions[protocol]);
       host.otherPools.set(key, pool);
     }
-    if (index === 0 && !http2 && !this.options.autoSni) {
-      host.lastAsked = context.transportOptions;
-      host.lastPool = pool;
+    if (asked !== undefined && !autoSni) {
+      host.askedPools ??= [undefined, undefined, undefined, undefined];
+      host.askedPools[slot] = { asked, pool };
     }
     return pool;
   }
 
   #transportOptions(
     host: UpstreamHost,
-    http2: boolean,
+    protocol: PoolProtocol,
     context: LoadBalancerContext,
   ): UpstreamTransportOptions {
     const asked = context.transportOptions;
     if (!host.transport.secure) return asked ?? noTransportOptions;
-    const { protocol, autoSni, autoSanValidation, autoSniHeader } = this.options;
-    let base = noTransportOptions;
-    if (host.transport.applicationProtocols.length === 0) {
-      if (http2 || protocol === 'http2') base = http2Offer;
-      else base = protocol === 'auto' && this.#http2 !== undefined ? autoOffer : http1Offer;
-    }
+    const { autoSni, autoSanValidation, autoSniHeader } = this.options;
+    const base = host.transport.applicationProtocols.length === 0 ? offers[protocol] : noTransportOptions;
     const headers = context.requestHeaders;
     let serverName: string | undefined;
     if (autoSni && headers !== undefined) {
@@ -332,27 +468,6 @@ export class LiveCluster implements Cluster {
     );
   }
 
-  #codecChooser(options: ClusterOptions): HttpPoolOptions['codecFor'] {
-    const { http1 } = options;
-    const names = http1?.headerKeyFormat?.headerFormat.case;
-    const clientOptions: Http1ClientOptions = {
-      ...defaultClientOptions,
-      maxHeadBytes: options.maxResponseHeadersKb * 1024,
-      maxHeaders: options.maxResponseHeaders,
-      allowChunkedLength: http1?.allowChunkedLength ?? false,
-      enableTrailers: http1?.enableTrailers ?? false,
-      highWatermark: options.bufferLimitBytes,
-      nameFormat: names === 'properCaseWords' ? properCase : undefined,
-    };
-    const one: ClientCodecFactory = (socket: Socket, callbacks: ClientConnectionCallbacks) =>
-      new Http1ClientConnection(socket, callbacks, clientOptions);
-    const two = this.#http2;
-    if (options.protocol === 'http2' && two !== undefined) return fixed(two);
-    if (options.protocol === 'auto' && two !== undefined)
-      return (negotiated) => (negotiated === 'h2' ? two : one);
-    return fixed(one);
-  }
-
   /** A newer version took its place: idle connections close, requests in flight finish. */
   drain(): void {
     this.#stop();
@@ -369,21 +484,12 @@ export class LiveCluster implements Cluster {
     this.#dns?.close();
     this.#originalDst?.close();
     this.detector?.close();
+    this.healthChecks?.close();
+    this.#onHosts = undefined;
+    for (const resources of this.#resources) resources.close();
     this.#sockets.close();
     this.#onReady = [];
   }
-}
-
-function fixed(factory: ClientCodecFactory): HttpPoolOptions['codecFor'] {
-  return () => factory;
-}
-
-/** `content-type` as `Content-Type` (header_key_format proper_case_words). */
-function properCase(name: string): string {
-  return name.replace(
-    /(^|[^a-z0-9])([a-z])/g,
-    (_all, before: string, letter: string) => before + letter.toUpperCase(),
-  );
 }
 
 /** True for hosts without TLS; for admin pages. */

@@ -187,7 +187,11 @@ test('EDS: health, missing resource, bad endpoints', async (t) => {
   );
   assert.deepEqual(
     cluster.hosts().map((host) => host.healthy),
-    [true, true, false, false, false, true],
+    [true, true, false, false, false, false],
+  );
+  assert.deepEqual(
+    cluster.hosts().map((host) => host.degraded),
+    [false, false, false, false, false, true],
   );
   assert.throws(
     () => manager.updateEndpoints(assignment('svc', [{ at: 'name.example:80' }])),
@@ -494,10 +498,10 @@ test('what is not there is refused with its name', (t) => {
     () => manager.stage(staticCluster(['1.2.3.4:1'], { transportSocket: { name: 'quic' } } as ClusterInit)),
     /transport socket quic: nothing is compiled in/,
   );
-  const http2 = { http2ProtocolOptions: {} } as ClusterInit;
+  const http2 = { http2ProtocolOptions: { allowMetadata: true } } as ClusterInit;
   assert.throws(
     () => manager.stage(staticCluster(['1.2.3.4:1'], http2)),
-    /HTTP\/2 to upstreams is not compiled in/,
+    /http2_protocol_options.allow_metadata is not supported/,
   );
   const redis = { clusterDiscoveryType: { case: 'clusterType', value: { name: 'envoy.clusters.redis' } } };
   assert.throws(

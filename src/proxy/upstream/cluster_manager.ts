@@ -4,9 +4,11 @@ import type { ClusterLoadAssignment } from '#api/gen/envoy/config/endpoint/v3/en
 import type { TransportSocketContext } from '../network/transport_socket.ts';
 import type { ExtensionRegistry } from '../registry.ts';
 import { type ClusterHost, LiveCluster, clusterBytes, newClusterStats } from './cluster.ts';
-import type { ClientCodecFactory } from './conn_pool/http_pool.ts';
+import type { Counts } from '../network/shared_counts.ts';
 import { type ResolveName, resolveName } from './dns.ts';
 import { type Assignment, readAssignment } from './host_sets.ts';
+import type { LocalSide } from './load_balancer.ts';
+import type { EventLog } from './outlier_event_log.ts';
 import type { ClusterManager } from './upstream.ts';
 
 export interface ClusterManagerOptions {
@@ -15,8 +17,14 @@ export interface ClusterManagerOptions {
   readonly sockets: TransportSocketContext;
   /** Default: the system's resolver. */
   readonly resolve?: ResolveName;
-  /** HTTP/2 client codec; clusters that ask for HTTP/2 are refused without it. */
-  readonly http2?: ClientCodecFactory;
+  /** Counts over all workers; absent for one worker alone. */
+  readonly sharedCounts?: Counts | undefined;
+  /** `cluster_manager.local_cluster_name` and the node's locality, for zone-aware routing. */
+  readonly localCluster?: { readonly name: string; readonly locality: LocalSide['locality'] } | undefined;
+  /** Where outlier detection writes its events. */
+  readonly outlierLog?: EventLog | undefined;
+  /** Opens the file that a cluster's health checks log to. */
+  readonly eventFile?: ((path: string) => EventLog) | undefined;
 }
 
 /** A version of a cluster that warms. Exactly one of `activate` and `discard` is called. */
@@ -38,6 +46,7 @@ export interface StagedCluster {
 export class LiveClusterManager implements ClusterManager {
   readonly #host: ClusterHost;
   readonly #live = new Map<string, LiveCluster>();
+  #localName = '';
   readonly #staged = new Set<LiveCluster>();
   /** Last assignment by EDS resource name, for clusters that come later. */
   readonly #assignments = new Map<string, Assignment>();
@@ -47,12 +56,29 @@ export class LiveClusterManager implements ClusterManager {
       registry: options.registry,
       sockets: options.sockets,
       resolve: options.resolve ?? resolveName,
-      http2: options.http2,
+      sharedCounts: options.sharedCounts,
+      local: this.#localSide(options.localCluster),
+      outlierLog: options.outlierLog,
+      eventFile: options.eventFile,
     };
   }
 
   get(name: string): LiveCluster | undefined {
     return this.#live.get(name);
+  }
+
+  #localSide(local: ClusterManagerOptions['localCluster']): LocalSide | undefined {
+    if (local === undefined || local.name === '') return undefined;
+    this.#localName = local.name;
+    return { locality: local.locality, hosts: () => this.#live.get(local.name)?.sets[0] };
+  }
+
+  #watchLocal(cluster: LiveCluster): void {
+    const changed = (): void => {
+      for (const other of this.#live.values()) if (other !== cluster) other.localClusterChanged();
+    };
+    cluster.onHosts = changed;
+    changed();
   }
 
   /** Live clusters in the order they were added. */
@@ -95,6 +121,7 @@ export class LiveClusterManager implements ClusterManager {
         this.#staged.delete(cluster);
         const before = this.#live.get(config.name);
         this.#live.set(config.name, cluster);
+        if (config.name === this.#localName) this.#watchLocal(cluster);
         before?.drain();
       },
       discard: () => {

@@ -6,12 +6,17 @@ import {
   Cluster_DiscoveryType as DiscoveryType,
 } from '#api/gen/envoy/config/cluster/v3/cluster_pb.ts';
 import type { SocketAddress } from '#api/gen/envoy/config/core/v3/address_pb.ts';
-import type { Http1ProtocolOptions } from '#api/gen/envoy/config/core/v3/protocol_pb.ts';
+import type {
+  Http1ProtocolOptions,
+  Http2ProtocolOptions,
+} from '#api/gen/envoy/config/core/v3/protocol_pb.ts';
 import {
   type HttpProtocolOptions,
   HttpProtocolOptionsSchema,
 } from '#api/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts';
 import type { Address } from '../network/address.ts';
+import type { Http2Options } from '../http/http2/options.ts';
+import { readHttp2Options } from '../http/http2_options.ts';
 import { durationMs } from '../network/duration.ts';
 import type { KeepaliveOptions } from '../network/socket_options.ts';
 
@@ -38,8 +43,17 @@ export interface ClusterOptions {
   /** Connections of a pool in proportion to its streams, 1 to 3. */
   readonly preconnectRatio: number;
   readonly http1: Http1ProtocolOptions | undefined;
+  readonly http2: Http2Options;
   readonly sourceAddresses: readonly Address[];
   readonly keepalive: KeepaliveOptions | undefined;
+  /** Hosts that turn unhealthy lose their connections at once. */
+  readonly closeOnHealthFailure: boolean;
+  /** Hosts that are gone from their cluster go at once, even while their health checks pass. */
+  readonly removeWhileHealthy: boolean;
+  /** All connections are renewed when the set of hosts changes. */
+  readonly renewOnHostSetChange: boolean;
+  /** New hosts count for nothing until a health check has answered. */
+  readonly ignoreNewHosts: boolean;
   /** SNI follows the request's authority. */
   readonly autoSni: boolean;
   readonly autoSanValidation: boolean;
@@ -97,6 +111,16 @@ function http1Of(cluster: Cluster, http: HttpProtocolOptions | undefined): Http1
   return options.value.httpProtocolOptions;
 }
 
+function http2Of(cluster: Cluster, http: HttpProtocolOptions | undefined): Http2ProtocolOptions | undefined {
+  const options = http?.upstreamProtocolOptions;
+  if (options?.case === 'explicitHttpConfig')
+    return options.value.protocolConfig.case === 'http2ProtocolOptions'
+      ? options.value.protocolConfig.value
+      : undefined;
+  if (options?.case === undefined) return cluster.http2ProtocolOptions;
+  return options.value.http2ProtocolOptions;
+}
+
 function sourceAddress(proto: SocketAddress | undefined): Address[] {
   if (proto === undefined || proto.address === '') return [];
   return [
@@ -134,6 +158,12 @@ export function readClusterOptions(cluster: Cluster): ClusterOptions {
     bufferLimitBytes: cluster.perConnectionBufferLimitBytes ?? 1024 * 1024,
     preconnectRatio: preconnectOf(cluster),
     http1: http1Of(cluster, http),
+    http2: readHttp2Options(http2Of(cluster, http), {
+      maxHeadersKb: common?.maxResponseHeadersKb ?? 60,
+      maxHeadersCount: common?.maxHeadersCount ?? 100,
+      underscores: 'allow',
+      highWatermark: cluster.perConnectionBufferLimitBytes ?? 1024 * 1024,
+    }),
     sourceAddresses: [
       ...sourceAddress(bind?.sourceAddress),
       ...(bind?.extraSourceAddresses ?? []).flatMap((extra) => sourceAddress(extra.address)),
@@ -147,6 +177,10 @@ export function readClusterOptions(cluster: Cluster): ClusterOptions {
             timeSeconds: keepalive.keepaliveTime,
             intervalSeconds: keepalive.keepaliveInterval,
           },
+    closeOnHealthFailure: cluster.closeConnectionsOnHostHealthFailure,
+    removeWhileHealthy: cluster.ignoreHealthOnHostRemoval,
+    renewOnHostSetChange: cluster.commonLbConfig?.closeConnectionsOnHostSetChange ?? false,
+    ignoreNewHosts: cluster.commonLbConfig?.ignoreNewHostsUntilFirstHc ?? false,
     autoSni: upstream?.autoSni ?? false,
     autoSanValidation: upstream?.autoSanValidation ?? false,
     autoSniHeader: upstream?.overrideAutoSniHeader.toLowerCase() ?? '',

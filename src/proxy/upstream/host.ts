@@ -1,9 +1,11 @@
 /** A host of a cluster with all that lives as long as it does: pools, counters, ejection. */
+import type { Socket } from 'node:net';
 import type { Address } from '../network/address.ts';
 import type {
   UpstreamTransportOptions,
   UpstreamTransportSocketFactory,
 } from '../network/transport_socket.ts';
+import { HealthFlag, degradedFlags, excludedFlags, unhealthyFlags } from './health_flags.ts';
 import type { HttpConnPool } from './conn_pool/http_pool.ts';
 import type { OutlierMonitor } from './outlier_detection.ts';
 import type { Host, HostResult, MetadataMap } from './upstream.ts';
@@ -19,6 +21,20 @@ export interface HostStats {
   rqTimeout: number;
 }
 
+/** `Endpoint.HealthCheckConfig`: where and how one host is checked. */
+export interface HealthCheckTarget {
+  readonly address: Address | undefined;
+  readonly port: number;
+  readonly hostname: string;
+  readonly disabled: boolean;
+}
+
+/** Filters give the same object for the same wish. */
+export interface AskedPool {
+  readonly asked: UpstreamTransportOptions;
+  readonly pool: HttpConnPool;
+}
+
 /** Host, made by a cluster. */
 export class UpstreamHost implements Host {
   readonly address: Address;
@@ -27,11 +43,14 @@ export class UpstreamHost implements Host {
   locality: Host['locality'];
   priority: number;
   weight: number;
-  /** EDS says the host may be used (HEALTHY, UNKNOWN, DEGRADED). */
-  edsHealthy = true;
-  /** Outlier detection took it out. */
-  ejected = false;
+  /** Bits of `HealthFlag`; 0 is a healthy host. */
+  flags = 0;
   healthy = true;
+  degraded = false;
+  /** Bits of the last look at `flags` that decide about the host's place in its sets. */
+  #seenFlags = 0;
+  /** Port and address that health checks go to in place of the host's own (`health_check_config`). */
+  healthCheck: HealthCheckTarget | undefined = undefined;
   activeRequests = 0;
   readonly stats: HostStats = {
     cxTotal: 0,
@@ -45,13 +64,14 @@ export class UpstreamHost implements Host {
   /** Transport socket that its metadata chose. */
   readonly transport: UpstreamTransportSocketFactory;
   monitor: OutlierMonitor | undefined = undefined;
-  /** Pools without overrides, by priority: default, high. */
-  readonly pools: [HttpConnPool | undefined, HttpConnPool | undefined] = [undefined, undefined];
+  /** Pools without overrides, by slot: `LiveCluster.httpPool` tells which. */
+  readonly pools: (HttpConnPool | undefined)[] = [undefined, undefined, undefined, undefined];
   /** Pools with overrides of SNI, ALPN or protocol. */
   otherPools: Map<string, HttpConnPool> | undefined = undefined;
-  /** The last wish of a request, by identity, and the pool of `otherPools` that it led to. */
-  lastAsked: UpstreamTransportOptions | undefined = undefined;
-  lastPool: HttpConnPool | undefined = undefined;
+  /** By slot: the last wish of a request, by identity, and the pool of `otherPools` that it led to. */
+  askedPools: (AskedPool | undefined)[] | undefined = undefined;
+  /** Open TCP connections, where the cluster closes them when the host fails. */
+  tcpSockets: Set<Socket> | undefined = undefined;
   /** Milliseconds of the wheel's clock at which it was last used; for original destination hosts. */
   lastUsedMs = 0;
 
@@ -73,12 +93,37 @@ export class UpstreamHost implements Host {
     this.transport = transport;
   }
 
-  /** True when `healthy` changed. */
+  /** Outlier detection took it out. */
+  get ejected(): boolean {
+    return this.has(HealthFlag.failedOutlierCheck);
+  }
+
+  /** EDS says the host may be used (HEALTHY, UNKNOWN, DEGRADED). */
+  get edsHealthy(): boolean {
+    return !this.has(HealthFlag.failedEdsHealth | HealthFlag.edsStatusDraining);
+  }
+
+  has(flag: number): boolean {
+    return (this.flags & flag) !== 0;
+  }
+
+  /** Sets or clears bits of `HealthFlag`; `refreshHealth` makes them count. */
+  setFlag(flag: number, on: boolean): void {
+    this.flags = on ? this.flags | flag : this.flags & ~flag;
+  }
+
+  /** Takes the flags over into `healthy` and `degraded`. True when the host's place in its sets changed. */
   refreshHealth(): boolean {
-    const healthy = this.edsHealthy && !this.ejected;
-    if (healthy === this.healthy) return false;
-    this.healthy = healthy;
-    return true;
+    const seen = this.flags & (unhealthyFlags | degradedFlags | excludedFlags);
+    if (seen === this.#seenFlags) return false;
+    const { healthy, degraded } = this;
+    const excluded = (this.#seenFlags & excludedFlags) !== 0;
+    this.#seenFlags = seen;
+    this.healthy = (seen & (unhealthyFlags | degradedFlags)) === 0;
+    this.degraded = (seen & unhealthyFlags) === 0 && (seen & degradedFlags) !== 0;
+    return (
+      healthy !== this.healthy || degraded !== this.degraded || excluded !== ((seen & excludedFlags) !== 0)
+    );
   }
 
   report(result: HostResult): void {
@@ -100,6 +145,19 @@ export class UpstreamHost implements Host {
   /** Idle connections close now, busy ones when their requests end. */
   drain(): void {
     for (const pool of this.allPools()) pool.drain();
+  }
+
+  /** Lets go of all connections, at once or when their requests end; the next request gets a new one. */
+  renewConnections(close: boolean): void {
+    const pools = this.allPools();
+    this.pools.fill(undefined);
+    this.otherPools = undefined;
+    this.askedPools = undefined;
+    for (const pool of pools) {
+      if (close) pool.close();
+      else pool.drain();
+    }
+    if (close && this.tcpSockets !== undefined) for (const socket of this.tcpSockets) socket.destroy();
   }
 }
 

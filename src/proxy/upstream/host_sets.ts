@@ -1,10 +1,11 @@
 /** From endpoints to host sets: keeps the host objects whose address stays (envoy PrioritySet, updateDynamicHostList). */
 import { HealthStatus } from '#api/gen/envoy/config/core/v3/health_check_pb.ts';
 import type { ClusterLoadAssignment } from '#api/gen/envoy/config/endpoint/v3/endpoint_pb.ts';
-import type { LbEndpoint } from '#api/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts';
+import type { Endpoint, LbEndpoint } from '#api/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts';
 import type { Address } from '../network/address.ts';
 import { parseIp } from '../network/ip.ts';
-import { UpstreamHost, hostKey } from './host.ts';
+import { HealthFlag, excludedFlags } from './health_flags.ts';
+import { type HealthCheckTarget, UpstreamHost, hostKey } from './host.ts';
 import type { HostSet, LocalityHosts } from './load_balancer.ts';
 import type { TransportSockets } from './transport_socket_matches.ts';
 import type { Host, MetadataMap } from './upstream.ts';
@@ -19,8 +20,10 @@ export interface EndpointSpec {
   readonly address: Address;
   readonly hostname: string;
   readonly metadata: MetadataMap | undefined;
-  readonly healthy: boolean;
+  /** Bits of `HealthFlag` that the assignment sets. */
+  readonly flags: number;
   readonly weight: number;
+  readonly healthCheck: HealthCheckTarget | undefined;
 }
 
 /** Endpoints of one locality and priority. */
@@ -56,16 +59,53 @@ function readEndpoint(
   else if (address.case === 'socketAddress' && address.value.portSpecifier.case === 'portValue')
     found = { ip: address.value.address, port: address.value.portSpecifier.value };
   else throw new Error(`${where}: an address must be a pipe or a socket address with a port_value`);
-  const status = lb.healthStatus;
   return {
     address: found,
     hostname: endpoint.hostname,
     metadata: (lb.metadata?.filterMetadata as MetadataMap | undefined) ?? noMetadata,
-    healthy:
-      status !== HealthStatus.UNHEALTHY &&
-      status !== HealthStatus.DRAINING &&
-      status !== HealthStatus.TIMEOUT,
+    flags: flagsOf(lb.healthStatus),
     weight: lb.loadBalancingWeight ?? 1,
+    healthCheck: healthCheckOf(endpoint.healthCheckConfig, where),
+  };
+}
+
+/** Bits that only an assignment sets. */
+const assignedFlags =
+  HealthFlag.failedEdsHealth | HealthFlag.degradedEdsHealth | HealthFlag.edsStatusDraining;
+
+function flagsOf(status: HealthStatus): number {
+  switch (status) {
+    case HealthStatus.UNHEALTHY:
+    case HealthStatus.TIMEOUT:
+      return HealthFlag.failedEdsHealth;
+    case HealthStatus.DRAINING:
+      return HealthFlag.edsStatusDraining;
+    case HealthStatus.DEGRADED:
+      return HealthFlag.degradedEdsHealth;
+    default:
+      return 0;
+  }
+}
+
+function healthCheckOf(config: Endpoint['healthCheckConfig'], where: string): HealthCheckTarget | undefined {
+  if (config === undefined) return undefined;
+  const address = config.address?.address;
+  if (address?.case === 'pipe')
+    return { ...readTarget(config), address: { ip: address.value.path, port: -1 } };
+  if (address?.case !== 'socketAddress') return { ...readTarget(config), address: undefined };
+  const { address: ip, portSpecifier } = address.value;
+  if (parseIp(ip) === undefined || portSpecifier.case !== 'portValue')
+    throw new Error(`${where}: health_check_config.address must be an IP address with a port_value`);
+  if (config.portValue !== 0)
+    throw new Error(`${where}: health_check_config has both address and port_value`);
+  return { ...readTarget(config), address: { ip, port: portSpecifier.value } };
+}
+
+function readTarget(config: NonNullable<Endpoint['healthCheckConfig']>) {
+  return {
+    port: config.portValue,
+    hostname: config.hostname,
+    disabled: config.disableActiveHealthCheck,
   };
 }
 
@@ -102,6 +142,21 @@ export function readAssignment(proto: ClusterLoadAssignment | undefined, namesAl
   return { localities, overprovisioningFactor: proto.policy?.overprovisioningFactor ?? 140 };
 }
 
+/** The parts of a list that health makes. */
+export function byHealth(
+  hosts: readonly UpstreamHost[],
+): Pick<LocalityHosts, 'healthyHosts' | 'degradedHosts' | 'excludedCount'> {
+  let excludedCount = 0;
+  const healthyHosts: UpstreamHost[] = [];
+  const degradedHosts: UpstreamHost[] = [];
+  for (const host of hosts) {
+    if (host.has(excludedFlags)) excludedCount++;
+    if (host.healthy) healthyHosts.push(host);
+    else if (host.degraded) degradedHosts.push(host);
+  }
+  return { healthyHosts, degradedHosts, excludedCount };
+}
+
 /** Hosts of a cluster by address, with the grouping that host sets are made from. */
 export class HostTable {
   readonly #sockets: TransportSockets;
@@ -125,8 +180,14 @@ export class HostTable {
     return this.#hosts.get(key);
   }
 
-  /** Takes a new assignment over; answers with the hosts that came and that went. */
-  apply(assignment: Assignment): { readonly added: UpstreamHost[]; readonly removed: UpstreamHost[] } {
+  /**
+   * Takes a new assignment over; answers with the hosts that came and that went.
+   * @param lingers hosts for which it is true stay although the assignment does not name them
+   */
+  apply(
+    assignment: Assignment,
+    lingers?: (host: UpstreamHost) => boolean,
+  ): { readonly added: UpstreamHost[]; readonly removed: UpstreamHost[] } {
     const old = this.#hosts;
     const hosts = new Map<string, UpstreamHost>();
     const added: UpstreamHost[] = [];
@@ -158,7 +219,8 @@ export class HostTable {
           host.priority = spec.priority;
           host.weight = endpoint.weight;
         }
-        host.edsHealthy = endpoint.healthy;
+        host.flags = (host.flags & ~(assignedFlags | HealthFlag.pendingDynamicRemoval)) | endpoint.flags;
+        host.healthCheck = endpoint.healthCheck;
         host.refreshHealth();
         hosts.set(key, host);
         group.push(host);
@@ -166,9 +228,42 @@ export class HostTable {
       return { spec, hosts: group };
     });
     const removed: UpstreamHost[] = [];
-    for (const [key, host] of old) if (hosts.get(key) !== host) removed.push(host);
+    for (const [key, host] of old) {
+      if (hosts.get(key) === host) continue;
+      if (lingers?.(host) !== true || hosts.has(key)) {
+        removed.push(host);
+        continue;
+      }
+      host.setFlag(HealthFlag.pendingDynamicRemoval, true);
+      hosts.set(key, host);
+      this.#groupOf(host).push(host);
+    }
     this.#hosts = hosts;
     return { added, removed };
+  }
+
+  /** The hosts of a locality and priority; a new group when the assignment has none. */
+  #groupOf({ locality, priority }: UpstreamHost): UpstreamHost[] {
+    const found = this.#groups.find(
+      ({ spec }) =>
+        spec.priority === priority &&
+        spec.locality.region === locality.region &&
+        spec.locality.zone === locality.zone &&
+        spec.locality.subZone === locality.subZone,
+    );
+    if (found !== undefined) return found.hosts;
+    const group = { spec: { locality, priority, weight: 0, endpoints: [] }, hosts: [] };
+    this.#groups.push(group);
+    return group.hosts;
+  }
+
+  /** A host that lingered goes. */
+  remove(host: UpstreamHost): void {
+    this.#hosts.delete(hostKey(host.address));
+    for (const { hosts } of this.#groups) {
+      const at = hosts.indexOf(host);
+      if (at >= 0) hosts.splice(at, 1);
+    }
   }
 
   /** Host sets by priority, from the health that hosts have now. */
@@ -182,13 +277,15 @@ export class HostTable {
           locality: spec.locality,
           weight: spec.weight,
           hosts,
-          healthyHosts: hosts.filter((host) => host.healthy),
+          ...byHealth(hosts),
         });
       }
       return {
         priority,
         hosts: localities.flatMap((entry) => entry.hosts),
         healthyHosts: localities.flatMap((entry) => entry.healthyHosts),
+        degradedHosts: localities.flatMap((entry) => entry.degradedHosts),
+        excludedCount: localities.reduce((sum, entry) => sum + entry.excludedCount, 0),
         localities,
         overprovisioningFactor: this.#overprovisioningFactor,
       };

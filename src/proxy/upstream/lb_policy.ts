@@ -4,6 +4,7 @@ import {
   type Cluster,
   Cluster_LbPolicy as LbPolicy,
   Cluster_RingHashLbConfig_HashFunction as OldHashFunction,
+  type Cluster_LbSubsetConfig,
   type Cluster_SlowStartConfig,
 } from '#api/gen/envoy/config/cluster/v3/cluster_pb.ts';
 import {
@@ -22,6 +23,12 @@ import {
   RingHashSchema,
 } from '#api/gen/envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash_pb.ts';
 import { RoundRobinSchema } from '#api/gen/envoy/extensions/load_balancing_policies/round_robin/v3/round_robin_pb.ts';
+import {
+  SubsetSchema,
+  type Subset_LbSubsetFallbackPolicy,
+  type Subset_LbSubsetMetadataFallbackPolicy,
+  type Subset_LbSubsetSelector_LbSubsetSelectorFallbackPolicy as SelectorFallback,
+} from '#api/gen/envoy/extensions/load_balancing_policies/subset/v3/subset_pb.ts';
 import { typeUrlOf } from '#api/type_urls.ts';
 import type { ExtensionRegistry } from '../registry.ts';
 import type { LoadBalancer, LoadBalancerOptions, LoadBalancingPolicyExtension } from './load_balancer.ts';
@@ -40,8 +47,10 @@ function localityConfig(cluster: Cluster): { localityLbConfig?: LocalityLbConfig
     return { localityLbConfig: create(LocalityLbConfigSchema, { localityConfigSpecifier: config }) };
   }
   if (specifier?.case !== 'zoneAwareLbConfig') return {};
-  const { failTrafficOnPanic } = specifier.value;
+  const { failTrafficOnPanic, routingEnabled, minClusterSize } = specifier.value;
   const value = create(LocalityLbConfig_ZoneAwareLbConfigSchema, { failTrafficOnPanic });
+  value.routingEnabled = routingEnabled;
+  value.minClusterSize = minClusterSize;
   const config = { case: 'zoneAwareLbConfig' as const, value };
   return { localityLbConfig: create(LocalityLbConfigSchema, { localityConfigSpecifier: config }) };
 }
@@ -121,32 +130,72 @@ function legacyPolicy(cluster: Cluster): PolicyConfig {
   }
 }
 
+// The old enums and the new ones have the same numbers.
+/** `lb_subset_config` around the policy that its subsets balance by. */
+function subsetPolicy(config: Cluster_LbSubsetConfig, inner: PolicyConfig): PolicyConfig {
+  const message = create(SubsetSchema, {
+    fallbackPolicy: config.fallbackPolicy as number as Subset_LbSubsetFallbackPolicy,
+    subsetSelectors: config.subsetSelectors.map((selector) => ({
+      keys: selector.keys,
+      singleHostPerSubset: selector.singleHostPerSubset,
+      fallbackPolicy: selector.fallbackPolicy as number as SelectorFallback,
+      fallbackKeysSubset: selector.fallbackKeysSubset,
+    })),
+    localityWeightAware: config.localityWeightAware,
+    scaleLocalityWeight: config.scaleLocalityWeight,
+    panicModeAny: config.panicModeAny,
+    listAsAny: config.listAsAny,
+    metadataFallbackPolicy: config.metadataFallbackPolicy as number as Subset_LbSubsetMetadataFallbackPolicy,
+    subsetLbPolicy: {
+      policies: [
+        {
+          typedExtensionConfig: {
+            name: 'inner',
+            typedConfig: { typeUrl: inner.typeUrl, value: inner.value },
+          },
+        },
+      ],
+    },
+    ...(config.defaultSubset === undefined ? {} : { defaultSubset: config.defaultSubset }),
+  });
+  return { typeUrl: typeUrlOf(SubsetSchema), value: toBinary(SubsetSchema, message) };
+}
+
+/** What balancers get from their cluster. */
+export type LoadBalancerEnvironment = Pick<LoadBalancerOptions, 'stats' | 'local'>;
+
 /**
  * Makes the balancer of a cluster; of several policies the first that is compiled in counts, as in Envoy.
  * @throws Error when none is, or when its configuration is bad.
  */
-export function createLoadBalancer(cluster: Cluster, registry: ExtensionRegistry): LoadBalancer {
+export function createLoadBalancer(
+  cluster: Cluster,
+  registry: ExtensionRegistry,
+  environment: LoadBalancerEnvironment,
+): LoadBalancer {
+  const find = (typeUrl: string): LoadBalancingPolicyExtension | undefined =>
+    registry.find('load_balancing_policy', typeUrl) as LoadBalancingPolicyExtension | undefined;
   const options: LoadBalancerOptions = {
+    ...environment,
     healthyPanicThreshold: cluster.commonLbConfig?.healthyPanicThreshold?.value ?? 50,
     random: Math.random,
+    createChild(policy) {
+      const policies = policy?.policies ?? [];
+      for (const { typedExtensionConfig } of policies) {
+        const any = typedExtensionConfig?.typedConfig;
+        const factory = any === undefined ? undefined : find(any.typeUrl);
+        if (any !== undefined && factory !== undefined) return factory.create(any, options);
+      }
+      const names = policies.map(({ typedExtensionConfig }) => typedExtensionConfig?.name ?? '').join(', ');
+      throw new Error(`none of the load balancing policies is compiled in: ${names}`);
+    },
   };
-  const policies = cluster.loadBalancingPolicy?.policies;
-  if (policies === undefined) {
-    const config = legacyPolicy(cluster);
-    const factory = registry.find('load_balancing_policy', config.typeUrl) as
-      | LoadBalancingPolicyExtension
-      | undefined;
-    if (factory === undefined) throw new Error(`load balancing policy ${config.typeUrl} is not compiled in`);
-    return factory.create(config, options);
-  }
-  for (const policy of policies) {
-    const any = policy.typedExtensionConfig?.typedConfig;
-    if (any === undefined) continue;
-    const factory = registry.find('load_balancing_policy', any.typeUrl) as
-      | LoadBalancingPolicyExtension
-      | undefined;
-    if (factory !== undefined) return factory.create(any, options);
-  }
-  const names = policies.map((policy) => policy.typedExtensionConfig?.name ?? '').join(', ');
-  throw new Error(`none of the load balancing policies is compiled in: ${names}`);
+  if (cluster.loadBalancingPolicy !== undefined) return options.createChild(cluster.loadBalancingPolicy);
+  const plain = legacyPolicy(cluster);
+  const subsets = cluster.lbSubsetConfig;
+  const config =
+    subsets === undefined || subsets.subsetSelectors.length === 0 ? plain : subsetPolicy(subsets, plain);
+  const factory = find(config.typeUrl);
+  if (factory === undefined) throw new Error(`load balancing policy ${config.typeUrl} is not compiled in`);
+  return factory.create(config, options);
 }

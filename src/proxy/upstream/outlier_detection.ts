@@ -1,86 +1,82 @@
-/** Takes hosts that fail out of the balancer for a while (envoy.config.cluster.v3.OutlierDetection). */
+/**
+ * Takes hosts that fail out of the balancer for a while (envoy.config.cluster.v3.OutlierDetection). With several workers the
+ * counts of failures in a row are one for the process, and what one worker takes out the others take out too, at the latest
+ * with their next answer from the host.
+ */
 import type { OutlierDetection as OutlierProto } from '#api/gen/envoy/config/cluster/v3/outlier_detection_pb.ts';
-import { durationMs } from '../network/duration.ts';
+import { formatAddress } from '../network/address.ts';
+import type { CountBlock, Counts } from '../network/shared_counts.ts';
 import { type TimerHandle, workerTimers } from '../network/timer_wheel.ts';
+import { HealthFlag } from './health_flags.ts';
 import type { UpstreamHost } from './host.ts';
+import { type EventLog, type RateDetails, eventLine } from './outlier_event_log.ts';
+import {
+  type EjectionType,
+  type OutlierOptions,
+  type OutlierStats,
+  newOutlierStats,
+  readOutlierOptions,
+} from './outlier_options.ts';
+import { type RateBucket, type RatedHost, ejectionThreshold } from './success_rate.ts';
 import type { HostResult } from './upstream.ts';
 
-interface OutlierOptions {
-  readonly intervalMs: number;
-  readonly baseEjectionMs: number;
-  readonly maxEjectionMs: number;
-  readonly maxEjectionPercent: number;
-  readonly consecutive5xx: number;
-  readonly enforcing5xx: number;
-  readonly consecutiveGateway: number;
-  readonly enforcingGateway: number;
-  readonly split: boolean;
-  readonly consecutiveLocal: number;
-  readonly enforcingLocal: number;
-  readonly alwaysEjectOne: boolean;
-}
-
-/** Plain numbers (`cluster.<name>.outlier_detection.*`). */
-export interface OutlierStats {
-  ejectionsActive: number;
-  ejectionsEnforcedTotal: number;
-  ejectionsOverflow: number;
-  ejectionsDetectedConsecutive5xx: number;
-  ejectionsDetectedConsecutiveGatewayFailure: number;
-  ejectionsDetectedConsecutiveLocalOriginFailure: number;
-}
-
-function readOptions(proto: OutlierProto): OutlierOptions {
-  const baseEjectionMs = durationMs(proto.baseEjectionTime) ?? 30_000;
-  return {
-    intervalMs: durationMs(proto.interval) ?? 10_000,
-    baseEjectionMs,
-    maxEjectionMs: Math.max(durationMs(proto.maxEjectionTime) ?? 300_000, baseEjectionMs),
-    maxEjectionPercent: Math.min(proto.maxEjectionPercent ?? 10, 100),
-    consecutive5xx: proto.consecutive5xx ?? 5,
-    enforcing5xx: proto.enforcingConsecutive5xx ?? 100,
-    consecutiveGateway: proto.consecutiveGatewayFailure ?? 5,
-    enforcingGateway: proto.enforcingConsecutiveGatewayFailure ?? 0,
-    split: proto.splitExternalLocalOriginErrors,
-    consecutiveLocal: proto.consecutiveLocalOriginFailure ?? 5,
-    enforcingLocal: proto.enforcingConsecutiveLocalOriginFailure ?? 100,
-    alwaysEjectOne: proto.alwaysEjectOneHost ?? false,
-  };
-}
+// Places of the counts, of one worker or of all.
+const server = 0;
+const gateway = 1;
+const local = 2;
+/** Grows with each ejection. */
+const generation = 3;
 
 /** Watches one host. */
 export class OutlierMonitor {
   readonly #detector: OutlierDetector;
   readonly host: UpstreamHost;
-  /** Wheel milliseconds of the last ejection; NaN while it is not ejected. */
-  ejectedAt = NaN;
-  /** Grows with each ejection, shrinks with each quiet interval. */
+  /** Failures in a row, and the number of ejections. */
+  readonly #counts: Int32Array;
+  readonly #block: CountBlock | undefined;
+  #seenGeneration: number;
+  /** Wheel milliseconds of the last ejection. */
+  ejectedAt = 0;
+  /** Wheel milliseconds of the last ejection or return; undefined before the first. */
+  lastActionAt: number | undefined = undefined;
+  /** All ejections so far. */
   ejections = 0;
-  #server = 0;
-  #gateway = 0;
-  #local = 0;
+  /** Factor of the base time: grows with each ejection, shrinks with each quiet interval. */
+  backOff = 0;
+  jitterMs = 0;
+  /** Taken out by this worker, not by another. */
+  own = false;
+  readonly external: RateBucket = { total: 0, success: 0 };
+  readonly localOrigin: RateBucket = { total: 0, success: 0 };
+  /** Percent of the last interval with enough requests; -1 for none. */
+  successRate = -1;
+  localOriginSuccessRate = -1;
 
-  constructor(detector: OutlierDetector, host: UpstreamHost) {
+  constructor(detector: OutlierDetector, host: UpstreamHost, block: CountBlock | undefined) {
     this.#detector = detector;
     this.host = host;
+    this.#block = block;
+    this.#counts = block?.words ?? new Int32Array(4);
+    this.#seenGeneration = Atomics.load(this.#counts, generation);
   }
 
   report(result: HostResult): void {
     const { split } = this.#detector.options;
+    if (this.#block !== undefined) this.adopt();
     switch (result.kind) {
       case 'http':
         if (split) {
-          // An answer means that the connection worked; what it says counts apart.
-          if (result.localOrigin) {
-            this.#localFailure();
-            return;
+          if (result.localOrigin) this.#localFailure();
+          else {
+            this.#status(result.status);
+            // An answer means that the connection worked.
+            this.#localSuccess();
           }
-          this.#local = 0;
-        }
-        this.#status(result.status);
+        } else this.#status(result.status);
         return;
       case 'connect_success':
-        if (split) this.#local = 0;
+        if (split) this.#localSuccess();
+        else if (result.final === true) this.#status(200);
         return;
       case 'connect_failure':
       case 'connect_timeout':
@@ -94,39 +90,70 @@ export class OutlierMonitor {
     }
   }
 
+  /** Takes over that another worker took the host out. */
+  adopt(): void {
+    const now = Atomics.load(this.#counts, generation);
+    if (now === this.#seenGeneration) return;
+    this.#seenGeneration = now;
+    if (!this.host.has(HealthFlag.failedOutlierCheck)) this.#detector.takeOut(this, false);
+  }
+
+  /** Tells the other workers. */
+  announce(): void {
+    if (this.#block !== undefined) this.#seenGeneration = Atomics.add(this.#counts, generation, 1) + 1;
+  }
+
+  #clear(index: number): void {
+    if (Atomics.load(this.#counts, index) !== 0) Atomics.store(this.#counts, index, 0);
+  }
+
   #status(status: number): void {
+    const detector = this.#detector;
+    detector.wake();
+    this.external.total++;
     if (status < 500) {
-      this.#server = 0;
-      this.#gateway = 0;
+      this.external.success++;
+      this.#clear(server);
+      this.#clear(gateway);
       return;
     }
-    const { options, stats } = this.#detector;
+    const { options } = detector;
     if (status >= 502 && status <= 504) {
-      if (++this.#gateway === options.consecutiveGateway) {
-        stats.ejectionsDetectedConsecutiveGatewayFailure++;
-        this.#detector.eject(this, options.enforcingGateway);
-        this.#gateway = 0;
+      if (Atomics.add(this.#counts, gateway, 1) + 1 === options.consecutiveGateway) {
+        detector.detect(this, 'CONSECUTIVE_GATEWAY_FAILURE');
+        this.#clear(gateway);
       }
-    } else this.#gateway = 0;
-    if (++this.#server === options.consecutive5xx) {
-      stats.ejectionsDetectedConsecutive5xx++;
-      this.#detector.eject(this, options.enforcing5xx);
-      this.#server = 0;
+    } else this.#clear(gateway);
+    if (Atomics.add(this.#counts, server, 1) + 1 === options.consecutive5xx) {
+      detector.detect(this, 'CONSECUTIVE_5XX');
+      this.#clear(server);
     }
+  }
+
+  #localSuccess(): void {
+    this.#detector.wake();
+    this.localOrigin.total++;
+    this.localOrigin.success++;
+    this.#clear(local);
   }
 
   #localFailure(): void {
-    const { options, stats } = this.#detector;
-    if (++this.#local < options.consecutiveLocal) return;
-    this.#local = 0;
-    stats.ejectionsDetectedConsecutiveLocalOriginFailure++;
-    this.#detector.eject(this, options.enforcingLocal);
+    const detector = this.#detector;
+    detector.wake();
+    this.localOrigin.total++;
+    if (Atomics.add(this.#counts, local, 1) + 1 !== detector.options.consecutiveLocal) return;
+    detector.detect(this, 'CONSECUTIVE_LOCAL_ORIGIN_FAILURE');
+    this.#clear(local);
   }
 
   reset(): void {
-    this.#server = 0;
-    this.#gateway = 0;
-    this.#local = 0;
+    this.#clear(server);
+    this.#clear(gateway);
+    this.#clear(local);
+  }
+
+  close(): void {
+    this.#block?.close();
   }
 }
 
@@ -134,29 +161,40 @@ function onInterval(detector: OutlierDetector): void {
   detector.sweep();
 }
 
+/** What a detector gets from its cluster. */
+export interface DetectorContext {
+  /** Called after a host was ejected or came back. */
+  readonly onChange: (host: UpstreamHost) => void;
+  readonly clusterName: string;
+  /** Counts over all workers; undefined for one worker alone. */
+  readonly shared?: Counts | undefined;
+  readonly log?: EventLog | undefined;
+  /** Numbers in [0, 1). Default Math.random. */
+  readonly random?: () => number;
+}
+
 /** Watches the hosts of one cluster of one worker. */
 export class OutlierDetector {
   readonly options: OutlierOptions;
-  readonly stats: OutlierStats = {
-    ejectionsActive: 0,
-    ejectionsEnforcedTotal: 0,
-    ejectionsOverflow: 0,
-    ejectionsDetectedConsecutive5xx: 0,
-    ejectionsDetectedConsecutiveGatewayFailure: 0,
-    ejectionsDetectedConsecutiveLocalOriginFailure: 0,
-  };
+  readonly stats: OutlierStats = newOutlierStats();
+  readonly #context: DetectorContext;
   readonly #monitors = new Set<OutlierMonitor>();
-  readonly #onChange: () => void;
+  readonly #random: () => number;
+  /** Hosts that are out, whoever took them out. */
+  #out = 0;
   #timer: TimerHandle | undefined = undefined;
 
-  /** @param onChange called after a host was ejected or came back. */
-  constructor(proto: OutlierProto, onChange: () => void) {
-    this.options = readOptions(proto);
-    this.#onChange = onChange;
+  /** @throws Error that names what is not implemented. */
+  constructor(proto: OutlierProto, context: DetectorContext) {
+    this.options = readOutlierOptions(proto);
+    this.#context = context;
+    this.#random = context.random ?? Math.random;
   }
 
   add(host: UpstreamHost): void {
-    const monitor = new OutlierMonitor(this, host);
+    const { shared, clusterName } = this.#context;
+    const block = shared?.open(`outlier ${clusterName} ${formatAddress(host.address)}`);
+    const monitor = new OutlierMonitor(this, host, block);
     host.monitor = monitor;
     this.#monitors.add(monitor);
   }
@@ -166,62 +204,156 @@ export class OutlierDetector {
     if (monitor === undefined) return;
     host.monitor = undefined;
     this.#monitors.delete(monitor);
-    if (host.ejected) this.stats.ejectionsActive--;
+    monitor.close();
+    if (!host.has(HealthFlag.failedOutlierCheck)) return;
+    this.#out--;
+    if (monitor.own) this.stats.ejectionsActive--;
   }
 
-  eject(monitor: OutlierMonitor, enforcingPercent: number): void {
-    if (monitor.host.ejected) return;
-    if (enforcingPercent < 100 && Math.random() * 100 >= enforcingPercent) return;
+  /** Something happened: the interval runs. */
+  wake(): void {
+    this.#timer ??= workerTimers.schedule(this.options.intervalMs, onInterval, this);
+  }
+
+  detect(monitor: OutlierMonitor, type: EjectionType, rate?: RateDetails): void {
+    const { host } = monitor;
+    if (host.has(HealthFlag.failedOutlierCheck)) return;
     const { stats, options } = this;
+    stats.detected[type]++;
+    if (type === 'CONSECUTIVE_5XX') stats.ejectionsConsecutive5xx++;
+    if (type === 'SUCCESS_RATE') stats.ejectionsSuccessRate++;
     // Envoy 1.40: the share after this ejection may reach the bound, and the first host has no privilege.
-    const share = ((stats.ejectionsActive + 1) * 100) / this.#monitors.size;
-    if (share > options.maxEjectionPercent && !(options.alwaysEjectOne && stats.ejectionsActive === 0)) {
+    const share = ((this.#out + 1) * 100) / this.#monitors.size;
+    if (share > options.maxEjectionPercent && !(options.alwaysEjectOne && this.#out === 0)) {
       stats.ejectionsOverflow++;
       return;
     }
-    stats.ejectionsActive++;
-    stats.ejectionsEnforcedTotal++;
-    monitor.ejectedAt = workerTimers.now();
-    monitor.ejections++;
-    monitor.host.ejected = true;
-    if (monitor.host.refreshHealth()) this.#onChange();
-    this.#timer ??= workerTimers.schedule(options.intervalMs, onInterval, this);
+    if (type === 'CONSECUTIVE_5XX' || type === 'SUCCESS_RATE') stats.ejectionsTotal++;
+    const percent = options.enforcing[type];
+    const enforced = percent >= 100 || this.#random() * 100 < percent;
+    const sinceMs = this.#since(monitor);
+    if (enforced) {
+      stats.ejectionsActive++;
+      stats.ejectionsEnforcedTotal++;
+      stats.enforced[type]++;
+      monitor.announce();
+      this.takeOut(monitor, true);
+    }
+    this.#log(monitor, type, enforced, sinceMs, rate);
   }
 
-  /** Brings hosts back whose time is over; runs each interval while hosts are out or remember ejections. */
+  /** @param own detected by this worker. */
+  takeOut(monitor: OutlierMonitor, own: boolean): void {
+    const { baseEjectionMs, maxEjectionMs, jitterMs } = this.options;
+    const { host } = monitor;
+    this.#out++;
+    monitor.own = own;
+    monitor.ejectedAt = workerTimers.now();
+    monitor.lastActionAt = monitor.ejectedAt;
+    monitor.jitterMs = this.#random() * jitterMs;
+    monitor.ejections++;
+    if (monitor.backOff * baseEjectionMs < maxEjectionMs + baseEjectionMs) monitor.backOff++;
+    host.setFlag(HealthFlag.failedOutlierCheck, true);
+    if (host.refreshHealth()) this.#context.onChange(host);
+    this.wake();
+  }
+
+  #since(monitor: OutlierMonitor): number | undefined {
+    return monitor.lastActionAt === undefined ? undefined : workerTimers.now() - monitor.lastActionAt;
+  }
+
+  #log(
+    monitor: OutlierMonitor,
+    type: EjectionType | undefined,
+    enforced: boolean,
+    sinceMs: number | undefined,
+    rate?: RateDetails,
+  ): void {
+    const { log, clusterName } = this.#context;
+    const { ejections } = monitor;
+    log?.(eventLine(clusterName, monitor.host, type, { ejections, enforced, sinceMs, rate }, new Date()));
+  }
+
+  /** Brings the host back; harmless when it is not out. */
+  unejectHost(monitor: OutlierMonitor): void {
+    const { host } = monitor;
+    if (!host.has(HealthFlag.failedOutlierCheck)) return;
+    const sinceMs = this.#since(monitor);
+    monitor.lastActionAt = workerTimers.now();
+    monitor.reset();
+    this.#out--;
+    if (monitor.own) {
+      this.stats.ejectionsActive--;
+      this.#log(monitor, undefined, false, sinceMs);
+    }
+    host.setFlag(HealthFlag.failedOutlierCheck, false);
+    if (host.refreshHealth()) this.#context.onChange(host);
+  }
+
+  /** The end of an interval: hosts whose time is over come back, rates are compared. */
   sweep(): void {
     this.#timer = undefined;
     const now = workerTimers.now();
-    let changed = false;
+    const { baseEjectionMs, maxEjectionMs, intervalMs, split } = this.options;
     let open = false;
     for (const monitor of this.#monitors) {
-      if (!monitor.host.ejected) {
-        if (monitor.ejections > 0) monitor.ejections--;
-        open ||= monitor.ejections > 0;
+      if (!monitor.host.has(HealthFlag.failedOutlierCheck)) {
+        if (monitor.backOff > 0) monitor.backOff--;
+        open ||= monitor.backOff > 0;
         continue;
       }
-      const { baseEjectionMs, maxEjectionMs, intervalMs } = this.options;
-      const wait = Math.min(baseEjectionMs * monitor.ejections, maxEjectionMs);
-      // The wheel fires a little late: half an interval of slack keeps whole intervals whole.
-      if (now - monitor.ejectedAt + Math.min(intervalMs, 20) / 2 < wait) {
-        open = true;
-        continue;
-      }
-      monitor.host.ejected = false;
-      monitor.ejectedAt = NaN;
-      monitor.reset();
-      this.stats.ejectionsActive--;
-      changed = monitor.host.refreshHealth() || changed;
       open = true;
+      const wait = Math.min(baseEjectionMs * monitor.backOff, maxEjectionMs) + monitor.jitterMs;
+      // The wheel fires a little late: half an interval of slack keeps whole intervals whole.
+      if (now - monitor.ejectedAt + Math.min(intervalMs, 20) / 2 >= wait) this.unejectHost(monitor);
     }
-    if (open) this.#timer = workerTimers.schedule(this.options.intervalMs, onInterval, this);
-    if (changed) this.#onChange();
+    if (split) this.#compareRates(true);
+    this.#compareRates(false);
+    // Sleeps while nothing happens: the next answer wakes it.
+    if (open) this.wake();
+  }
+
+  #compareRates(localOrigin: boolean): void {
+    const { options } = this;
+    const { size } = this.#monitors;
+    const byRate: RatedHost<OutlierMonitor>[] = [];
+    const byFailures: RatedHost<OutlierMonitor>[] = [];
+    for (const monitor of this.#monitors) {
+      const bucket = localOrigin ? monitor.localOrigin : monitor.external;
+      const { total, success } = bucket;
+      bucket.total = 0;
+      bucket.success = 0;
+      let known = -1;
+      if (total > 0 && !monitor.host.has(HealthFlag.failedOutlierCheck)) {
+        const rate = (100 * success) / total;
+        if (total >= Math.min(options.successRateVolume, options.failurePercentageVolume)) known = rate;
+        if (total >= options.successRateVolume) byRate.push({ host: monitor, rate });
+        if (total >= options.failurePercentageVolume) byFailures.push({ host: monitor, rate });
+      }
+      if (localOrigin) monitor.localOriginSuccessRate = known;
+      else monitor.successRate = known;
+    }
+    if (byRate.length > 0 && size >= options.successRateHosts) {
+      const rates = byRate.map(({ rate }) => rate);
+      const { average, threshold } = ejectionThreshold(rates, options.stdevFactor);
+      const type = localOrigin ? 'SUCCESS_RATE_LOCAL_ORIGIN' : 'SUCCESS_RATE';
+      for (const { host, rate } of byRate)
+        if (rate < threshold) this.detect(host, type, { hostRate: rate, averageRate: average, threshold });
+    }
+    if (byFailures.length === 0 || size < options.failurePercentageHosts) return;
+    const type = localOrigin ? 'FAILURE_PERCENTAGE_LOCAL_ORIGIN' : 'FAILURE_PERCENTAGE';
+    for (const { host, rate } of byFailures)
+      if (100 - rate >= options.failurePercentage)
+        this.detect(host, type, { hostRate: rate, averageRate: 0, threshold: 0 });
   }
 
   close(): void {
     workerTimers.cancel(this.#timer);
     this.#timer = undefined;
-    for (const monitor of this.#monitors) monitor.host.monitor = undefined;
+    for (const monitor of this.#monitors) {
+      monitor.host.monitor = undefined;
+      monitor.close();
+    }
     this.#monitors.clear();
   }
 }

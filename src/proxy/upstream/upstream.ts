@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { ClientConnection, RequestEncoder, ResponseDecoder, ResetReason } from '../http/codec.ts';
 import type { RequestHeaderMap } from '../http/header_map.ts';
+import type { LoadBalancerStats } from './load_balancer_stats.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionInfo, TlsInfo } from '../network/connection.ts';
 import type { UpstreamTransportOptions } from '../network/transport_socket.ts';
@@ -11,7 +12,8 @@ export type MetadataMap = Readonly<Record<string, Readonly<Record<string, unknow
 /** Where outlier detection and statistics hear how a host did. */
 export type HostResult =
   | { readonly kind: 'http'; readonly status: number; readonly localOrigin: boolean }
-  | { readonly kind: 'connect_success' }
+  /** `final`: nothing but the connection tells how the host does (TCP). */
+  | { readonly kind: 'connect_success'; readonly final?: boolean }
   | { readonly kind: 'connect_failure' }
   | { readonly kind: 'connect_timeout' }
   | { readonly kind: 'timeout' };
@@ -26,6 +28,8 @@ export interface Host {
   readonly priority: number;
   weight: number;
   healthy: boolean;
+  /** Taken when healthy hosts cannot take the whole load. */
+  degraded: boolean;
   /** Requests in flight, for least request. */
   activeRequests: number;
   /** Reports an outcome to outlier detection. */
@@ -100,6 +104,7 @@ export interface ClusterStats {
   upstreamCxActive: number;
   upstreamCxConnectFail: number;
   upstreamCxOverflow: number;
+  upstreamCxNoneHealthy: number;
   upstreamRqTotal: number;
   upstreamRqActive: number;
   upstreamRqPendingOverflow: number;
@@ -112,6 +117,13 @@ export interface ClusterStats {
   upstreamRqPerTryTimeout: number;
   upstreamRqRxReset: number;
   upstreamRqTxReset: number;
+  membershipChange: number;
+  updateAttempt: number;
+  updateSuccess: number;
+  updateFailure: number;
+  updateEmpty: number;
+  updateNoRebuild: number;
+  readonly lb: LoadBalancerStats;
 }
 
 /** A live cluster of this worker. */

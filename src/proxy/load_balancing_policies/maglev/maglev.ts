@@ -4,7 +4,8 @@ import { MaglevSchema } from '#api/gen/envoy/extensions/load_balancing_policies/
 import { typeUrlOf } from '#api/type_urls.ts';
 import type { LoadBalancingPolicyExtension } from '../../upstream/load_balancer.ts';
 import type { Host } from '../../upstream/upstream.ts';
-import { HashBalancer, type HashTable, type WeightedHost, hash64 } from '../hash_balancer.ts';
+import { HashBalancer, hash64 } from '../hash_balancer.ts';
+import type { HashTable, WeightedHost } from '../hash_table.ts';
 
 /** Largest table, as in Envoy's validation. */
 const maxTableSize = 5_000_011;
@@ -67,6 +68,7 @@ export const maglev = {
     return new HashBalancer((hosts) => new MaglevTable(hosts, size), options, {
       useHostname: proto.consistentHashingLbConfig?.useHostnameForHashing ?? false,
       localityWeighted: proto.localityWeightedLbConfig !== undefined,
+      balanceFactor: proto.consistentHashingLbConfig?.hashBalanceFactor ?? 0,
     });
   },
 } satisfies LoadBalancingPolicyExtension;

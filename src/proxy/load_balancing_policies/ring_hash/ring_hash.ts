@@ -7,7 +7,9 @@ import {
 import { typeUrlOf } from '#api/type_urls.ts';
 import type { LoadBalancingPolicyExtension } from '../../upstream/load_balancer.ts';
 import type { Host } from '../../upstream/upstream.ts';
-import { HashBalancer, type HashTable, type WeightedHost, hash64 } from '../hash_balancer.ts';
+import { HashBalancer, hash64 } from '../hash_balancer.ts';
+import type { HashTable, WeightedHost } from '../hash_table.ts';
+import { murmurHash64 } from '../murmur_hash.ts';
 
 /** Largest ring, as in Envoy. */
 const maxRingSize = 8 * 1024 * 1024;
@@ -16,7 +18,12 @@ class Ring implements HashTable {
   readonly #hashes: BigUint64Array;
   readonly #hosts: readonly Host[];
 
-  constructor(hosts: readonly WeightedHost[], minSize: number, maxSize: number) {
+  constructor(
+    hosts: readonly WeightedHost[],
+    minSize: number,
+    maxSize: number,
+    hashOf: (text: string) => bigint,
+  ) {
     const entries: { hash: bigint; host: Host }[] = [];
     const smallest = Math.min(...hosts.map((entry) => entry.weight));
     // The smallest host gets a whole number of points, so that weights are kept exactly where the size allows it.
@@ -25,7 +32,7 @@ class Ring implements HashTable {
     let target = 0;
     for (const { host, weight, key } of hosts) {
       target += scale * weight;
-      for (let i = 0; current < target; i++, current++) entries.push({ hash: hash64(`${key}_${i}`), host });
+      for (let i = 0; current < target; i++, current++) entries.push({ hash: hashOf(`${key}_${i}`), host });
     }
     entries.sort((a, b) => (a.hash < b.hash ? -1 : a.hash > b.hash ? 1 : 0));
     this.#hashes = BigUint64Array.from(entries, (entry) => entry.hash);
@@ -50,15 +57,15 @@ export const ringHash = {
   typeUrls: [typeUrlOf(RingHashSchema)],
   create(config, options) {
     const proto = fromBinary(RingHashSchema, config.value);
-    if (proto.hashFunction === HashFunction.MURMUR_HASH_2)
-      throw new Error('ring_hash: hash_function MURMUR_HASH_2 is not implemented');
+    const hashOf = proto.hashFunction === HashFunction.MURMUR_HASH_2 ? murmurHash64 : hash64;
     const minSize = Math.min(Number(proto.minimumRingSize ?? 1024n), maxRingSize);
     const maxSize = Math.min(Number(proto.maximumRingSize ?? BigInt(maxRingSize)), maxRingSize);
     if (minSize > maxSize)
       throw new Error(`ring hash: minimum_ring_size (${minSize}) > maximum_ring_size (${maxSize})`);
-    return new HashBalancer((hosts) => new Ring(hosts, minSize, maxSize), options, {
+    return new HashBalancer((hosts) => new Ring(hosts, minSize, maxSize, hashOf), options, {
       useHostname: proto.consistentHashingLbConfig?.useHostnameForHashing ?? proto.useHostnameForHashing,
       localityWeighted: proto.localityWeightedLbConfig !== undefined,
+      balanceFactor: proto.consistentHashingLbConfig?.hashBalanceFactor ?? proto.hashBalanceFactor ?? 0,
     });
   },
 } satisfies LoadBalancingPolicyExtension;

@@ -89,6 +89,8 @@ class PooledClient implements ClientConnectionCallbacks, DialCallbacks {
   dial: Dial | undefined = undefined;
   /** Streams that the pool counts on while the connection is being made. */
   expected = 1;
+  /** Streams at once until the peer has told its limit: what the one before allowed. */
+  allowed = Infinity;
   idleTimer: TimerHandle | undefined = undefined;
   durationTimer: TimerHandle | undefined = undefined;
 
@@ -118,6 +120,7 @@ class PooledClient implements ClientConnectionCallbacks, DialCallbacks {
   }
 
   onCapacityChange(): void {
+    this.allowed = Infinity;
     this.pool.onClientCapacity(this);
   }
 
@@ -234,7 +237,7 @@ export class HttpConnPool implements HttpConnectionPool {
     const encoder = connection.newStream(decoder);
     const limit = options.maxRequestsPerConnection;
     if (limit > 0 && client.streams >= limit) client.draining = true;
-    if (client.ready && (client.draining || connection.availableStreams === 0)) this.#unready(client);
+    if (client.ready && (client.draining || this.#roomOf(client) === 0)) this.#unready(client);
     callbacks.onPoolReady(encoder, host, connection, client.tls, client.id, client.streams > 1);
   }
 
@@ -302,7 +305,7 @@ export class HttpConnPool implements HttpConnectionPool {
 
   /** Streams that a connected client can take now. */
   #roomOf(client: PooledClient): number {
-    const room = client.connection?.availableStreams ?? 0;
+    const room = Math.min(client.connection?.availableStreams ?? 0, client.allowed - client.active);
     const limit = this.options.maxRequestsPerConnection;
     return limit > 0 ? Math.min(room, limit - client.streams) : room;
   }
@@ -312,6 +315,7 @@ export class HttpConnPool implements HttpConnectionPool {
     const limit = this.options.maxRequestsPerConnection;
     const expected = this.#streamsPerConnection;
     client.expected = limit > 0 ? Math.min(expected, limit) : expected;
+    client.allowed = expected;
     this.#clients.add(client);
     this.#connectingStreams += client.expected;
     this.host.stats.cxTotal++;
@@ -356,7 +360,7 @@ export class HttpConnPool implements HttpConnectionPool {
   /** Gives the client waiting requests, or makes it wait itself. */
   #offer(client: PooledClient): void {
     while (this.#pendingHead !== undefined && !client.draining && !client.closed) {
-      if ((client.connection?.availableStreams ?? 0) === 0) return;
+      if (this.#roomOf(client) <= 0) return;
       const pending = this.#pendingHead;
       this.#dequeue(pending);
       this.#attach(client, pending.decoder, pending.callbacks);
@@ -366,7 +370,7 @@ export class HttpConnPool implements HttpConnectionPool {
       if (client.active === 0) client.connection?.close();
       return;
     }
-    if (!client.ready && (client.connection?.availableStreams ?? 0) > 0) {
+    if (!client.ready && this.#roomOf(client) > 0) {
       client.ready = true;
       this.#ready.push(client);
     }
@@ -387,8 +391,14 @@ export class HttpConnPool implements HttpConnectionPool {
 
   /** The peer allows more, or fewer, streams at once. */
   onClientCapacity(client: PooledClient): void {
+    const available = client.connection?.availableStreams ?? 0;
     if (client.closed || client.dial !== undefined) return;
-    if ((client.connection?.availableStreams ?? 0) > 0) this.#offer(client);
+    if (!client.draining)
+      this.#streamsPerConnection = Math.max(
+        1,
+        Math.min(this.options.streamsPerConnection, client.active + available),
+      );
+    if (available > 0) this.#offer(client);
     else this.#unready(client);
     if (this.#pendingCount > 0) this.#connectForPending();
   }

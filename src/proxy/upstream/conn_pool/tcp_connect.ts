@@ -5,8 +5,10 @@ import type { TlsInfo } from '../../network/connection.ts';
 import type { UpstreamTransportOptions } from '../../network/transport_socket.ts';
 import type { UpstreamHost } from '../host.ts';
 import type { ThresholdResources } from '../resource_manager.ts';
-import type { Cancellable, ClusterStats, PoolFailure, TcpPoolCallbacks } from '../upstream.ts';
+import type { Cancellable, ClusterStats, HostResult, PoolFailure, TcpPoolCallbacks } from '../upstream.ts';
 import { Dial, type DialCallbacks, type DialOptions } from './dial.ts';
+
+const connected: HostResult = { kind: 'connect_success', final: true };
 
 /** Counts of the connection are given back when its socket closes. */
 export class TcpConnect implements Cancellable, DialCallbacks {
@@ -48,11 +50,13 @@ export class TcpConnect implements Cancellable, DialCallbacks {
   onConnected(socket: Socket, tls: TlsInfo | undefined): void {
     const host = this.#host;
     const stats = this.#stats;
-    host.report({ kind: 'connect_success' });
+    host.report(connected);
     host.stats.cxActive++;
     host.activeRequests++;
     stats.upstreamCxActive++;
+    host.tcpSockets?.add(socket);
     socket.once('close', () => {
+      host.tcpSockets?.delete(socket);
       host.stats.cxActive--;
       host.activeRequests--;
       stats.upstreamCxActive--;
