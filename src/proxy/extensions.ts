@@ -56,6 +56,15 @@ const lazy: readonly LazyExtension[] = [
     typeUrls: ['type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit'],
     load: async () => (await import('./filters/http/local_ratelimit/config.ts')).httpLocalRateLimit,
   },
+  {
+    kind: 'http_filter',
+    name: 'envoy.filters.http.ext_authz',
+    typeUrls: [
+      'type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz',
+      'type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute',
+    ],
+    load: async () => (await import('./filters/http/ext_authz/config.ts')).extAuthz,
+  },
 ];
 
 /** The registry of one worker. */

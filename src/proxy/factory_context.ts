@@ -111,6 +111,8 @@ export interface FactoryContext {
   random(): number;
   /** Place in the configuration of what is built (listener and filter chain, or route): the same in all workers. */
   readonly scope?: string;
+  /** `stat_prefix` of the connection manager that HTTP filters belong to. */
+  readonly statPrefix?: string;
 }
 
 /** Factory kinds, as they stand in `extensions.ts`. Each decodes its own typed_config and throws Error when it is bad. */

@@ -15,6 +15,8 @@ export const FilterStatus = {
   continue: 0,
   /** Stop here until `continueDecoding`/`continueEncoding`; body is buffered (bounded) or held back. */
   stopIteration: 1,
+  /** From `decodeHeaders` and `decodeData`: as `stopIteration`, but a long body pauses its source, it is not refused. */
+  stopAndPause: 2,
 } as const;
 export type FilterStatus = (typeof FilterStatus)[keyof typeof FilterStatus];
 

@@ -208,7 +208,7 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
       const status = (this.#filters[i] as Required<HttpFilter>).decodeHeaders(headers, endStream);
       this.#decodeCalling = -1;
       if (this.#done || this.#localReply) return;
-      if (status === FilterStatus.stopIteration && i !== last && !this.#takeDecodeResumed()) {
+      if (status !== FilterStatus.continue && i !== last && !this.#takeDecodeResumed()) {
         this.#decodeStop = i;
         return;
       }
@@ -246,13 +246,13 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
       }
       const resumed = this.#takeDecodeResumed();
       if (i === this.#decodeStop) {
-        this.#holdRequest(data, true);
+        this.#holdRequest(data, status !== FilterStatus.stopAndPause);
         if (status === FilterStatus.continue || resumed) this.#resumeDecoding();
         return;
       }
-      if (status === FilterStatus.stopIteration && i !== last && !resumed) {
+      if (status !== FilterStatus.continue && i !== last && !resumed) {
         this.#decodeStop = i;
-        this.#holdRequest(data, true);
+        this.#holdRequest(data, status !== FilterStatus.stopAndPause);
         return;
       }
     }

@@ -161,6 +161,16 @@ export class RouteEntry implements FilterRoute {
     return undefined;
   }
 
+  /** Configurations of all levels, the most specific last. */
+  perFilterConfigs(filterName: string): readonly unknown[] {
+    const found: unknown[] = [];
+    for (const configs of this.#parts.filterConfigs) {
+      const value = configs.values.get(filterName);
+      if (value !== undefined) found.unshift(value);
+    }
+    return found;
+  }
+
   /** True or false when a level of the route says so, undefined when none does. */
   filterDisabled(filterName: string): boolean | undefined {
     for (const configs of this.#parts.filterConfigs) {

@@ -200,13 +200,14 @@ export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfi
   if (proto.originalIpDetectionExtensions.length > 0)
     throw new Error('original_ip_detection_extensions are not supported');
   const bufferLimit = defaultBufferLimit;
-  const chain = buildChain(proto.httpFilters, context);
+  const own = { ...context, statPrefix: proto.statPrefix };
+  const chain = buildChain(proto.httpFilters, own);
   const upgrades = new Map<string, HcmUpgrade>();
   for (const upgrade of proto.upgradeConfigs) {
     const type = upgrade.upgradeType.toLowerCase();
     if (upgrades.has(type)) throw new Error(`upgrade_configs: ${type} stands twice`);
-    const own = upgrade.filters.length === 0 ? undefined : buildChain(upgrade.filters, context);
-    upgrades.set(type, { enabled: upgrade.enabled ?? true, chain: own });
+    const filters = upgrade.filters.length === 0 ? undefined : buildChain(upgrade.filters, own);
+    upgrades.set(type, { enabled: upgrade.enabled ?? true, chain: filters });
   }
   const common = proto.commonHttpProtocolOptions;
   const { tracing } = proto;
