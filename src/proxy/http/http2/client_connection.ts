@@ -17,7 +17,7 @@ import {
   encodeProtocol,
   encodeScheme,
 } from '../hpack/encoder.ts';
-import { batchNow, SocketIo } from '../socket_io.ts';
+import { SocketIo } from '../socket_io.ts';
 import { Http2Connection } from './connection.ts';
 import { ErrorCode, resetOfCode, type Violation } from './error_codes.ts';
 import { uint32Text } from './frames/frame_header.ts';
@@ -83,7 +83,7 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     this.#unsent++;
     const idle = this.options.keepalive?.idleIntervalMs ?? 0;
     if (idle > 0) {
-      const now = batchNow();
+      const now = this.timers.now();
       if (this.streams.size === 0 && now - this.#lastActivity > idle) this.keepalive?.ping();
       this.#lastActivity = now;
     }
@@ -99,6 +99,11 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
     this.streams.set(stream.id, stream);
     this.guards.onStreamOpened();
     if (this.#nextId > maxStreamId) this.#goAway();
+  }
+
+  /** For tests of the end of the numbers. @param id odd. */
+  setNextStreamId(id: number): void {
+    this.#nextId = id;
   }
 
   #goAway(): void {
@@ -199,8 +204,9 @@ export class Http2ClientConnection extends Http2Connection implements ClientConn
   }
 
   protected onStreamClosed(_stream: Http2Stream): void {
+    if (this.closing) return;
+    this.#callbacks.onStreamEnd();
     if (this.#goingAway && this.activeStreams === 0) this.shutdown();
-    else if (!this.closing) this.#callbacks.onStreamEnd();
   }
 
   /** A stream ended before it had an identifier. */

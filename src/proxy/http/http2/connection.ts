@@ -623,13 +623,15 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
   /** We end the stream; its decoder knows. */
   resetStream(stream: Http2Stream, code: ErrorCode): void {
     if (stream.state === StreamState.closed) return;
-    stream.state = nextState(stream.state, StreamEvent.reset);
-    if (stream.id !== 0) {
-      if (!this.closed) this.control(rstStreamFrame(stream.idText, code));
-      this.closedStreams.addEndedByUs(stream.id);
-    }
-    this.remove(stream, true);
+    this.#sendReset(stream, code);
     this.onStreamClosed(stream);
+  }
+
+  #sendReset(stream: Http2Stream, code: ErrorCode): void {
+    stream.state = nextState(stream.state, StreamEvent.reset);
+    if (!this.closed) this.control(rstStreamFrame(stream.idText, code));
+    this.closedStreams.addEndedByUs(stream.id);
+    this.remove(stream, true);
   }
 
   /** The peer broke a rule on one stream. */
@@ -639,8 +641,9 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
     reason: ResetReason = ResetReason.protocolError,
   ): void {
     if (stream.state === StreamState.closed) return;
-    this.resetStream(stream, violation.code);
+    this.#sendReset(stream, violation.code);
     stream.target?.onResetStream(reason, violation.details);
+    this.onStreamClosed(stream);
   }
 
   /** A malformed message (RFC 9113 8.1.1): Envoy ends the connection unless told otherwise. */

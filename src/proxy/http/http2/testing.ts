@@ -81,7 +81,10 @@ export class Peer {
     this.far = far;
     this.#skip = skip;
     far.on('data', (chunk: Buffer) => this.#read(chunk));
-    far.on('end', () => (this.ended = true));
+    far.on('end', () => {
+      this.ended = true;
+      far.end();
+    });
     far.on('error', () => {});
   }
 
