@@ -20,9 +20,11 @@ export interface HostState {
   readonly address: string;
   readonly port: number;
   readonly hostname: string;
-  readonly healthy: boolean;
-  readonly failedOutlierCheck: boolean;
-  readonly edsHealthy: boolean;
+  /** Bits of `HealthFlag`. */
+  readonly healthFlags: number;
+  /** Percent of the last interval, -1 when there is none. */
+  readonly successRate: number;
+  readonly localOriginSuccessRate: number;
   readonly weight: number;
   readonly canary: boolean;
   readonly priority: number;

@@ -26,7 +26,7 @@ export function dottedName(name: string, labels: Labels): string {
   const first = plain.indexOf('_');
   for (const label of nameLabels) {
     const value = labels[label];
-    if (value !== undefined) return `${plain.slice(0, first)}.${value}.${withFilter(plain.slice(first + 1))}`;
+    if (value !== undefined) return `${plain.slice(0, first)}.${value}.${withFilter(plain.slice(first + 1), labels)}`;
   }
   for (const part of parts)
     if (plain.startsWith(`${part}_`)) return `${part}.${plain.slice(part.length + 1)}`;
@@ -43,9 +43,22 @@ const ownPrefixes: readonly (readonly [label: string, { metric: string; first: b
 /** Filters that have a level of their own in names of the connection manager and of clusters. */
 const filterNames = ['ext_authz', 'ratelimit', 'csrf', 'cors'] as const;
 
-function withFilter(rest: string): string {
+/** Levels inside the names of clusters. */
+const clusterLevels: readonly (readonly [part: string, level: string])[] = [
+  ['circuit_breakers_default_', 'circuit_breakers.default.'],
+  ['circuit_breakers_high_', 'circuit_breakers.high.'],
+  ['outlier_detection_', 'outlier_detection.'],
+  ['health_check_', 'health_check.'],
+];
+
+function withFilter(rest: string, labels: Labels): string {
+  const own = labels['envoy_ext_authz_prefix'];
+  if (own !== undefined && rest.startsWith('ext_authz_'))
+    return `ext_authz.${own}.${rest.slice('ext_authz_'.length)}`;
   for (const filter of filterNames)
     if (rest.startsWith(`${filter}_`)) return `${filter}.${rest.slice(filter.length + 1)}`;
+  for (const [part, level] of clusterLevels)
+    if (rest.startsWith(part)) return `${level}${rest.slice(part.length)}`;
   return rest;
 }
 

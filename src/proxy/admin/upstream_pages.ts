@@ -1,18 +1,11 @@
 /** `/clusters` and `/listeners`, in Envoy's text and JSON forms. */
 import { formatAddress } from '../network/address.ts';
+import { HealthFlag, healthFlagsText } from '../upstream/health_flags.ts';
 import { type AdminPage, json, regexParameter, text } from './page.ts';
 import type { ClusterLimits, ClusterState, HostState, ListenerState } from './proxy_state.ts';
 
 function addressJson({ ip, port }: { readonly ip: string; readonly port: number }): object {
   return port < 0 ? { pipe: { path: ip } } : { socket_address: { address: ip, port_value: port } };
-}
-
-/** `healthy`, or the flags joined by slashes. */
-function healthFlags(host: HostState): string {
-  const flags: string[] = [];
-  if (host.failedOutlierCheck) flags.push('/failed_outlier_check');
-  if (!host.edsHealthy) flags.push('/failed_eds_health');
-  return flags.length === 0 ? 'healthy' : flags.join('');
 }
 
 function hostLines(cluster: ClusterState): string[] {
@@ -21,15 +14,15 @@ function hostLines(cluster: ClusterState): string[] {
     return [
       ...Object.entries(host.stats).map(([name, value]) => `${prefix}::${name}::${value}`),
       `${prefix}::hostname::${host.hostname}`,
-      `${prefix}::health_flags::${healthFlags(host)}`,
+      `${prefix}::health_flags::${healthFlagsText(host.healthFlags)}`,
       `${prefix}::weight::${host.weight}`,
       `${prefix}::region::${host.region}`,
       `${prefix}::zone::${host.zone}`,
       `${prefix}::sub_zone::${host.subZone}`,
       `${prefix}::canary::${host.canary}`,
       `${prefix}::priority::${host.priority}`,
-      `${prefix}::success_rate::-1`,
-      `${prefix}::local_origin_success_rate::-1`,
+      `${prefix}::success_rate::${host.successRate}`,
+      `${prefix}::local_origin_success_rate::${host.localOriginSuccessRate}`,
     ];
   });
 }
@@ -65,6 +58,29 @@ function limitsJson(priority: string, limits: ClusterLimits): object {
   };
 }
 
+const flagFields: readonly (readonly [number, string])[] = [
+  [HealthFlag.failedActiveHc, 'failed_active_health_check'],
+  [HealthFlag.failedOutlierCheck, 'failed_outlier_check'],
+  [HealthFlag.degradedActiveHc, 'failed_active_degraded_check'],
+  [HealthFlag.pendingDynamicRemoval, 'pending_dynamic_removal'],
+  [HealthFlag.pendingActiveHc, 'pending_active_hc'],
+  [HealthFlag.excludedViaImmediateHcFail, 'excluded_via_immediate_hc_fail'],
+  [HealthFlag.activeHcTimeout, 'active_hc_timeout'],
+];
+
+function healthStatusJson(flags: number): object {
+  const set = flagFields.filter(([flag]) => (flags & flag) !== 0).map(([, name]) => [name, true]);
+  const status =
+    (flags & HealthFlag.failedEdsHealth) !== 0
+      ? 'UNHEALTHY'
+      : (flags & HealthFlag.edsStatusDraining) !== 0
+        ? 'DRAINING'
+        : (flags & HealthFlag.degradedEdsHealth) !== 0
+          ? 'DEGRADED'
+          : 'HEALTHY';
+  return { ...Object.fromEntries(set), eds_health_status: status };
+}
+
 function hostJson(host: HostState): object {
   return {
     address: addressJson({ ip: host.address, port: host.port }),
@@ -76,10 +92,11 @@ function hostJson(host: HostState): object {
         name,
       }))
       .sort((a, b) => Number('type' in a) - Number('type' in b)),
-    health_status: {
-      ...(host.failedOutlierCheck ? { failed_outlier_check: true } : {}),
-      eds_health_status: host.edsHealthy ? 'HEALTHY' : 'UNHEALTHY',
-    },
+    health_status: healthStatusJson(host.healthFlags),
+    ...(host.successRate < 0 ? {} : { success_rate: { value: host.successRate } }),
+    ...(host.localOriginSuccessRate < 0
+      ? {}
+      : { local_origin_success_rate: { value: host.localOriginSuccessRate } }),
     weight: host.weight,
     ...(host.hostname === '' ? {} : { hostname: host.hostname }),
     ...(host.priority === 0 ? {} : { priority: host.priority }),

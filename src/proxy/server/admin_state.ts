@@ -21,9 +21,8 @@ import type { ProxyServer } from './proxy_server.ts';
 function addStats(a: HostState, b: HostState): HostState {
   const stats: Record<string, number> = { ...a.stats };
   for (const [name, value] of Object.entries(b.stats)) stats[name] = (stats[name] ?? 0) + value;
-  // Each worker ejects for itself: a host is out when any of them thinks so.
-  const failedOutlierCheck = a.failedOutlierCheck || b.failedOutlierCheck;
-  return { ...a, stats, failedOutlierCheck, healthy: a.healthy && b.healthy };
+  // A host is out when any worker took it out.
+  return { ...a, stats, healthFlags: a.healthFlags | b.healthFlags };
 }
 
 /** Clusters of all workers as one. */

@@ -74,7 +74,24 @@ export class WorkerRuntime {
     overload.maxConnections = connectionLimit(bootstrap.overloadManager?.resourceMonitors ?? []) ?? Infinity;
     this.#overload = overload;
     this.#runtime = new RuntimeValues(new Map(init.runtime));
-    const clusters = new LiveClusterManager({ registry, sockets });
+    const { clusterManager } = bootstrap;
+    const { region = '', zone = '', subZone = '' } = bootstrap.node?.locality ?? {};
+    const eventFile = (path: string) => {
+      const sink = sinks.open(path);
+      return (line: string): void => sink.write(line);
+    };
+    const outlierPath = clusterManager?.outlierDetection?.eventLogPath ?? '';
+    const clusters = new LiveClusterManager({
+      registry,
+      sockets,
+      sharedCounts: init.counts === undefined ? undefined : counts,
+      localCluster: {
+        name: clusterManager?.localClusterName ?? '',
+        locality: { region, zone, subZone },
+      },
+      outlierLog: outlierPath === '' ? undefined : eventFile(outlierPath),
+      eventFile,
+    });
     this.#clusters = clusters;
     this.#listeners = new ListenerManager({
       log,
@@ -115,6 +132,7 @@ export class WorkerRuntime {
       this.#config,
       () => secrets.all(),
       new StatInclusion(bootstrap.statsConfig?.statsMatcher),
+      init.index === 0,
     );
   }
 

@@ -14,6 +14,7 @@ import { formatAddress } from '../network/address.ts';
 import type { LiveCluster } from '../upstream/cluster.ts';
 import type { LiveClusterManager } from '../upstream/cluster_manager.ts';
 import type { UpstreamHost } from '../upstream/host.ts';
+import { type ClusterStat, clusterStats } from './cluster_stats.ts';
 import type { StatInclusion } from './stat_inclusion.ts';
 import type {
   CertificateState,
@@ -52,9 +53,9 @@ function hostState(host: UpstreamHost): HostState {
     address: host.address.ip,
     port: host.address.port,
     hostname: host.hostname,
-    healthy: host.healthy,
-    failedOutlierCheck: host.ejected,
-    edsHealthy: host.edsHealthy,
+    healthFlags: host.flags,
+    successRate: host.monitor?.successRate ?? -1,
+    localOriginSuccessRate: host.monitor?.localOriginSuccessRate ?? -1,
     weight: host.weight,
     canary: host.metadata?.['envoy.lb']?.['canary'] === true,
     priority: host.priority,
@@ -80,48 +81,6 @@ function limitsOf(resources: ThresholdResources): ClusterLimits {
   return { maxConnections, maxPendingRequests, maxRequests, maxRetries };
 }
 
-interface ClusterStat {
-  readonly name: string;
-  readonly type: 'counter' | 'gauge';
-  readonly read: (cluster: LiveCluster) => number;
-}
-
-function clusterStat(
-  name: string,
-  type: 'counter' | 'gauge',
-  read: (cluster: LiveCluster) => number,
-): ClusterStat {
-  return { name: `envoy_cluster_${name}`, type, read };
-}
-
-const clusterStats: readonly ClusterStat[] = [
-  clusterStat('upstream_cx_total', 'counter', ({ stats }) => stats.upstreamCxTotal),
-  clusterStat('upstream_cx_active', 'gauge', ({ stats }) => stats.upstreamCxActive),
-  clusterStat('upstream_cx_connect_fail', 'counter', ({ stats }) => stats.upstreamCxConnectFail),
-  clusterStat('upstream_cx_overflow', 'counter', ({ stats }) => stats.upstreamCxOverflow),
-  clusterStat('upstream_rq_total', 'counter', ({ stats }) => stats.upstreamRqTotal),
-  clusterStat('upstream_rq_active', 'gauge', ({ stats }) => stats.upstreamRqActive),
-  clusterStat('upstream_rq_pending_overflow', 'counter', ({ stats }) => stats.upstreamRqPendingOverflow),
-  clusterStat('upstream_rq_retry', 'counter', ({ stats }) => stats.upstreamRqRetry),
-  clusterStat('upstream_rq_retry_success', 'counter', ({ stats }) => stats.upstreamRqRetrySuccess),
-  clusterStat(
-    'upstream_rq_retry_limit_exceeded',
-    'counter',
-    ({ stats }) => stats.upstreamRqRetryLimitExceeded,
-  ),
-  clusterStat('upstream_rq_retry_overflow', 'counter', ({ stats }) => stats.upstreamRqRetryOverflow),
-  clusterStat('upstream_rq_timeout', 'counter', ({ stats }) => stats.upstreamRqTimeout),
-  clusterStat('upstream_rq_per_try_timeout', 'counter', ({ stats }) => stats.upstreamRqPerTryTimeout),
-  clusterStat('upstream_rq_rx_reset', 'counter', ({ stats }) => stats.upstreamRqRxReset),
-  clusterStat('upstream_rq_tx_reset', 'counter', ({ stats }) => stats.upstreamRqTxReset),
-  clusterStat('membership_total', 'gauge', (cluster) => cluster.hosts().length),
-  clusterStat(
-    'membership_healthy',
-    'gauge',
-    (cluster) => cluster.hosts().filter((host) => host.healthy).length,
-  ),
-];
-
 /** What a cluster shows: its labels, and which of `clusterStats`; undefined for none. */
 interface KeptStats {
   readonly labels: Labels;
@@ -135,8 +94,10 @@ export class WorkerReport {
   readonly #config: WorkerConfig;
   readonly #secrets: () => Iterable<Secret>;
   readonly #inclusion: StatInclusion;
+  readonly #first: boolean;
   readonly #kept = new WeakMap<LiveCluster, KeptStats>();
 
+  /** @param first the worker that tells what is the same in all. */
   constructor(
     metrics: MetricsRegistry,
     clusters: LiveClusterManager,
@@ -144,7 +105,9 @@ export class WorkerReport {
     config: WorkerConfig,
     secrets: () => Iterable<Secret>,
     inclusion: StatInclusion,
+    first: boolean,
   ) {
+    this.#first = first;
     this.#inclusion = inclusion;
     this.#metrics = metrics;
     this.#clusters = clusters;
@@ -207,12 +170,12 @@ export class WorkerReport {
       }
       const { labels, wanted } = kept;
       if (wanted === undefined) continue;
-      for (let i = 0; i < clusterStats.length; i++)
-        if (wanted[i] === true)
-          (series[i] as SeriesSnapshot[]).push({
-            labels,
-            value: (clusterStats[i] as ClusterStat).read(cluster),
-          });
+      for (let i = 0; i < clusterStats.length; i++) {
+        if (wanted[i] !== true) continue;
+        const { once, read } = clusterStats[i] as ClusterStat;
+        const value = once && !this.#first ? undefined : read(cluster);
+        if (value !== undefined) (series[i] as SeriesSnapshot[]).push({ labels, value });
+      }
     }
     return clusterStats.flatMap(({ name, type }, i) => {
       const list = series[i] ?? [];
