@@ -90,12 +90,12 @@ class ProxyRun implements Run {
       dir: this.directory,
       ...(await feature.setUp?.(this.directory)),
     };
-    for (const [, name] of yaml.matchAll(/\$\{port:([\w-]+)\}/g))
+    // Values may name ports themselves.
+    const filled = yaml.replaceAll(/\$\{([\w-]+)\}/g, (whole, name: string) => values[name] ?? whole);
+    for (const [, name] of filled.matchAll(/\$\{port:([\w-]+)\}/g))
       if (name !== undefined && !this.#ports.has(name)) this.#ports.set(name, await freePort());
     if (!this.#ports.has('admin')) throw new Error('the YAML names no ${port:admin}');
-    const text = yaml.replaceAll(/\$\{(port:)?([\w-]+)\}/g, (whole, port: string | undefined, name: string) =>
-      port === undefined ? (values[name] ?? whole) : String(this.port(name)),
-    );
+    const text = filled.replaceAll(/\$\{port:([\w-]+)\}/g, (_whole, name: string) => String(this.port(name)));
     const file = join(this.directory, 'bootstrap.yaml');
     writeFileSync(file, text);
     const [command = '', ...args] = dataPlaneCommand(this.dataPlane, file);

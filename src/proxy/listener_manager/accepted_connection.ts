@@ -33,7 +33,7 @@ function onFilterTimeout(connection: AcceptedConnection): void {
 }
 
 function onTransportTimeout(connection: AcceptedConnection): void {
-  connection.fail('transport_socket_timeout');
+  connection.fail('transport socket timeout was reached');
 }
 
 /** One connection from accept to close. It is also what the terminal filter gets. */
@@ -117,7 +117,7 @@ export class AcceptedConnection
       }
       this.#waiting = undefined;
       if (status === ListenerFilterStatus.close) {
-        this.fail('listener_filter_refused');
+        this.fail('');
         return;
       }
       if (filter.consumed > 0) this.#peeked = this.#peeked.subarray(filter.consumed);
@@ -153,7 +153,7 @@ export class AcceptedConnection
   onListenerFiltersTimeout(): void {
     this.#timer = undefined;
     if (this.#owner.version.continueOnListenerFiltersTimeout) this.#finishListenerFilters();
-    else this.fail('listener_filters_timeout');
+    else this.fail('');
   }
 
   #stopReading(): void {
@@ -185,7 +185,7 @@ export class AcceptedConnection
     if (chain === undefined || chain.handle === undefined) {
       this.flags |= ResponseFlag.noRouteFound;
       version.stats.noFilterChainMatch++;
-      this.fail('filter_chain_not_found');
+      this.fail('');
       return;
     }
     if (!chain.transport.ready) {

@@ -227,7 +227,7 @@ test('idle timeout and maximum duration', async (t) => {
   await once(client, 'close');
   assert.ok(performance.now() - start > 300, 'traffic keeps the connection');
   await until(() => idle.logs.length === 1);
-  assert.equal(idle.logs[0]!.connectionTerminationDetails, 'tcp_session_idle_timeout');
+  assert.equal(idle.logs[0]!.connectionTerminationDetails, '');
   const limited = await proxy(
     t,
     { ...toA, maxDownstreamConnectionDuration: { seconds: 0n, nanos: 60_000_000 } },

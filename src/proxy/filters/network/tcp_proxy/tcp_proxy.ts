@@ -60,7 +60,7 @@ function ignoreError(): void {
 }
 
 function onIdleTimeout(session: TcpSession): void {
-  session.onTimeout('tcp_session_idle_timeout', 0);
+  session.onTimeout(0);
 }
 
 function onBackoff(session: TcpSession): void {
@@ -68,7 +68,7 @@ function onBackoff(session: TcpSession): void {
 }
 
 function onMaxDuration(session: TcpSession): void {
-  session.onTimeout('max_connection_duration_reached', ResponseFlag.durationTimeout);
+  session.onTimeout(ResponseFlag.durationTimeout);
 }
 
 function onLogInterval(session: TcpSession): void {
@@ -280,12 +280,13 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
     else this.#toClient.end(() => client.destroySoon());
   };
 
-  onTimeout(details: string, flag: number): void {
+  /** Envoy leaves no termination details for either. */
+  onTimeout(flag: number): void {
     const { stats } = this.#config;
     if (flag === 0) stats.idleTimeout.inc();
     else stats.maxDuration.inc();
     this.#info.responseFlags |= flag;
-    this.#fail(details);
+    this.#fail('');
   }
 
   onLogInterval(): void {
