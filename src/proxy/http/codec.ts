@@ -36,6 +36,9 @@ export interface StreamWriter {
 
 /** Server side, given to the connection manager: writes the response. Not to be used after the stream has ended. */
 export interface ResponseEncoder extends StreamWriter {
+  /** Bytes of this stream on the wire with their framing; undefined where the connection's own count tells (HTTP/1). */
+  readonly wireBytesReceived?: number;
+  readonly wireBytesSent?: number;
   /** 100, 103: sent before the real headers. */
   encode1xxHeaders(headers: ResponseHeaderMap): void;
   encodeHeaders(headers: ResponseHeaderMap, endStream: boolean): void;

@@ -16,7 +16,7 @@ export type NameFormat = ((name: string) => string) | undefined;
 
 /** `content-type` to `Content-Type` (ProperCaseWords). */
 export function properCaseWords(name: string): string {
-  return name.replace(/(?:^|[-_.])[a-z]/g, (part) => part.toUpperCase());
+  return name.replace(/(?:^|[^a-z0-9])[a-z]/g, (part) => part.toUpperCase());
 }
 
 /** Field lines without the empty line. */

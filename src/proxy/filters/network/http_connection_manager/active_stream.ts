@@ -311,7 +311,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
     const { config, streamInfo: info } = this;
     workerTimers.cancel(this.#requestTimer);
     workerTimers.cancel(this.#durationTimer);
-    this.#session.takeWireBytes(info);
+    this.#session.takeWireBytes(info, this.#encoder);
     const { stats, accessLoggers } = config;
     stats.rqActive.value--;
     const byClass = stats.rqByClass[Math.floor(info.responseCode / 100)];

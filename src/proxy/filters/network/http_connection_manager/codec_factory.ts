@@ -1,6 +1,7 @@
 /** Which codec serves a connection: by configuration, by ALPN, else by the first bytes. */
 import type { ServerConnection, ServerConnectionCallbacks } from '../../../http/codec.ts';
 import { Http1ServerConnection } from '../../../http/http1/server_connection.ts';
+import { Http2ServerConnection } from '../../../http/http2/server_connection.ts';
 import type { SocketIo } from '../../../http/socket_io.ts';
 import type { HcmConfig } from './config.ts';
 
@@ -13,23 +14,27 @@ export type ServerCodecFactory = (
   config: HcmConfig,
 ) => ServerConnection;
 
-/** By version; a version without an entry is refused. */
-const factories: Readonly<Partial<Record<HttpVersion, ServerCodecFactory>>> = {
+export const serverCodecFactories: Readonly<Record<HttpVersion, ServerCodecFactory>> = {
   http1: (io, callbacks, config) => new Http1ServerConnection(io, callbacks, config.http1),
+  http2: (io, callbacks, config) => new Http2ServerConnection(io, callbacks, config.http2),
 };
-
-export function serverCodecFactory(version: HttpVersion): ServerCodecFactory | undefined {
-  return factories[version];
-}
 
 /** Client connection preface of HTTP/2 (RFC 9113 3.4). */
 const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
+/** ALPN names that say which version is spoken, Istio's among them. `istio` and `istio-peer-exchange` do not. */
+const versionsByAlpn: ReadonlyMap<string, HttpVersion> = new Map([
+  ['h2', 'http2'],
+  ['istio-h2', 'http2'],
+  ['http/1.1', 'http1'],
+  ['http/1.0', 'http1'],
+  ['istio-http/1.1', 'http1'],
+  ['istio-http/1.0', 'http1'],
+]);
+
 /** Version without looking at bytes, or undefined when they must tell. */
 export function versionByConfig(codec: HcmConfig['codec'], alpn: string): HttpVersion | undefined {
-  if (codec !== 'auto') return codec;
-  if (alpn === 'h2') return 'http2';
-  return alpn === 'http/1.1' || alpn === 'http/1.0' ? 'http1' : undefined;
+  return codec === 'auto' ? versionsByAlpn.get(alpn) : codec;
 }
 
 /** Version by the bytes so far; undefined while they may still become the preface. */

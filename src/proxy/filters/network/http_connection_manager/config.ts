@@ -22,6 +22,8 @@ import { FilterChain, type FilterChainEntry } from '../../../http/filter_chain.t
 import type { TerminalHttpFilterFactory } from '../../../http/filter.ts';
 import { properCaseWords } from '../../../http/http1/head_encoder.ts';
 import { defaultServerOptions, type Http1ServerOptions } from '../../../http/http1/server_connection.ts';
+import type { Http2Options } from '../../../http/http2/options.ts';
+import { readHttp2Options } from '../../../http/http2_options.ts';
 import type { EscapedSlashesAction, PathOptions } from '../../../http/path_normalization.ts';
 import { durationMs } from '../../../network/duration.ts';
 import type { OverloadState } from '../../../network/overload_state.ts';
@@ -51,6 +53,7 @@ export interface TracingOptions {
 export interface HcmConfig {
   readonly codec: 'auto' | 'http1' | 'http2';
   readonly http1: Http1ServerOptions;
+  readonly http2: Http2Options;
   readonly routes: RouteConfigProvider<RouteTable>;
   readonly chain: FilterChain;
   readonly upgrades: ReadonlyMap<string, HcmUpgrade>;
@@ -145,10 +148,20 @@ function buildChain(filters: readonly HttpFilterProto[], context: FactoryContext
   return new FilterChain(entries, terminal);
 }
 
+function underscoresOf(proto: Proto): Http1ServerOptions['underscores'] {
+  switch (proto.commonHttpProtocolOptions?.headersWithUnderscoresAction) {
+    case Underscores.REJECT_REQUEST:
+      return 'reject';
+    case Underscores.DROP_HEADER:
+      return 'drop';
+    default:
+      return 'allow';
+  }
+}
+
 function http1Options(proto: Proto, bufferLimit: number): Http1ServerOptions {
   const options = proto.httpProtocolOptions;
   const common = proto.commonHttpProtocolOptions;
-  const underscores = common?.headersWithUnderscoresAction;
   const format = options?.headerKeyFormat?.headerFormat;
   if (format?.case === 'statefulFormatter')
     throw new Error('http_protocol_options.header_key_format.stateful_formatter is not supported');
@@ -156,12 +169,7 @@ function http1Options(proto: Proto, bufferLimit: number): Http1ServerOptions {
     ...defaultServerOptions,
     maxHeadBytes: (proto.maxRequestHeadersKb ?? 60) * 1024,
     maxHeaders: common?.maxHeadersCount ?? 100,
-    underscores:
-      underscores === Underscores.REJECT_REQUEST
-        ? 'reject'
-        : underscores === Underscores.DROP_HEADER
-          ? 'drop'
-          : 'allow',
+    underscores: underscoresOf(proto),
     customMethods: options?.allowCustomMethods ?? false,
     allowChunkedLength: options?.allowChunkedLength ?? false,
     acceptHttp10: options?.acceptHttp10 ?? false,
@@ -172,6 +180,17 @@ function http1Options(proto: Proto, bufferLimit: number): Http1ServerOptions {
     delayedCloseMs: durationMs(proto.delayedCloseTimeout) ?? 1000,
     nameFormat: format?.case === 'properCaseWords' ? properCaseWords : undefined,
   };
+}
+
+function http2Options(proto: Proto, bufferLimit: number): Http2Options {
+  return readHttp2Options(proto.http2ProtocolOptions, {
+    maxHeadersKb: proto.maxRequestHeadersKb ?? 60,
+    maxHeadersCount: proto.commonHttpProtocolOptions?.maxHeadersCount ?? 100,
+    underscores: underscoresOf(proto),
+    highWatermark: bufferLimit,
+    drainTimeoutMs: durationMs(proto.drainTimeout) ?? 5000,
+    delayedCloseMs: durationMs(proto.delayedCloseTimeout) ?? 1000,
+  });
 }
 
 function routeProvider(proto: Proto, context: FactoryContext): RouteConfigProvider<RouteTable> {
@@ -222,6 +241,7 @@ export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfi
     codec:
       proto.codecType === CodecType.HTTP1 ? 'http1' : proto.codecType === CodecType.HTTP2 ? 'http2' : 'auto',
     http1: http1Options(proto, bufferLimit),
+    http2: http2Options(proto, bufferLimit),
     routes: routeProvider(proto, context),
     chain,
     upgrades,

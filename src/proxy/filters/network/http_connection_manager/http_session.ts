@@ -13,7 +13,7 @@ import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts'
 import type { MatchContext } from '../../../router/route_config.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import { ActiveStream } from './active_stream.ts';
-import { type HttpVersion, serverCodecFactory, versionByBytes, versionByConfig } from './codec_factory.ts';
+import { type HttpVersion, serverCodecFactories, versionByBytes, versionByConfig } from './codec_factory.ts';
 import type { HcmConfig } from './config.ts';
 import { clientCertElement } from './forwarded_client_cert.ts';
 
@@ -91,13 +91,9 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
   }
 
   #startCodec(version: HttpVersion): void {
-    const factory = serverCodecFactory(version);
-    if (factory === undefined) {
-      this.#config.stats.cxProtocolError.inc();
-      this.#io.destroy();
-      return;
-    }
-    this.#codec = factory(this.#io, this, this.#config);
+    this.#codec = serverCodecFactories[version](this.#io, this, this.#config);
+    if (version === 'http1') this.#config.stats.cxHttp1Total.inc();
+    else this.#config.stats.cxHttp2Total.inc();
   }
 
   // === until the version is known ===
@@ -181,14 +177,20 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
     }
   }
 
+  /** A request that cannot be trusted: with HTTP/1 the rest of the connection cannot be either. */
   closeAfterResponse(): void {
-    this.#codec?.shutdownNotice();
+    if (this.#codec?.protocol === 'HTTP/1.1') this.#codec.shutdownNotice();
   }
 
-  /** Wire bytes since the last stream: exact for HTTP/1 without pipelining. */
-  takeWireBytes(info: StreamInfo): void {
+  /** Bytes of the stream as its codec counts them; for HTTP/1 those since the last stream, exact without pipelining. */
+  takeWireBytes(info: StreamInfo, encoder: ResponseEncoder): void {
     const codec = this.#codec;
     if (codec === undefined) return;
+    if (encoder.wireBytesReceived !== undefined) {
+      info.wireBytesReceived = encoder.wireBytesReceived;
+      info.wireBytesSent = encoder.wireBytesSent ?? 0;
+      return;
+    }
     info.wireBytesReceived = codec.bytesRead - this.#bytesRead;
     info.wireBytesSent = codec.bytesWritten - this.#bytesWritten;
     this.#bytesRead = codec.bytesRead;

@@ -4,6 +4,8 @@ import type { Counter, Gauge, Histogram, MetricsRegistry } from '#telemetry/metr
 export class HcmStats {
   readonly cxTotal: Counter;
   readonly cxActive: Gauge;
+  readonly cxHttp1Total: Counter;
+  readonly cxHttp2Total: Counter;
   readonly cxProtocolError: Counter;
   readonly cxIdleTimeout: Counter;
   readonly cxDestroyRemoteActiveRq: Counter;
@@ -24,6 +26,8 @@ export class HcmStats {
     const counter = (name: string): Counter => metrics.counter(`envoy_http_${name}`, labels);
     this.cxTotal = counter('downstream_cx_total');
     this.cxActive = metrics.gauge('envoy_http_downstream_cx_active', labels);
+    this.cxHttp1Total = counter('downstream_cx_http1_total');
+    this.cxHttp2Total = counter('downstream_cx_http2_total');
     this.cxProtocolError = counter('downstream_cx_protocol_error');
     this.cxIdleTimeout = counter('downstream_cx_idle_timeout');
     this.cxDestroyRemoteActiveRq = counter('downstream_cx_destroy_remote_active_rq');
