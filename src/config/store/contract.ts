@@ -68,7 +68,7 @@ export function describeConfigStore(name: string, open: () => Promise<StoreUnder
             .sort(),
           ['a', 'b'],
         );
-        assert.deepEqual(store.list('Service'), []);
+        assert.deepEqual(store.list('Deployment'), []);
         assert.equal(versionOf(store, 'a'), '1');
       }));
 

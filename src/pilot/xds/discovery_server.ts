@@ -34,6 +34,9 @@ export interface DiscoveryServerOptions {
   readonly log?: Logger;
 }
 
+/** Kinds that a cluster changes often and that no resource of a proxy is made of. */
+const unreadKinds: ReadonlySet<string> = new Set(['Namespace', 'Secret', 'ServiceAccount']);
+
 /** How far a generation of the configuration has come. */
 export interface Progress {
   readonly generation: number;
@@ -151,8 +154,10 @@ export class DiscoveryServer {
     this.xds.close();
   }
 
-  #onChanges(changes: readonly ConfigChange[]): void {
+  #onChanges(all: readonly ConfigChange[]): void {
     const { metrics } = this.#options;
+    const changes = all.filter(({ resource }) => !unreadKinds.has(resource.kind));
+    if (changes.length === 0) return;
     for (const { resource } of changes) {
       const reason = reasonOf(resource.kind);
       metrics.inboundUpdates(reason === 'endpoint' ? 'eds' : reason === 'service' ? 'svc' : 'config').inc();
