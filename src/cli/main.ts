@@ -55,6 +55,11 @@ const commands: readonly (readonly [name: string, summary: string, load: Command
     async (env) => (await import('./validate.ts')).validateCommand(env),
   ],
   [
+    'kube-inject',
+    'add sidecars to the workloads of a manifest',
+    async (env) => (await import('./kube_inject.ts')).kubeInjectCommand(env),
+  ],
+  [
     'istio-iptables',
     'set the rules that capture the traffic of a pod',
     async (env) => (await import('./istio_iptables.ts')).istioIptablesCommand(env),

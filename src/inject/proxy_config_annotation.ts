@@ -1,0 +1,42 @@
+/** Annotation `proxy.istio.io/config`: the pod's own ProxyConfig, as YAML. */
+import { parseDocument } from 'yaml';
+import type { ProxyConfig } from '#config/mesh_config/proxy_config.ts';
+import { proxyConfig } from '#config/mesh_config/proxy_config_schema.ts';
+import { Checker } from '#config/schema/checker.ts';
+import { formatPath } from '#config/schema/issue.ts';
+import { withoutNulls } from '#config/schema/schema.ts';
+import { yamlOptions } from '#config/yaml/options.ts';
+
+const name = 'proxy.istio.io/config';
+/** Longest text, in characters. */
+const maxLength = 65_536;
+
+/**
+ * The settings, or undefined without the annotation.
+ * @throws Error naming every wrong field
+ */
+export function readProxyConfigAnnotation(
+  annotations: Readonly<Record<string, string>>,
+): ProxyConfig | undefined {
+  const text = annotations[name];
+  if (text === undefined) return undefined;
+  if (text.length > maxLength)
+    throw new Error(`annotation ${name}: expected at most ${maxLength} characters`);
+  const document = parseDocument(text, yamlOptions());
+  const [error] = document.errors;
+  if (error !== undefined) throw new Error(`annotation ${name}: ${error.message}`);
+  const value = withoutNulls(document.toJS({ maxAliasCount: 100 }) ?? {});
+  const checker = new Checker({ name: '', namespace: '' });
+  proxyConfig.check(value, checker);
+  const errors = checker.issues.filter(({ severity }) => severity === 'error');
+  if (errors.length > 0)
+    throw new Error(
+      errors
+        .map(
+          ({ path, message }) =>
+            `annotation ${name}: ${[formatPath(path), message].filter((part) => part !== '').join(': ')}`,
+        )
+        .join('; '),
+    );
+  return value as ProxyConfig;
+}
