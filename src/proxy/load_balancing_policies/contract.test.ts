@@ -242,12 +242,13 @@ for (const policy of policies) {
     near(counts.get(far[0]), 0.2, 'locality of weight 20');
     near(counts.get(near1[0]), 0.4, 'locality of weight 80');
     assert.equal(counts.get(unused[0]), undefined);
-    // Half of the first locality is gone: 80 * 1.4 * 0.5 = 56 against 20.
+    // Half of the first locality is gone: 80 * 1.4 * 0.5 = 56 against 20. Tables of hashes keep the weight, as Envoy's.
+    const left = name === 'ring_hash' || name === 'maglev' ? 0.8 : 56 / 76;
     near1[1]!.setFlag(HealthFlag.failedEdsHealth, true);
     near1[1]!.refreshHealth();
     lb.update(sets());
     counts = shares(lb);
-    near(counts.get(near1[0]), 56 / 76, 'half healthy locality');
+    near(counts.get(near1[0]), left, 'half healthy locality');
   });
 
   test(`${name}: hosts come and go`, () => {

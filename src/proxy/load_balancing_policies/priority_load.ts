@@ -41,14 +41,9 @@ export function computePriorityLoad(sets: readonly HostSet[], panicThreshold: nu
   const healthyPart = sets.map((set) => availability(set, set.healthyHosts.length));
   const degradedPart = sets.map((set) => availability(set, set.degradedHosts.length));
   const total = Math.min(100, sum(healthyPart) + sum(degradedPart));
-  if (total === 0) {
-    // Nothing may be used: all goes to the first priority, which panics when it may.
-    return {
-      healthy: sets.map((_, i) => (i === 0 ? 100 : 0)),
-      degraded: none,
-      panic: sets.map((_, i) => i === 0 && panicThreshold > 0),
-    };
-  }
+  // Nothing may be used and panic is off: the first priority has the load, and no host for it.
+  if (total === 0 && panicThreshold <= 0)
+    return { healthy: sets.map((_, i) => (i === 0 ? 100 : 0)), degraded: none, panic: sets.map(() => false) };
   // While the priorities together can take everything, none panics, however few of its hosts are healthy.
   const panic = sets.map((set) => total < 100 && inPanic(set, panicThreshold));
   if (panic.every(Boolean)) return { healthy: byHostCount(sets), degraded: none, panic };
