@@ -38,7 +38,7 @@ export const defaultMaxResponseBytes: number = 1024 * 1024;
 export interface HttpCallOptions {
   readonly clusterName: string;
   readonly headers: RequestHeaderMap;
-  /** Default: none. `content-length` is set from it. */
+  /** Default: none. Over HTTP/1.1 `content-length` is set from it. */
   readonly body?: Buffer | undefined;
   readonly trailers?: HeaderMap | undefined;
   /** Milliseconds from the start to the end of the response; 0 means no limit. */
@@ -115,7 +115,8 @@ export class HttpCall implements ResponseDecoder, HttpPoolCallbacks, LoadBalance
       return;
     }
     this.#host = host;
-    if (body !== undefined) this.requestHeaders.set('content-length', String(body.length));
+    if (body !== undefined && protocol === 'HTTP/1.1')
+      this.requestHeaders.set('content-length', String(body.length));
     if (timeoutMs > 0) this.#timer = workerTimers.schedule(timeoutMs, onTimeout, this as HttpCall);
     const waiting = cluster.httpPool(host, 'default', protocol, this).newStream(this, this);
     if (this.#encoder === undefined && this.#callbacks !== undefined) this.#waiting = waiting;

@@ -1,6 +1,5 @@
 /** Fixtures of the tests of calls: a cluster manager with one cluster. */
 import type { TestContext } from 'node:test';
-import { Http2ClientConnection } from '../../http/http2/client_connection.ts';
 import { noSecrets } from '../../network/secret.ts';
 import { ExtensionRegistry } from '../../registry.ts';
 import { LiveClusterManager } from '../cluster_manager.ts';
@@ -17,7 +16,6 @@ export function managerWith(
   const manager = new LiveClusterManager({
     registry: new ExtensionRegistry({ load_balancing_policy: [policy] }),
     sockets: { secrets: noSecrets },
-    http2: (socket, callbacks) => new Http2ClientConnection(socket, callbacks),
   });
   manager.stage(staticCluster(endpoints, { lbPolicy: 0, ...more })).activate();
   t.after(() => manager.close());

@@ -97,7 +97,6 @@ export function buildCheckRequest(
   const { tls } = connection;
   const pairs = headersOf(request, settings.allowed, settings.disallowed);
   if (body !== undefined) pairs.push([partialBodyHeader, String(body.partial)]);
-  const length = request.getFirst('content-length');
   return {
     attributes: {
       source: {
@@ -125,10 +124,7 @@ export function buildCheckRequest(
           path: request.path,
           host: request.authority,
           scheme: request.scheme,
-          size:
-            body === undefined
-              ? BigInt(length !== undefined && /^\d{1,15}$/.test(length) ? length : -1)
-              : BigInt(body.bytes.length),
+          size: BigInt(body?.heldBytes ?? 0),
           protocol: info.protocol,
           ...(body === undefined
             ? {}

@@ -21,11 +21,16 @@ import { compileRouteSettings, compileSettings } from './settings.ts';
 /** Clusters whose counters are kept at hand. */
 const maxClusters = 10_000;
 
+/** `stat_prefix`, which tells several guards of one chain apart. */
+function prefixLabel(prefix: string): Readonly<Record<string, string>> {
+  return prefix === '' ? {} : { envoy_ext_authz_prefix: prefix };
+}
+
 function statsOf(context: FactoryContext, prefix: string): ExtAuthzStats {
-  const infix = prefix === '' ? '' : `${prefix}_`;
   const counter = (name: string): Counter =>
-    context.metrics.counter(`envoy_http_ext_authz_${infix}${name}`, {
+    context.metrics.counter(`envoy_http_ext_authz_${name}`, {
       envoy_http_conn_manager_prefix: context.statPrefix ?? '',
+      ...prefixLabel(prefix),
     });
   return {
     ok: counter('ok'),
@@ -38,18 +43,22 @@ function statsOf(context: FactoryContext, prefix: string): ExtAuthzStats {
 }
 type Counter = ExtAuthzStats['ok'];
 
-function clusterStatsOf(context: FactoryContext): ExtAuthzShared['clusterStats'] {
+function clusterStatsOf(context: FactoryContext, prefix: string): ExtAuthzShared['clusterStats'] {
   const known = new Map<string, ClusterAuthzStats>();
   return (cluster) => {
     let stats = known.get(cluster);
     if (stats === undefined) {
       const counter = (name: string): Counter =>
-        context.metrics.counter(`envoy_cluster_ext_authz_${name}`, { cluster_name: cluster });
+        context.metrics.counter(`envoy_cluster_ext_authz_${name}`, {
+          cluster_name: cluster,
+          ...prefixLabel(prefix),
+        });
       stats = {
         ok: counter('ok'),
         denied: counter('denied'),
         error: counter('error'),
         failureModeAllowed: counter('failure_mode_allowed'),
+        invalid: counter('invalid'),
       };
       if (known.size >= maxClusters) known.clear();
       known.set(cluster, stats);
@@ -83,7 +92,7 @@ export const extAuthz = {
       filterName,
       settings: compileSettings(proto),
       stats: statsOf(context, proto.statPrefix),
-      clusterStats: clusterStatsOf(context),
+      clusterStats: clusterStatsOf(context, proto.statPrefix),
       check: checkOf(proto, context),
       random: () => context.random(),
     };

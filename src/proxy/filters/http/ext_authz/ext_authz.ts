@@ -28,6 +28,7 @@ export interface ClusterAuthzStats {
   readonly denied: Counter;
   readonly error: Counter;
   readonly failureModeAllowed: Counter;
+  readonly invalid: Counter;
 }
 
 /** What the filters of one chain share. */
@@ -141,6 +142,7 @@ export class ExtAuthzFilter implements HttpFilter {
         ? undefined
         : {
             bytes: bytes.subarray(0, settings.maxBytes),
+            heldBytes: bytes.length,
             partial: more || bytes.length > settings.maxBytes,
             asBytes: settings.asBytes,
           };
@@ -175,19 +177,14 @@ export class ExtAuthzFilter implements HttpFilter {
     const { settings, stats } = this.#shared;
     const cluster = this.#callbacks.streamInfo.clusterStatName;
     const clusterStats = cluster === '' ? undefined : this.#shared.clusterStats(cluster);
-    if (verdict.kind !== 'failed') {
-      if (settings.ingestMetadata && verdict.metadata !== undefined)
-        this.#callbacks.streamInfo.setDynamicMetadata(extAuthzName, this.#metadataOf(verdict));
-      if (settings.validateMutations && !validChanges(verdict)) {
-        stats.invalid.value++;
-        this.#callbacks.sendLocalReply({
-          status: 500,
-          body: '',
-          details: 'ext_authz_invalid',
-          flags: ResponseFlag.unauthorizedExternalService,
-        });
-        return;
-      }
+    if (verdict.kind !== 'failed' && settings.ingestMetadata && verdict.metadata !== undefined)
+      this.#callbacks.streamInfo.setDynamicMetadata(extAuthzName, this.#metadataOf(verdict));
+    const changes = verdict.kind === 'failed' ? verdict.reply : verdict;
+    if (changes !== undefined && !validChanges(changes)) {
+      stats.invalid.value++;
+      if (clusterStats !== undefined) clusterStats.invalid.value++;
+      this.#refuse('ext_authz_invalid', 500);
+      return;
     }
     switch (verdict.kind) {
       case 'allowed':
@@ -198,13 +195,14 @@ export class ExtAuthzFilter implements HttpFilter {
       case 'denied':
         stats.denied.value++;
         if (clusterStats !== undefined) clusterStats.denied.value++;
-        this.#deny(verdict);
+        this.#deny(verdict, 'ext_authz_denied');
         return;
       case 'failed':
         stats.error.value++;
         if (clusterStats !== undefined) clusterStats.error.value++;
         if (!settings.failureModeAllow) {
-          this.#refuse('ext_authz_error');
+          if (verdict.reply === undefined) this.#refuse('ext_authz_error');
+          else this.#deny(verdict.reply, 'ext_authz_error');
           return;
         }
         stats.failureModeAllowed.value++;
@@ -238,25 +236,25 @@ export class ExtAuthzFilter implements HttpFilter {
     if (!this.#inCall) this.#callbacks.continueDecoding();
   }
 
-  #deny({ status, body, set, add }: Denied): void {
+  #deny({ status, body, set, append }: Denied, details: string): void {
     const { maxDeniedBodyBytes } = this.#shared.settings;
     this.#callbacks.sendLocalReply({
       status: status === 0 ? 403 : status,
       body: maxDeniedBodyBytes === 0 ? body : body.slice(0, maxDeniedBodyBytes),
-      details: 'ext_authz_denied',
+      details,
       flags: ResponseFlag.unauthorizedExternalService,
       modifyHeaders(response) {
         for (const [name] of set) response.remove(name);
         for (const [name, value] of set) response.add(name, value);
-        for (const [name, value] of add) response.add(name, value);
+        for (const [name, value] of append) if (response.has(name)) response.add(name, value);
       },
     });
   }
 
-  #refuse(details: string): FilterStatus {
+  #refuse(details: string, status = this.#shared.settings.statusOnError): FilterStatus {
     this.#state = State.done;
     this.#callbacks.sendLocalReply({
-      status: this.#shared.settings.statusOnError,
+      status,
       body: '',
       details,
       flags: ResponseFlag.unauthorizedExternalService,

@@ -95,7 +95,7 @@ function denied(response: DeniedHttpResponse | undefined, metadata: Denied['meta
     status: response?.status?.code ?? 0,
     body: response?.body ?? '',
     set,
-    add: append,
+    append,
     metadata,
   };
 }
@@ -103,6 +103,8 @@ function denied(response: DeniedHttpResponse | undefined, metadata: Denied['meta
 function readAnswer(response: CheckResponse): Verdict {
   const { httpResponse } = response;
   const code = response.status?.code ?? 0;
+  if (httpResponse.case === 'errorResponse')
+    return { kind: 'failed', reply: denied(httpResponse.value, undefined) };
   if (code !== 0)
     return denied(
       httpResponse.case === 'deniedResponse' ? httpResponse.value : undefined,

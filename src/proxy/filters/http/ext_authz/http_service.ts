@@ -141,7 +141,7 @@ function readAnswer(authorizer: HttpAuthorizer, headers: ResponseHeaderMap, body
     status,
     body: body.toString('utf8'),
     set: pick(headers, (name) => takes(name) && !unsent.has(name)),
-    add: [],
+    append: [],
     metadata,
   };
 }

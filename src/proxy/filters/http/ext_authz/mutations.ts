@@ -10,9 +10,9 @@ function validPairs(pairs: readonly Pair[]): boolean {
   return pairs.every(([name, value]) => token.test(name) && !badValue.test(value));
 }
 
-/** False when a name or value could not be a header (validate_mutations). */
+/** False when a name or value could not be a header: it would break the request or smuggle another. */
 export function validChanges(verdict: Allowed | Denied): boolean {
-  if (verdict.kind === 'denied') return validPairs(verdict.set) && validPairs(verdict.add);
+  if (verdict.kind === 'denied') return validPairs(verdict.set) && validPairs(verdict.append);
   const { response } = verdict;
   return (
     [
@@ -33,10 +33,15 @@ export function changeRequest(headers: RequestHeaderMap, { set, add, append, rem
   for (const [name, value] of add) headers.add(name, value);
   for (const [name, value] of append) {
     // Only a header that is there is appended to.
-    if (headers.has(name)) headers.add(name, value);
+    if (headers.has(name)) headers.set(name, `${headers.get(name) ?? ''},${value}`);
   }
   for (const name of remove) if (!name.startsWith(':') && name !== 'host') headers.remove(name);
   return set.length + add.length + append.length + remove.length > 0;
+}
+
+/** What would end the request line or the query is encoded; the rest goes as the service gave it. */
+function escapeQuery(text: string): string {
+  return text.replace(/[^\u0021-\u007e]|[#&]/gu, encodeURIComponent);
 }
 
 /** `query_parameters_to_set` and `_to_remove`. */
@@ -45,12 +50,17 @@ export function changeQuery(headers: RequestHeaderMap, { querySet, queryRemove }
   const question = headers.path.indexOf('?');
   const path = question < 0 ? headers.path : headers.path.slice(0, question);
   const gone = new Set([...querySet.map(([name]) => name), ...queryRemove]);
-  const pairs = (question < 0 ? [] : headers.path.slice(question + 1).split('&')).filter((pair) => {
+  const pairs = (question < 0 ? [] : headers.path.slice(question + 1).split('&')).flatMap((pair): Pair[] => {
+    if (pair === '') return [];
     const equals = pair.indexOf('=');
-    return pair !== '' && !gone.has(equals < 0 ? pair : pair.slice(0, equals));
+    const name = equals < 0 ? pair : pair.slice(0, equals);
+    return gone.has(name) ? [] : [[name, equals < 0 ? '' : pair.slice(equals + 1)]];
   });
-  for (const [name, value] of querySet) pairs.push(`${name}=${encodeURIComponent(value)}`);
-  headers.path = pairs.length === 0 ? path : `${path}?${pairs.join('&')}`;
+  for (const [name, value] of querySet) pairs.push([escapeQuery(name), escapeQuery(value)]);
+  // By name, as Envoy writes parameters anew.
+  pairs.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  headers.path =
+    pairs.length === 0 ? path : `${path}?${pairs.map(([name, value]) => `${name}=${value}`).join('&')}`;
 }
 
 export function changeResponse(headers: ResponseHeaderMap, changes: ResponseChanges): void {

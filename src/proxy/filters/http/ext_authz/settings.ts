@@ -47,7 +47,6 @@ export interface ExtAuthzSettings {
   readonly body: BodySettings | undefined;
   readonly clearRouteCache: boolean;
   readonly statusOnError: number;
-  readonly validateMutations: boolean;
   /** Share of requests, 0 to 1. */
   readonly enabled: number;
   readonly enabledBy: ((info: StreamInfo) => boolean) | undefined;
@@ -83,7 +82,6 @@ export function compileSettings(proto: ExtAuthz): ExtAuthzSettings {
     body: readBody(proto.withRequestBody),
     clearRouteCache: proto.clearRouteCache,
     statusOnError: status === 0 ? 403 : status,
-    validateMutations: proto.validateMutations,
     enabled: proto.filterEnabled === undefined ? 1 : fractionOf(proto.filterEnabled.defaultValue),
     enabledBy:
       matcher === undefined

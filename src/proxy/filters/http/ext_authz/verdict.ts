@@ -30,18 +30,21 @@ export interface Denied {
   readonly status: number;
   readonly body: string;
   readonly set: readonly Pair[];
-  readonly add: readonly Pair[];
+  /** Only beside a header that the reply has. */
+  readonly append: readonly Pair[];
   readonly metadata: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** The service could not be asked, or failed. */
 export interface Failed {
   readonly kind: 'failed';
+  /** What it wants the client to hear, unless failures let pass. */
+  readonly reply: Denied | undefined;
 }
 
 export type Verdict = Allowed | Denied | Failed;
 
-export const failed: Failed = { kind: 'failed' };
+export const failed: Failed = { kind: 'failed', reply: undefined };
 export const noResponseChanges: ResponseChanges = {
   add: [],
   set: [],
@@ -58,6 +61,8 @@ export const partialBodyHeader = 'x-envoy-auth-partial-body';
 /** Body of the request as far as it was kept. */
 export interface CheckBody {
   readonly bytes: Buffer;
+  /** Bytes that had come when the service was asked. */
+  readonly heldBytes: number;
   /** There was more. */
   readonly partial: boolean;
   /** As `raw_body` in place of UTF-8 text (pack_as_bytes). */
