@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { HeaderName } from '../header_names.ts';
 import { HpackDecoder, HpackError } from './decoder.ts';
 import { encodeField, encodeFieldList, encodeStatus, integerText } from './encoder.ts';

@@ -141,7 +141,7 @@ test('WINDOW_UPDATE for bodies that are sent is no flood', () => {
 
 test('an HPACK bomb costs its stream, not memory', async () => {
   const on = new RecordingServer({}, never);
-  const large = '\x40\x01a\x7f' + '\xa1\x1e' + 'v'.repeat(4000);
+  const large = '\x40\x01a\x7f\xa1\x1e' + 'v'.repeat(4000);
   on.peer.send(headers(1, requestBlock('GET', '/', large), true));
   on.peer.send(headers(3, requestBlock('GET', '/', '\xbe'.repeat(16_000)), true));
   await settle();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { ClosedStreams } from './closed_streams.ts';
 import { canReceive, canSend, nextState, StreamEvent, StreamState } from './stream_state.ts';
 
@@ -29,7 +29,7 @@ test('property: a closed stream stays closed; nobody sends after the end of its 
       let state: StreamState = idle;
       let [ended, peerEnded] = [false, false];
       for (const event of events) {
-        const before = state;
+        const before: StreamState = state;
         state = nextState(state, event);
         if (before === closed) assert.equal(state, closed);
         if (before !== idle && event === StreamEvent.sendEnd) ended = true;

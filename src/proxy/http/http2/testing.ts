@@ -113,7 +113,7 @@ export class Peer {
   }
 
   #line(bytes: Buffer): string {
-    const [type, flags, id] = [bytes[3], bytes[4]!, readUint32(bytes, 5)];
+    const [type, flags, id] = [bytes[3], bytes.readUInt8(4), readUint32(bytes, 5)];
     const payload = bytes.subarray(9);
     const end = (flags & FrameFlag.endStream) !== 0 ? ' end' : '';
     switch (type) {
