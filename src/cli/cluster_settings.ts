@@ -1,11 +1,8 @@
 /** The injector's settings as a cluster keeps them: two ConfigMaps, a webhook's revision, and the kubelets' versions. */
-import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { KubeClient } from '#kube/client.ts';
-import { kubeConfigAccess } from '#kube/kube_config.ts';
 import { KubeError } from '#kube/kube_error.ts';
 import { type KubeObject, apiResource, apiResources } from '#kube/object.ts';
+import { commandAccess, kubeConfigPaths } from './kube_client.ts';
 import type { Env } from './main.ts';
 
 /** What the cluster says; absent where it has no such object. */
@@ -49,15 +46,6 @@ const timeoutMs = 10_000;
 /** Nodes are asked for in pages of this size. */
 const pageSize = 500;
 const maxPages = 100;
-
-/** kubeconfig files, as kubectl looks for them; none when there are none. */
-function kubeConfigPaths(env: Env, named: string | undefined): string[] {
-  if (named !== undefined) return [named];
-  const listed = (env['KUBECONFIG'] ?? '').split(':').filter((path) => path !== '');
-  if (listed.length > 0) return listed;
-  const own = join(env['HOME'] ?? homedir(), '.kube', 'config');
-  return existsSync(own) ? [own] : [];
-}
 
 async function kubeletVersions(client: KubeClient): Promise<string[]> {
   const versions: string[] = [];
@@ -116,19 +104,10 @@ async function readAll(client: KubeClient, query: ClusterQuery): Promise<Cluster
 
 /** Reads the settings; nothing when there is no cluster, or none that answers and none is required. */
 export async function readClusterTexts(query: ClusterQuery, env: Env): Promise<ClusterTexts> {
-  const paths = kubeConfigPaths(env, query.kubeconfig);
-  if (paths.length === 0) {
-    if (query.required)
-      throw new Error('no kubeconfig: --kubeconfig or KUBECONFIG says how the cluster is reached');
-    return {};
-  }
+  if (!query.required && kubeConfigPaths(env).length === 0) return {};
   let client: KubeClient | undefined;
   try {
-    const access = await kubeConfigAccess({
-      paths,
-      environment: env,
-      ...(query.context === undefined ? {} : { context: query.context }),
-    });
+    const access = await commandAccess(env, query.kubeconfig, query.context);
     client = new KubeClient({ access, timeoutMs, maxTries: query.required ? 3 : 1 });
     return await readAll(client, query);
   } catch (error) {

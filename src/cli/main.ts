@@ -60,6 +60,11 @@ const commands: readonly (readonly [name: string, summary: string, load: Command
     async (env) => (await import('./kube_inject.ts')).kubeInjectCommand(env),
   ],
   [
+    'x',
+    'commands that may still change: check-inject',
+    async (env) => (await import('./check_inject.ts')).experimentalCommand(env),
+  ],
+  [
     'istio-iptables',
     'set the rules that capture the traffic of a pod',
     async (env) => (await import('./istio_iptables.ts')).istioIptablesCommand(env),
