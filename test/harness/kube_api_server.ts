@@ -131,8 +131,8 @@ export class KubeApiServer {
     this.#apiServer = undefined;
   }
 
-  /** Starts the API server on the state that is there; resolves when it is ready. */
-  async startApiServer(): Promise<void> {
+  /** Starts the API server on the state that is there, with more flags if need be; resolves when it is ready. */
+  async startApiServer(flags: readonly string[] = []): Promise<void> {
     const file = (name: string): string => join(this.directory, name);
     this.#apiServer = this.#spawn('apiserver', kubeBinaries()!.apiServer, [
       '--etcd-servers',
@@ -153,6 +153,7 @@ export class KubeApiServer {
       '--endpoint-reconciler-type=none',
       `--cert-dir=${file('certs')}`,
       ...this.#flags,
+      ...flags,
     ]);
     const client = await this.client({ maxTries: 1, timeoutMs: 2000 });
     try {

@@ -21,8 +21,8 @@ const virtualServices = apiResource('networking.istio.io/v1', 'virtualservices')
 
 type Any = KubeObject & Readonly<Record<string, unknown>>;
 
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const end = Date.now() + 15_000;
+async function until(what: string, condition: () => boolean, ms = 15_000): Promise<void> {
+  const end = Date.now() + ms;
   while (!condition()) {
     if (Date.now() > end) assert.fail(`never: ${what}`);
     await sleep(10);
@@ -343,5 +343,32 @@ describe('a store that follows a cluster', { skip, timeout: 200_000 }, () => {
     );
     assert.equal([...known.keys()].filter((key) => key.startsWith('Service/other/')).length, 45);
     await store.close();
+  });
+
+  it('falls back to Endpoints when the server loses its EndpointSlices, and comes back', async () => {
+    const endpoints = apiResource('v1', 'endpoints');
+    await client.create<Any>(endpoints, 'other', {
+      metadata: { name: 'old' },
+      subsets: [{ addresses: [{ ip: '10.3.0.1' }], ports: [{ port: 80 }] }],
+    });
+    const store = await open();
+    const had = store.list('EndpointSlice').length;
+    assert.ok(had > 0);
+    let least = had;
+    store.subscribe(() => {
+      if (store.list('Endpoints').length === 0) least = Math.min(least, store.list('EndpointSlice').length);
+    });
+    await server.killApiServer();
+    await server.startApiServer(['--runtime-config=discovery.k8s.io/v1beta1=false']);
+    await until('Endpoints show', () => store.get('Endpoints', 'other', 'old') !== undefined, 40_000);
+    await until('slices are gone', () => store.list('EndpointSlice').length === 0);
+    assert.equal(least, had, 'slices went before Endpoints came');
+    await store.close();
+    await server.killApiServer();
+    await server.startApiServer();
+    const again = await open();
+    assert.equal(again.list('EndpointSlice').length, had);
+    assert.deepEqual(again.list('Endpoints'), []);
+    await again.close();
   });
 });

@@ -16,6 +16,7 @@ import { ClusterLoadAssignmentSchema } from '#api/gen/envoy/config/endpoint/v3/e
 import { Backoff } from '#base/backoff.ts';
 import type { KubeClient } from '#kube/client.ts';
 import { type KubeObject, apiResource, apiResources } from '#kube/object.ts';
+import { type Right, clusterRights, namespaceRights } from '#pilot/bootstrap/kubernetes_rights.ts';
 import { AdsClient } from '#xds/client/ads_client.ts';
 import { GrpcClient } from '#xds/grpc_client.ts';
 import { grpcTransport } from '#xds/grpc_transport.ts';
@@ -208,6 +209,7 @@ describe('pilot-discovery on a cluster', { skip, timeout: 280_000 }, () => {
 
   /** A sidecar of web-1, by its token over TLS, that counts what it is sent. */
   async function proxy(t: TestContext, pilot: Pilot, bearer: string, namespace = 'default') {
+    await pilot.port('http');
     const ca = await root();
     const grpc = new GrpcClient({
       address: { host: '127.0.0.1', port: await pilot.port('secure') },
@@ -444,6 +446,80 @@ spec: { host: reviews, subsets: [{ name: v1, labels: { version: v1 } }] }
       () => pilot.log,
     );
     assert.deepEqual(errors, []);
+    assert.equal(await pilot.stop(), 0, pilot.log);
+  });
+
+  it('needs no more rights than it lists, and starts without those that are optional', async (t) => {
+    const rbac = (plural: string, namespaced: boolean) =>
+      apiResource('rbac.authorization.k8s.io/v1', plural, namespaced);
+    const rules = (rights: readonly Right[]) =>
+      rights.map(({ apiGroups, resources, verbs }) => ({ apiGroups, resources, verbs }));
+    const withoutSecrets = clusterRights.filter(({ resources }) => !resources.includes('secrets'));
+    const subjects = [{ kind: 'ServiceAccount', name: 'istiod', namespace: 'istio-system' }];
+    const apiGroup = 'rbac.authorization.k8s.io';
+    await client.create(accounts, 'istio-system', { metadata: { name: 'istiod' } });
+    await client.create<Any>(rbac('clusterroles', false), undefined, {
+      metadata: { name: 'istiod' },
+      rules: rules(withoutSecrets),
+    });
+    await client.create<Any>(rbac('roles', true), 'istio-system', {
+      metadata: { name: 'istiod' },
+      rules: rules(namespaceRights),
+    });
+    await client.create<Any>(rbac('clusterrolebindings', false), undefined, {
+      metadata: { name: 'istiod' },
+      subjects,
+      roleRef: { apiGroup, kind: 'ClusterRole', name: 'istiod' },
+    });
+    await client.create<Any>(rbac('rolebindings', true), 'istio-system', {
+      metadata: { name: 'istiod' },
+      subjects,
+      roleRef: { apiGroup, kind: 'Role', name: 'istiod' },
+    });
+    const own = await client.createSubresource<{ status: { token: string } }>(
+      accounts,
+      'istio-system',
+      'istiod',
+      'token',
+      { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest', spec: {} },
+    );
+    await client.delete(apiResources.secrets, 'istio-system', 'istio-ca-secret');
+    const kubeconfig = server.writeKubeconfig('istiod', { token: own.status.token });
+    const pilot = new Pilot(t, kubeconfig, 'istiod-1');
+    await pilot.port('http');
+    const secret = await client.get<Any>(apiResources.secrets, 'istio-system', 'istio-ca-secret');
+    const pem = Buffer.from(
+      (secret['data'] as Record<string, string>)['root-cert.pem']!,
+      'base64',
+    ).toString();
+    await until(
+      'the new root',
+      async () => (await root()) === pem || undefined,
+      () => pilot.log,
+    );
+    const { endpoints } = await proxy(t, pilot, await token('web'));
+    await until(
+      'endpoints',
+      () => endpoints().length === 1 || undefined,
+      () => pilot.log,
+    );
+    const rejected = {
+      apiVersion: 'networking.istio.io/v1',
+      kind: 'DestinationRule',
+      metadata: { name: 'bad' },
+      spec: { host: 7 },
+    };
+    await client.create<Any>(apiResource('networking.istio.io/v1', 'destinationrules'), 'default', rejected);
+    const event = await until('the event at the bad object', async () => {
+      const { items } = await client.listPage<Any>(apiResources.events, { namespace: 'default' });
+      return items.find((item) => item['reason'] === 'InvalidConfiguration');
+    });
+    assert.match(String(event['message']), /^spec\.host: expected .*in force: nothing/);
+    assert.match(await pilot.page('/debug/kubez'), /"rejected": \[\s+\{[^}]*"name": "bad"/);
+    const forbidden = pilot.log
+      .split('\n')
+      .filter((line) => line.includes(': 403 ') && !line.includes('secrets'));
+    assert.deepEqual(forbidden, []);
     assert.equal(await pilot.stop(), 0, pilot.log);
   });
 });

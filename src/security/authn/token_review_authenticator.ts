@@ -1,7 +1,7 @@
 /** Authenticates by a service-account token that the cluster itself reviews (Kubernetes TokenReview). */
 import { createHash } from 'node:crypto';
 import type { KubeClient } from '#kube/client.ts';
-import { apiResources } from '#kube/object.ts';
+import { apiResources, collectionPath } from '#kube/object.ts';
 import { formatSpiffe } from '../spiffe.ts';
 import { AuthenticationError, type Authenticator, type Caller, callerOf } from './authenticator.ts';
 import { maxTokenChars } from './jwt_authenticator.ts';
@@ -58,7 +58,13 @@ export function reviewBy(client: KubeClient): TokenReviewOptions['review'] {
       metadata: { name: '' },
       spec: { token, audiences },
     };
-    const answer = await client.create<TokenReview>(apiResources.tokenReviews, undefined, review);
+    const answer = await client.request<TokenReview>({
+      method: 'POST',
+      path: collectionPath(apiResources.tokenReviews),
+      body: review,
+      // Nothing is kept of a review: asking twice does no harm.
+      idempotent: true,
+    });
     return answer.status ?? {};
   };
 }

@@ -76,6 +76,8 @@ interface Target extends CoreKind {
 
 /** Wait before the server is asked once more which versions it has. */
 const resolveAgainMs = 5000;
+/** So many answers in a row without EndpointSlices are believed. */
+const answersWithoutSlices = 3;
 /** How often `whenSynced` looks. */
 const syncPollMs = 20;
 
@@ -94,17 +96,20 @@ export function openKubeStore(options: KubeStoreOptions): KubeStore {
     ...(options.backoff === undefined ? {} : { backoff: options.backoff }),
   };
   let endpointsResolved = false;
+  let withoutSlices = 0;
   let resolveTimer: NodeJS.Timeout | undefined;
 
   function onChanges(kind: string, changes: readonly ReflectorChange<Held>[]): void {
-    const edits: MemoryStoreEdit[] = changes.map(({ type, value: { namespace: of, name, resource } }) =>
-      type === 'delete' || resource === undefined
-        ? { type: 'remove', kind, namespace: of, name }
-        : { type: 'put', resource },
+    const edits: MemoryStoreEdit[] = changes.map(
+      ({ type, value: { namespace: of, name: called, resource } }) =>
+        type === 'delete' || resource === undefined
+          ? { type: 'remove', kind, namespace: of, name: called }
+          : { type: 'put', resource },
     );
+    const name = customKindNames.has(kind) ? 'pilot_k8s_cfg_events' : 'pilot_k8s_reg_events';
     for (const change of changes) {
       if (change.type === 'delete') problems.clear(kind, change.value);
-      metrics.counter('pilot_k8s_events', { type: kind, event: change.type }, eventsHelp).inc();
+      metrics.counter(name, { type: kind, event: change.type }, eventsHelp).inc();
     }
     memory.apply(edits);
   }
@@ -170,13 +175,14 @@ export function openKubeStore(options: KubeStoreOptions): KubeStore {
     );
   }
 
-  /** After a change of version: objects that the new list does not hold go. */
-  async function sweep(kind: string): Promise<void> {
+  /** After a change of version: objects that the new list does not hold go. False when it is followed no more. */
+  async function sweep(kind: string): Promise<boolean> {
     const follower = followers.get(kind);
-    if (follower === undefined) return;
+    if (follower === undefined) return false;
     await follower.reflector.synced();
-    if (stop.signal.aborted || followers.get(kind) !== follower) return;
+    if (stop.signal.aborted || followers.get(kind) !== follower) return false;
     removeAllBut(kind, new Set([...follower.reflector.values()].map(({ resource }) => resource)));
+    return true;
   }
 
   function onDefinitions(): void {
@@ -211,17 +217,21 @@ export function openKubeStore(options: KubeStoreOptions): KubeStore {
         stop.signal,
       );
       if (stop.signal.aborted) return;
+      const current = followers.has('EndpointSlice');
+      // A server that is starting may not know its own groups yet: slices are given up only when it stays so.
+      if (version === undefined && current && ++withoutSlices < answersWithoutSlices) return resolveLater();
+      withoutSlices = 0;
       const chosen = version === undefined ? endpointsKind : endpointSliceKind(version);
-      const other = version === undefined ? 'EndpointSlice' : 'Endpoints';
       const apiVersion = version === undefined ? 'v1' : 'discovery.k8s.io/v1';
-      const current = followers.get(chosen.kind);
-      if (current?.apiVersion !== `${chosen.resource.group}/${chosen.resource.version}`) {
-        log.info('reading endpoints', { from: chosen.kind, version: version ?? 'v1' });
+      const { group, version: own } = chosen.resource;
+      if (followers.get(chosen.kind)?.apiVersion !== `${group}/${own}`) {
+        log.info('reading endpoints', { from: chosen.kind, version: own });
         unfollow(chosen.kind, false);
         follow({ ...chosen, apiVersion }, resolveLater);
-        void sweep(chosen.kind);
+        // What is in force stays until the new list is there.
+        const other = version === undefined ? 'EndpointSlice' : 'Endpoints';
+        void sweep(chosen.kind).then((done) => done && unfollow(other, true));
       }
-      unfollow(other, true);
       endpointsResolved = true;
     } catch (error) {
       if (stop.signal.aborted) return;
@@ -279,4 +289,5 @@ export function openKubeStore(options: KubeStoreOptions): KubeStore {
   };
 }
 
-const eventsHelp = 'Changes of objects of the cluster.';
+const eventsHelp = 'Events from k8s config.';
+const customKindNames: ReadonlySet<string> = new Set(customKinds.map(({ kind }) => kind));
