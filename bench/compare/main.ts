@@ -2,7 +2,7 @@
  * `npm run bench`: our proxy, Envoy, HAProxy and nginx in the same minutes on the same core; wrk and h2load as clients,
  * nginx as backend, 1 KiB bodies, 64 connections. Prints a table and writes JSON.
  *
- *   node bench/compare/main.ts [--seconds 6] [--rounds 3] [--only NAME,NAME] [--cases plain,pair,latency] [--access-log] [--out FILE]
+ *   node bench/compare/main.ts [--seconds 6] [--rounds 3] [--only NAME,NAME] [--cases plain,pair,latency,tcp,connections,idle] [--access-log] [--out FILE]
  *                              [--sanity]   short run: every proxy must answer every request; figures are not judged
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -13,7 +13,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Certificates, ProxyShape } from './envoy_config.ts';
 import { cpuNanoseconds, rssMib } from './process_cost.ts';
-import { backendCommand, findRivals, type Rival, type Tools } from './rivals.ts';
+import { backendCommand, findEnvoy, findRivals, type Rival, type Tools } from './rivals.ts';
+import { runTcpCases, tcpCaseNames } from './tcp_cases.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -308,6 +309,34 @@ async function main(): Promise<number> {
     }
   }
   report(rivals, samples, paced);
+  if (cases.some((name) => tcpCaseNames.includes(name))) {
+    const envoy = findEnvoy() ?? 'envoy';
+    const ours = [
+      process.execPath,
+      'bin/trysail',
+      'proxy',
+      '--concurrency',
+      '1',
+      '--log-level',
+      'warn',
+      '-c',
+    ];
+    const theirs = [envoy, '--concurrency', '1', '--use-dynamic-base-id', '--log-level', 'error', '-c'];
+    const all = { trysail: (file: string) => [...ours, file], envoy: (file: string) => [...theirs, file] };
+    const rows = await runTcpCases({
+      cases,
+      rounds,
+      sanity: flags.sanity,
+      directory,
+      certificates,
+      basePort: basePort + 3,
+      commands: Object.fromEntries(Object.entries(all).filter(([name]) => only?.includes(name) ?? true)),
+      start: (command) => start(proxyCore, command),
+      stop,
+      waitForPort,
+    });
+    writeFileSync(flags.out.replace(/\.json$/, '.tcp.json'), `${JSON.stringify(rows, null, 2)}\n`);
+  }
   return failures === 0 ? 0 : 1;
 }
 

@@ -21,7 +21,7 @@ conformance(import.meta.filename, {
         socket.on('end', () => socket.end());
         socket.resume();
       }),
-      teller: await servers.start((socket) => void socket.end(socket.remoteAddress)),
+      teller: await servers.start((socket) => void socket.end(socket.remoteAddress ?? '')),
       pipe: await servers.echo('pipe', join(directory, 'app.sock')),
     };
   },

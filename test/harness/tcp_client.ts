@@ -46,12 +46,11 @@ export async function converse(port: number, options: Conversation = {}): Promis
     options.tls === undefined
       ? connect({ ...target, allowHalfOpen: true })
       : connectTls({
-          ...target,
-          allowHalfOpen: true,
+          ...(target as ConnectionOptions),
           rejectUnauthorized: false,
           checkServerIdentity: () => undefined,
           ...options.tls,
-        } as ConnectionOptions);
+        });
   if (options.tls !== undefined) {
     socket.on('secureConnect', () => {
       const tls = socket as TLSSocket;
