@@ -16,6 +16,7 @@ export interface InboundView {
   readonly ports: readonly InboundPort[];
   readonly interceptionMode: InterceptionMode;
   readonly extensions: PrivateExtensions;
+  readonly http10: boolean;
   readonly ipv6: boolean;
 }
 
@@ -27,6 +28,7 @@ export function inboundView(push: PushContext, proxy: Proxy): InboundView {
     ports: inboundPorts(push, proxy),
     interceptionMode: proxy.interceptionMode,
     extensions: privateExtensions(proxy),
+    http10: proxy.http10,
     ipv6: isIPv6(proxy.ipAddresses[0] ?? ''),
   };
   const key = `inbound ${JSON.stringify(parts, (name, value: unknown) =>

@@ -29,6 +29,7 @@ export interface OutboundView {
   readonly scope: ProxyScope;
   readonly interceptionMode: InterceptionMode;
   readonly extensions: PrivateExtensions;
+  readonly http10: boolean;
 }
 
 /** Labels of a proxy: those of its pod in the registry, which may have changed since it connected, else its own. */
@@ -80,6 +81,7 @@ export function outboundView(push: PushContext, proxy: Proxy): OutboundView {
     proxy.interceptionMode,
     extensions.tcpStats ? 'stats' : '',
     extensions.tcpMetadataExchange ? 'mx' : '',
+    proxy.http10 ? 'http10' : '',
     labelFingerprint(all, keys),
   ].join(' ');
   return memoize(push, key, () => {
@@ -93,6 +95,7 @@ export function outboundView(push: PushContext, proxy: Proxy): OutboundView {
       scope,
       interceptionMode: proxy.interceptionMode,
       extensions,
+      http10: proxy.http10,
     };
   });
 }

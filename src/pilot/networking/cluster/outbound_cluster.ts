@@ -22,7 +22,7 @@ import { metadataExchangeConfig } from '../listener/private_filters.ts';
 import { adsSource, durationOf } from '../wire.ts';
 import { istioMetadata } from './fixed_clusters.ts';
 import { applyLoadBalancer, dnsRefreshRate } from './load_balancer.ts';
-import { protocolOptions, withProtocolOptions } from './protocol_options.ts';
+import { alwaysHttp2, protocolOptions, withProtocolOptions } from './protocol_options.ts';
 import { applyTrafficPolicy } from './traffic_policy.ts';
 import { applyUpstreamTls } from './upstream_tls.ts';
 
@@ -99,15 +99,14 @@ function buildCluster(
   const cluster = emptyCluster(push, view, service, port, subset);
   applyTrafficPolicy(cluster, policy, mesh);
   applyLoadBalancer(cluster, policy, mesh, service);
-  withProtocolOptions(
-    cluster,
-    protocolOptions(port.protocol, policy.connectionPool, mesh.config.h2UpgradePolicy === 'UPGRADE'),
-  );
+  const meshUpgrades = mesh.config.h2UpgradePolicy === 'UPGRADE';
+  withProtocolOptions(cluster, protocolOptions(port.protocol, policy.connectionPool, meshUpgrades));
   const endpoints = allEndpoints(push.endpoints, service).get(port.name) ?? [];
   applyUpstreamTls(cluster, {
     mesh,
     service,
     port,
+    http2: alwaysHttp2(port.protocol, policy.connectionPool, meshUpgrades),
     subset: subset?.name ?? '',
     settings: policy.tls,
     serviceAccounts: serviceAccounts(push.endpoints, service),

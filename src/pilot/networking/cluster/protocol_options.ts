@@ -48,6 +48,18 @@ function connectionLimits(pool: ConnectionPoolSettings | undefined) {
   };
 }
 
+/** Whether connections of a port's cluster speak HTTP/2 whatever the caller speaks; parameters as `protocolOptions`. */
+export function alwaysHttp2(
+  protocol: Protocol,
+  pool: ConnectionPoolSettings | undefined,
+  meshUpgrades: boolean,
+): boolean {
+  if (pool?.http?.useClientProtocol === true) return false;
+  if (isHttp2(protocol)) return true;
+  const policy = pool?.http?.h2UpgradePolicy ?? 'DEFAULT';
+  return protocol === 'HTTP' && (policy === 'UPGRADE' || (policy === 'DEFAULT' && meshUpgrades));
+}
+
 /**
  * Options for a port; undefined for protocols without HTTP.
  * @param meshUpgrades Whether MeshConfig turns HTTP/1.1 into HTTP/2 between sidecars.
@@ -59,8 +71,6 @@ export function protocolOptions(
 ): HttpProtocolOptions | undefined {
   const auto = protocol === 'Auto';
   if (!auto && !isHttp(protocol)) return undefined;
-  const policy = pool?.http?.h2UpgradePolicy ?? 'DEFAULT';
-  const upgrade = protocol === 'HTTP' && (policy === 'UPGRADE' || (policy === 'DEFAULT' && meshUpgrades));
   const limits = connectionLimits(pool);
   const base = limits === undefined ? {} : { commonHttpProtocolOptions: limits };
   if (auto || pool?.http?.useClientProtocol === true) {
@@ -77,10 +87,9 @@ export function protocolOptions(
     upstreamProtocolOptions: {
       case: 'explicitHttpConfig',
       value: {
-        protocolConfig:
-          upgrade || isHttp2(protocol)
-            ? { case: 'http2ProtocolOptions', value: http2Options(pool) }
-            : { case: 'httpProtocolOptions', value: {} },
+        protocolConfig: alwaysHttp2(protocol, pool, meshUpgrades)
+          ? { case: 'http2ProtocolOptions', value: http2Options(pool) }
+          : { case: 'httpProtocolOptions', value: {} },
       },
     },
   });

@@ -22,7 +22,7 @@ import { HTTP_PROTOCOL_OPTIONS } from '#api/type_urls.ts';
 import { alpn } from '#api/well_known.ts';
 import type { ClientTLSSettings } from '#config/kinds/destination_rule/types.ts';
 import { expandTrustDomains, type MeshIndex } from '../../model/mesh_index.ts';
-import { isHttp, isHttp2 } from '../../model/protocol.ts';
+import { isHttp } from '../../model/protocol.ts';
 import type { Service, ServicePort } from '../../model/service.ts';
 import { anyUnpack } from '@bufbuild/protobuf/wkt';
 import { agentSecret, meshTlsContext, rawBuffer, spiffeMatcher, upstreamTls } from '../transport_socket.ts';
@@ -36,6 +36,8 @@ export interface UpstreamTlsInput {
   readonly mesh: MeshIndex;
   readonly service: Service;
   readonly port: ServicePort;
+  /** Whether the cluster speaks HTTP/2 whatever the caller speaks. */
+  readonly http2: boolean;
   readonly subset: string;
   /** `tls` of the traffic policy; undefined: automatic. */
   readonly settings: ClientTLSSettings | undefined;
@@ -49,7 +51,7 @@ export interface UpstreamTlsInput {
 
 function meshAlpn(input: UpstreamTlsInput): readonly string[] {
   const names = input.metadataExchange ? [alpn.istioPeerExchange, alpn.istio] : [alpn.istio];
-  return isHttp2(input.port.protocol) ? [...names, alpn.h2] : names;
+  return input.http2 ? [...names, alpn.h2] : names;
 }
 
 /** Mutual TLS with the mesh's certificates. */
@@ -97,7 +99,7 @@ function ordinaryContext(input: UpstreamTlsInput, settings: ClientTLSSettings): 
   const { certificate, roots } = credentials(settings);
   const names = settings.subjectAltNames ?? input.service.subjectAltNames;
   return create(CommonTlsContextSchema, {
-    alpnProtocols: isHttp2(input.port.protocol) ? [alpn.h2] : [],
+    alpnProtocols: input.http2 ? [alpn.h2] : [],
     tlsCertificateSdsSecretConfigs:
       settings.mode === 'MUTUAL' && certificate !== undefined ? [certificate] : [],
     ...(settings.insecureSkipVerify === true

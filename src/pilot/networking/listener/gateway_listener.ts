@@ -52,6 +52,7 @@ function httpFilter(context: GatewayContext, port: GatewayPort, entry: GatewaySe
     accessLogs: context.logs,
     authorization: httpAuthorization(push, proxy.namespace, labels),
     trustedHops: push.mesh.config.defaultConfig?.gatewayTopology?.numTrustedProxies ?? 0,
+    http10: proxy.http10,
   });
 }
 

@@ -39,6 +39,8 @@ export interface HttpConnectionManagerInput {
   readonly authorization: readonly HttpFilter[];
   /** Proxies in front of a gateway whose X-Forwarded-For is believed (ProxyConfig.gatewayTopology). */
   readonly trustedHops: number;
+  /** HTTP/1.0 requests are answered. */
+  readonly http10: boolean;
 }
 
 function filter(name: string, typedConfig: Any, isOptional = false): HttpFilter {
@@ -144,6 +146,7 @@ export function httpConnectionManager(input: HttpConnectionManagerInput): Filter
     requestIdExtension: {
       typedConfig: any(UuidRequestIdConfigSchema, { useRequestIdForTraceSampling: true }),
     },
+    ...(input.http10 ? { httpProtocolOptions: { acceptHttp10: true } } : {}),
     ...normalization(input.mesh),
     ...identity(input),
   });

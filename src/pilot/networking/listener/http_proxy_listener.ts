@@ -38,6 +38,7 @@ export function httpProxyListener(push: PushContext, view: OutboundView, proxy: 
             accessLogs: logs,
             authorization: [],
             trustedHops: 0,
+            http10: proxy.http10,
           }),
         ],
       },

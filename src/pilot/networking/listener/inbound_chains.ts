@@ -161,6 +161,7 @@ function buildChains(
               accessLogs: logs,
               authorization: httpAuthorization(push, view.namespace, view.labels),
               trustedHops: 0,
+              http10: view.http10,
             }),
           ]
         : inboundTcpFilters(view, source.cluster, logs, tcpAuthorization(push, view.namespace, view.labels)),

@@ -199,6 +199,7 @@ class OutboundBuilder {
           accessLogs: this.#logs(),
           authorization: [],
           trustedHops: 0,
+          http10: this.#view.http10,
         }),
       ],
     });
