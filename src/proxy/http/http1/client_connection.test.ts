@@ -129,7 +129,9 @@ test('a connection that ends inside a response resets', async () => {
     await settle();
     client.wire.far.end();
     await settle();
-    assert.ok(client.lines.includes('reset connection termination '), response);
+    // Inside the head it was no HTTP.
+    const reason = response.endsWith(' 200') ? 'protocol error' : 'connection termination';
+    assert.ok(client.lines.includes(`reset ${reason} `), response);
     assert.ok(!client.lines.includes('end'));
   }
 });

@@ -120,6 +120,8 @@ export class Http1ClientConnection extends MessageReader implements ClientConnec
     if (stream !== undefined) {
       this.#stream = undefined;
       if (this.state === ReadState.untilClose && error === undefined) stream.endOfResponse();
+      // As Envoy: what ends inside a head was no HTTP.
+      else if (this.insideHead) stream.decoder.onResetStream(ResetReason.protocolError, this.#details);
       else stream.decoder.onResetStream(ResetReason.connectionTermination, this.#details);
     }
     this.state = ReadState.discard;

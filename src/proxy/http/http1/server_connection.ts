@@ -35,6 +35,8 @@ export interface Http1ServerOptions extends HeadLimits {
   readonly highWatermark: number;
   /** Milliseconds that a closed connection waits for the peer's close; 0 closes at once (delayed_close_timeout, 1 s). */
   readonly delayedCloseMs: number;
+  /** Milliseconds from the first byte of a head to its last; 0 for no limit (request_headers_timeout). */
+  readonly headTimeoutMs: number;
   /** Spelling of response header names. */
   readonly nameFormat: NameFormat;
 }
@@ -51,6 +53,7 @@ export const defaultServerOptions: Http1ServerOptions = {
   enableTrailers: false,
   highWatermark: 1024 * 1024,
   delayedCloseMs: 1000,
+  headTimeoutMs: 0,
   nameFormat: undefined,
 };
 
@@ -64,6 +67,10 @@ const emptyBuffer = Buffer.alloc(0);
 
 function lingerDone(io: SocketIo): void {
   io.destroy();
+}
+
+function headTimeout(connection: Http1ServerConnection): void {
+  connection.onHeadTimeout();
 }
 
 export class Http1ServerConnection
@@ -89,6 +96,7 @@ export class Http1ServerConnection
   #heldBytes = 0;
   #heldPaused = false;
   #linger: TimerHandle | undefined = undefined;
+  #headTimer: TimerHandle | undefined = undefined;
   aboveHighWatermark = false;
 
   /** Becomes the listener of `io`. */
@@ -118,6 +126,28 @@ export class Http1ServerConnection
     this.#consuming = true;
     this.consume(chunk);
     this.#consuming = false;
+    // Most heads come in one piece: they need no timer.
+    if (this.#headTimer !== undefined || this.insideHead) this.#watchHead();
+  }
+
+  #watchHead(): void {
+    if (!this.insideHead || this.#decoder !== undefined) {
+      workerTimers.cancel(this.#headTimer);
+      this.#headTimer = undefined;
+    } else if (this.#options.headTimeoutMs > 0)
+      this.#headTimer ??= workerTimers.schedule(
+        this.#options.headTimeoutMs,
+        headTimeout,
+        this as Http1ServerConnection,
+      );
+  }
+
+  /** A head did not end in time. */
+  onHeadTimeout(): void {
+    this.#headTimer = undefined;
+    if (this.#closing || !this.insideHead) return;
+    this.#refuse(408, 'request_header_timeout');
+    this.#shutdown();
   }
 
   onEnd(): void {
@@ -130,6 +160,8 @@ export class Http1ServerConnection
   onClose(): void {
     workerTimers.cancel(this.#linger);
     this.#linger = undefined;
+    workerTimers.cancel(this.#headTimer);
+    this.#headTimer = undefined;
     this.state = ReadState.discard;
     this.#closing = true;
     const decoder = this.#decoder;
@@ -221,13 +253,16 @@ export class Http1ServerConnection
       error === HeadError.unsupportedVersion ? { status: 426, details: 'low_version' } : protocolError(error);
     const decoder = this.#decoder;
     if (decoder !== undefined) decoder.onResetStream(ResetReason.protocolError, details);
-    else {
-      this.#isHead = false;
-      this.#requestComplete = true;
-      this.#responseStarted = false;
-      this.#callbacks.onProtocolError(this, status, details);
-    }
+    else this.#refuse(status, details);
     this.#shutdown();
+  }
+
+  #refuse(status: number, details: string): void {
+    this.#closeAfter = true;
+    this.#isHead = false;
+    this.#requestComplete = true;
+    this.#responseStarted = false;
+    this.#callbacks.onProtocolError(this, status, details);
   }
 
   protected onHeldInput(data: Buffer): void {

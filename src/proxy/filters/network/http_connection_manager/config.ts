@@ -178,6 +178,7 @@ function http1Options(proto: Proto, bufferLimit: number): Http1ServerOptions {
     enableTrailers: options?.enableTrailers ?? false,
     highWatermark: bufferLimit,
     delayedCloseMs: durationMs(proto.delayedCloseTimeout) ?? 1000,
+    headTimeoutMs: durationMs(proto.requestHeadersTimeout) ?? 0,
     nameFormat: format?.case === 'properCaseWords' ? properCaseWords : undefined,
   };
 }

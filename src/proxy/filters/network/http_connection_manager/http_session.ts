@@ -5,7 +5,7 @@ import type {
   ServerConnection,
   ServerConnectionCallbacks,
 } from '../../../http/codec.ts';
-import { codecErrorReply } from '../../../http/local_reply.ts';
+import { codecErrorReply, localReplies } from '../../../http/local_reply.ts';
 import { type IoListener, SocketIo } from '../../../http/socket_io.ts';
 import type { DownstreamConnection, TerminalNetworkFilter, TlsInfo } from '../../../network/connection.ts';
 import { happens } from '../../../network/overload_state.ts';
@@ -72,12 +72,6 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
         onMaxConnectionDuration,
         this as HttpSession,
       );
-    if (config.requestHeadersTimeoutMs > 0)
-      this.#headersTimer = workerTimers.schedule(
-        config.requestHeadersTimeoutMs,
-        onHeadersTimeout,
-        this as HttpSession,
-      );
     this.#io = new SocketIo(connection.socket, this);
     // Listeners accept sockets paused.
     connection.socket.resume();
@@ -91,6 +85,8 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
   }
 
   #startCodec(version: HttpVersion): void {
+    workerTimers.cancel(this.#headersTimer);
+    this.#headersTimer = undefined;
     this.#codec = serverCodecFactories[version](this.#io, this, this.#config);
     if (version === 'http1') this.#config.stats.cxHttp1Total.inc();
     else this.#config.stats.cxHttp2Total.inc();
@@ -103,6 +99,13 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
     const version = versionByBytes(data);
     if (version === undefined) {
       this.#undecided = data;
+      const { requestHeadersTimeoutMs } = this.#config;
+      if (requestHeadersTimeoutMs > 0)
+        this.#headersTimer ??= workerTimers.schedule(
+          requestHeadersTimeoutMs,
+          onHeadersTimeout,
+          this as HttpSession,
+        );
       return;
     }
     this.#undecided = undefined;
@@ -126,10 +129,6 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
   }
 
   #addStream(encoder: ResponseEncoder): ActiveStream {
-    if (this.#headersTimer !== undefined) {
-      workerTimers.cancel(this.#headersTimer);
-      this.#headersTimer = undefined;
-    }
     // The chain may have newer filters by now: the next request takes them, the connection stays.
     const current = this.connection.chain.current;
     if (current !== this.#manager && current instanceof HttpConnectionManager) this.#manager = current;
@@ -148,10 +147,12 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
   }
 
   onProtocolError(encoder: ResponseEncoder, status: number, details: string): void {
-    this.#config.stats.cxProtocolError.inc();
+    const { stats } = this.#config;
+    const late = details === localReplies.requestHeadersTimeout.details;
+    (late ? stats.rqHeaderTimeout : stats.cxProtocolError).inc();
     const stream = this.#addStream(encoder);
     stream.streamInfo.lastDownstreamByteReceived = stream.streamInfo.start;
-    stream.sendLocalReply(codecErrorReply(status, details));
+    stream.sendLocalReply(late ? localReplies.requestHeadersTimeout : codecErrorReply(status, details));
   }
 
   onClose(): void {
@@ -267,9 +268,10 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
     this.#codec?.shutdownNotice();
   }
 
+  /** Bytes that do not even tell the version of HTTP. */
   onHeadersTimeout(): void {
     this.#headersTimer = undefined;
-    if (this.#first === undefined) this.#io.destroy();
+    this.#io.destroy();
   }
 }
 

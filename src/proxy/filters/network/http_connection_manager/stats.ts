@@ -18,6 +18,7 @@ export class HcmStats {
   readonly rqTimeout: Counter;
   readonly rqMaxDurationReached: Counter;
   readonly rqOverloadClose: Counter;
+  readonly rqHeaderTimeout: Counter;
   /** By the first digit of the status; index 0 is unused. */
   readonly rqByClass: readonly Counter[];
 
@@ -38,6 +39,7 @@ export class HcmStats {
     this.rqTime = metrics.histogram('envoy_http_downstream_rq_time', labels);
     this.rqIdleTimeout = counter('downstream_rq_idle_timeout');
     this.rqTimeout = counter('downstream_rq_timeout');
+    this.rqHeaderTimeout = counter('downstream_rq_header_timeout');
     this.rqOverloadClose = counter('downstream_rq_overload_close');
     this.rqMaxDurationReached = counter('downstream_rq_max_duration_reached');
     this.rqByClass = ['0', '1', '2', '3', '4', '5'].map((digit) =>
