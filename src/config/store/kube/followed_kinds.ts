@@ -61,20 +61,8 @@ function trimPod(object: Fields): Fields | undefined {
   };
 }
 
-/** Keys under which Secrets hold certificates: of the authority, of gateways, of `kubernetes.io/tls`. */
-const certificateKeys = [
-  'tls.crt',
-  'tls.key',
-  'ca.crt',
-  'ca.crl',
-  'cert',
-  'key',
-  'cacert',
-  'crl',
-  'ca-cert.pem',
-  'root-cert.pem',
-  'cert-chain.pem',
-];
+/** Keys under which Secrets hold certificates of gateways. The authority's own Secrets are read apart, by name. */
+const certificateKeys = ['tls.crt', 'tls.key', 'ca.crt', 'ca.crl', 'cert', 'key', 'cacert', 'crl'];
 
 /** Secrets without certificates are nobody's business here; of those with them, only these keys are kept. */
 function trimSecret(object: Fields): Fields | undefined {
