@@ -60,6 +60,13 @@ export function newClusterStats(): ClusterStats {
     upstreamCxConnectFail: 0,
     upstreamCxOverflow: 0,
     upstreamCxNoneHealthy: 0,
+    upstreamCxConnectTimeout: 0,
+    upstreamCxHttp1Total: 0,
+    upstreamCxHttp2Total: 0,
+    upstreamCxIdleTimeout: 0,
+    upstreamCxMaxDurationReached: 0,
+    upstreamCxMaxRequests: 0,
+    upstreamRqPendingTotal: 0,
     upstreamRqTotal: 0,
     upstreamRqActive: 0,
     upstreamRqPendingOverflow: 0,
@@ -118,6 +125,7 @@ export class LiveCluster implements Cluster {
   readonly #poolOptions: Readonly<Record<PoolProtocol, HttpPoolOptions>>;
   readonly #tcpDial: DialOptions;
   readonly healthChecks: HealthChecks | undefined;
+  readonly #maxConnectionsPerHost: number;
   #zoneAware = false;
   #onHosts: (() => void) | undefined = undefined;
   #sets: readonly HostSet[] = [];
@@ -137,6 +145,9 @@ export class LiveCluster implements Cluster {
     this.maxResponseHeadersKb = options.maxResponseHeadersKb;
     this.idleTimeoutMs = options.idleTimeoutMs;
     const thresholds = config.circuitBreakers?.thresholds ?? [];
+    const perHost = config.circuitBreakers?.perHostThresholds ?? [];
+    this.#maxConnectionsPerHost =
+      perHost.find((entry) => entry.priority === RoutingPriority.DEFAULT)?.maxConnections ?? Infinity;
     const counts = host.sharedCounts;
     this.#resources = [RoutingPriority.DEFAULT, RoutingPriority.HIGH].map(
       (priority) =>
@@ -310,6 +321,7 @@ export class LiveCluster implements Cluster {
 
   #adopt(host: UpstreamHost): void {
     this.detector?.add(host);
+    host.maxConnections = this.#maxConnectionsPerHost;
     if (this.options.closeOnHealthFailure) host.tcpSockets = new Set();
     if (this.healthChecks === undefined || host.healthCheck?.disabled === true) return;
     host.setFlag(HealthFlag.failedActiveHc, true);

@@ -70,6 +70,9 @@ export class UpstreamHost implements Host {
   otherPools: Map<string, HttpConnPool> | undefined = undefined;
   /** By slot: the last wish of a request, by identity, and the pool of `otherPools` that it led to. */
   askedPools: (AskedPool | undefined)[] | undefined = undefined;
+  /** Connections, open or being made, and the most there may be (`per_host_thresholds`). */
+  openConnections = 0;
+  maxConnections = Infinity;
   /** Open TCP connections, where the cluster closes them when the host fails. */
   tcpSockets: Set<Socket> | undefined = undefined;
   /** Milliseconds of the wheel's clock at which it was last used; for original destination hosts. */

@@ -105,6 +105,13 @@ export interface ClusterStats {
   upstreamCxConnectFail: number;
   upstreamCxOverflow: number;
   upstreamCxNoneHealthy: number;
+  upstreamCxConnectTimeout: number;
+  upstreamCxHttp1Total: number;
+  upstreamCxHttp2Total: number;
+  upstreamCxIdleTimeout: number;
+  upstreamCxMaxDurationReached: number;
+  upstreamCxMaxRequests: number;
+  upstreamRqPendingTotal: number;
   upstreamRqTotal: number;
   upstreamRqActive: number;
   upstreamRqPendingOverflow: number;

@@ -149,11 +149,14 @@ class PooledClient implements ClientConnectionCallbacks, DialCallbacks {
   onIdleTimeout(): void {
     this.idleTimer = undefined;
     // Armed at the end of each stream and not disarmed at the start of the next: a busy client just goes on.
-    if (this.active === 0) this.connection?.close();
+    if (this.active > 0) return;
+    this.pool.options.stats.upstreamCxIdleTimeout++;
+    this.connection?.close();
   }
 
   onMaxDuration(): void {
     this.durationTimer = undefined;
+    this.pool.options.stats.upstreamCxMaxDurationReached++;
     this.draining = true;
     this.pool.onClientDraining(this);
   }
@@ -212,6 +215,7 @@ export class HttpConnPool implements HttpConnectionPool {
       callbacks.onPoolFailure('overflow', '', this.host);
       return undefined;
     }
+    this.options.stats.upstreamRqPendingTotal++;
     const pending = new PendingStream(this, decoder, callbacks);
     this.#enqueue(pending);
     this.#connectForPending();
@@ -236,7 +240,10 @@ export class HttpConnPool implements HttpConnectionPool {
     options.stats.upstreamRqActive++;
     const encoder = connection.newStream(decoder);
     const limit = options.maxRequestsPerConnection;
-    if (limit > 0 && client.streams >= limit) client.draining = true;
+    if (limit > 0 && client.streams >= limit && !client.draining) {
+      client.draining = true;
+      options.stats.upstreamCxMaxRequests++;
+    }
     if (client.ready && (client.draining || this.#roomOf(client) === 0)) this.#unready(client);
     callbacks.onPoolReady(encoder, host, connection, client.tls, client.id, client.streams > 1);
   }
@@ -283,7 +290,8 @@ export class HttpConnPool implements HttpConnectionPool {
    */
   #connectForPending(): void {
     while (this.#wantsConnection()) {
-      if (!this.#resources.tryConnection()) {
+      const { host } = this;
+      if (host.openConnections >= host.maxConnections || !this.#resources.tryConnection()) {
         this.options.stats.upstreamCxOverflow++;
         // A host without any connection gets one all the same, else it could never answer.
         if (this.#clients.size > 0) return;
@@ -318,6 +326,7 @@ export class HttpConnPool implements HttpConnectionPool {
     client.allowed = expected;
     this.#clients.add(client);
     this.#connectingStreams += client.expected;
+    this.host.openConnections++;
     this.host.stats.cxTotal++;
     this.options.stats.upstreamCxTotal++;
     client.dial = new Dial(
@@ -335,7 +344,10 @@ export class HttpConnPool implements HttpConnectionPool {
     this.options.stats.upstreamCxActive++;
     this.host.report({ kind: 'connect_success' });
     // What ALPN chose once it will choose again.
-    if (client.connection?.protocol === 'HTTP/1.1') this.#streamsPerConnection = 1;
+    if (client.connection?.protocol === 'HTTP/1.1') {
+      this.#streamsPerConnection = 1;
+      this.options.stats.upstreamCxHttp1Total++;
+    } else this.options.stats.upstreamCxHttp2Total++;
     this.#offer(client);
     if (this.#pendingCount > 0) this.#connectForPending();
   }
@@ -343,8 +355,10 @@ export class HttpConnPool implements HttpConnectionPool {
   onClientConnectFailure(client: PooledClient, reason: PoolFailure, transportFailureReason: string): void {
     this.#connectingStreams -= client.expected;
     this.#clients.delete(client);
+    this.host.openConnections--;
     this.#resources.releaseConnection();
     this.host.stats.cxConnectFail++;
+    if (reason === 'timeout') this.options.stats.upstreamCxConnectTimeout++;
     this.options.stats.upstreamCxConnectFail++;
     this.host.report({ kind: reason === 'timeout' ? 'connect_timeout' : 'connect_failure' });
     // All that wait are told, as in Envoy: whoever waits knows best whether another host should be asked.
@@ -419,6 +433,7 @@ export class HttpConnPool implements HttpConnectionPool {
     }
     this.#clients.delete(client);
     this.#resources.releaseConnection();
+    this.host.openConnections--;
     this.host.stats.cxActive--;
     this.options.stats.upstreamCxActive--;
     // Requests that waited because the limit was reached may connect now.

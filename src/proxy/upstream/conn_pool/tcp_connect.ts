@@ -31,12 +31,13 @@ export class TcpConnect implements Cancellable, DialCallbacks {
     this.#resources = resources;
     this.#stats = stats;
     this.#callbacks = callbacks;
-    if (!resources.tryConnection()) {
+    if (host.openConnections >= host.maxConnections || !resources.tryConnection()) {
       stats.upstreamCxOverflow++;
       queueMicrotask(() => callbacks.onPoolFailure('overflow', '', host));
       return;
     }
     this.#counted = true;
+    host.openConnections++;
     host.stats.cxTotal++;
     stats.upstreamCxTotal++;
     this.#dial = new Dial(host.address, host.transport, transportOptions, options, this);
@@ -79,6 +80,7 @@ export class TcpConnect implements Cancellable, DialCallbacks {
   #release(): void {
     if (!this.#counted) return;
     this.#counted = false;
+    this.#host.openConnections--;
     this.#resources.releaseConnection();
   }
 }
