@@ -15,7 +15,8 @@ export interface Echo {
 }
 
 /**
- * Answers 200 with an {@link Echo}. Request headers change that: `x-want-status: 503`, `x-want-delay-ms: 100`,
+ * Answers 200 with an {@link Echo}. Request headers change that: `x-want-status: 503`, `x-want-status-NAME: 503` (the
+ * application of that name alone), `x-want-delay-ms: 100`,
  * `x-want-header: name: value`, `x-want-reset: 1` (closes the connection without an answer), `x-want-body: text`,
  * `x-want-bytes: n` (a body of n bytes), `x-want-fail-first: n` (503 to the first n requests of this path).
  */
@@ -72,7 +73,11 @@ export class EchoBackend {
       const colon = header.indexOf(':');
       response.setHeader(header.slice(0, colon), header.slice(colon + 1).trim());
     }
-    response.statusCode = this.#status(request.url ?? '', want('status'), want('fail-first'));
+    response.statusCode = this.#status(
+      request.url ?? '',
+      want(`status-${this.name}`) ?? want('status'),
+      want('fail-first'),
+    );
     const bytes = want('bytes');
     const body = want('body');
     if (bytes !== undefined) return void response.end(Buffer.alloc(Number(bytes), 'x'));
