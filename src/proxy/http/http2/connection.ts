@@ -318,7 +318,12 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
 
   // --- data
 
-  protected onDataFrame(streamId: number, flags: number, length: number): Violation | undefined {
+  protected onDataFrame(
+    streamId: number,
+    flags: number,
+    length: number,
+    payload: number,
+  ): Violation | undefined {
     if (streamId === 0) return violations.wrongStream;
     if (!this.#peerSettled) return violations.unexpectedFrame;
     if (this.#blockStream !== 0) return violations.continuationExpected;
@@ -347,6 +352,14 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
       this.streamError(stream, violations.windowExceeded);
       return undefined;
     }
+    stream.bodyBytes += payload;
+    if (
+      stream.contentLength >= 0 &&
+      (stream.bodyBytes > stream.contentLength || (endStream && stream.bodyBytes !== stream.contentLength))
+    ) {
+      this.#consumeConnection(length);
+      return this.invalidMessage(stream, violations.messaging);
+    }
     this.#dataStream = stream;
     if (stream.readDisabled) stream.withheld += length;
     else this.consumed(stream, length);
@@ -364,12 +377,6 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
     if (stream === undefined || stream.state === StreamState.closed) return undefined;
     const endStream = last && (this.dataFlags & FrameFlag.endStream) !== 0;
     if (payload.length === 0 && !endStream) return undefined;
-    stream.bodyBytes += payload.length;
-    if (
-      stream.contentLength >= 0 &&
-      (stream.bodyBytes > stream.contentLength || (endStream && stream.bodyBytes !== stream.contentLength))
-    )
-      return this.invalidMessage(stream, violations.messaging);
     if (endStream) this.receivedEnd(stream);
     stream.target?.decodeData(payload, endStream);
     if (endStream) this.afterEnd(stream);

@@ -24,8 +24,17 @@ export abstract class FrameReader {
     this.#maxFrameSize = maxFrameSize;
   }
 
-  /** A DATA frame begins. @param length of the payload with its padding, which flow control counts. */
-  protected abstract onDataFrame(streamId: number, flags: number, length: number): Violation | undefined;
+  /**
+   * A DATA frame begins.
+   * @param length with padding, which flow control counts.
+   * @param payload without it.
+   */
+  protected abstract onDataFrame(
+    streamId: number,
+    flags: number,
+    length: number,
+    payload: number,
+  ): Violation | undefined;
   /** Part of its payload. @param last the frame ends with it. */
   protected abstract onDataPayload(streamId: number, payload: Buffer, last: boolean): Violation | undefined;
   /** Any other frame; `buf` holds its payload from `start` to `end`. */
@@ -131,7 +140,7 @@ export abstract class FrameReader {
     this.#dataFlags = flags;
     this.#dataLeft = payload;
     this.#padLeft = pad;
-    const violation = this.onDataFrame(streamId, flags, length);
+    const violation = this.onDataFrame(streamId, flags, length, payload);
     if (violation !== undefined || payload > 0) return violation;
     return this.onDataPayload(streamId, buf.subarray(0, 0), true);
   }
