@@ -97,3 +97,9 @@ test('stats names split into labels by the tag patterns', () => {
     assert.equal(split(tag, stat), value, stat);
   }
 });
+
+test('the event log of outlier detection is on where it is asked for', () => {
+  assert.equal(buildBootstrap(testOptions(directory)).clusterManager, undefined);
+  const asked = buildBootstrap(testOptions(directory, { outlierLogPath: '/var/log/outliers' }));
+  assert.equal(asked.clusterManager?.outlierDetection?.eventLogPath, '/var/log/outliers');
+});

@@ -144,6 +144,9 @@ export function buildBootstrap(options: AgentOptions): Bootstrap {
         },
       ],
     },
+    ...(options.outlierLogPath === undefined
+      ? {}
+      : { clusterManager: { outlierDetection: { eventLogPath: options.outlierLogPath } } }),
     statsConfig: buildStatsConfig(options.domain, options.proxyConfig.statsInclusion),
     applicationLogConfig: {
       logFormat: {

@@ -127,6 +127,8 @@ export interface ScrapeTarget {
 
 /** Everything an agent needs to know. */
 export interface AgentOptions {
+  /** File for the events of outlier detection (`--outlierLogPath`). Absent: they are not written. */
+  readonly outlierLogPath?: string;
   readonly nodeType: NodeType;
   readonly podName: string;
   readonly podNamespace: string;

@@ -16,7 +16,6 @@ const ignoredFlags = [
   '--log_rotate_max_size <megabytes>',
   '--log_stacktrace_level <levels>',
   '--log_target <paths...>',
-  '--outlierLogPath <path>',
   '--profiling',
   '--stsPort <port>',
   '--templateFile <path>',
@@ -39,6 +38,7 @@ function proxyCommand(env: Environment): Command {
     .option('--concurrency <threads>', 'worker threads; 0: one per CPU')
     .option('--trust-domain <domain>', 'trust domain of the mesh; default TRUST_DOMAIN or cluster.local')
     .option('--meshConfig <path>', 'file with the mesh configuration', './etc/istio/config/mesh')
+    .option('--outlierLogPath <path>', 'file for events of outlier detection')
     .option('--proxyLogLevel <level>', 'log level of Envoy', 'warning')
     .option('--proxyComponentLogLevel <levels>', 'log levels of components of Envoy');
   return withIgnored(addLogOptions(command)).action(

@@ -301,6 +301,7 @@ export async function readAgentOptions(
     runDirectory: env.text('TRYSAIL_RUN_DIRECTORY') ?? paths.run,
     scrapeTargets: readScrapeTargets(env),
     ...(probers === undefined ? {} : { probers: probers.probers }),
+    ...(typeof flags['outlierLogPath'] === 'string' ? { outlierLogPath: flags['outlierLogPath'] } : {}),
     exitOnZeroActiveConnections: env.on('EXIT_ON_ZERO_ACTIVE_CONNECTIONS'),
     ...(minimumDrainDurationMs === undefined ? {} : { minimumDrainDurationMs }),
     environment: env.all,
