@@ -7,7 +7,7 @@ import type { ClientSession } from './client_sessions.ts';
 import type { OwnIdentity, TlsMaterial } from './tls_context.ts';
 import type { VerifyFailure } from './peer_validation.ts';
 import { describeChainProblem, describeTlsError, peerCertificateMissing } from './tls_errors.ts';
-import { ConnectionTlsInfo } from './tls_info.ts';
+import { ConnectionTlsInfo, certificateNames } from './tls_info.ts';
 import { onNewSession, verifyProblem } from './tls_handle.ts';
 
 /** What a direction asks of the peer. */
@@ -95,7 +95,6 @@ export class Handshake {
       if (reused) stats.sessionReused++;
     }
     const peer = socket.getPeerX509Certificate() ?? (reused ? this.#offered?.peer : undefined);
-    this.#peer = peer;
     if (peer === undefined) {
       if (this.#demand.requireCertificate) {
         if (stats !== undefined) stats.failVerifyNoCert++;
@@ -118,6 +117,7 @@ export class Handshake {
       return;
     }
     this.#done = true;
+    if (peer !== undefined && this.#place !== '') this.#peer = certificateNames(peer).certificate;
     if (this.#early !== undefined) this.#keep(this.#early);
     // TLS 1.2 gives no new ticket for one that was good.
     else if (reused && this.#offered !== undefined && socket.getProtocol() !== 'TLSv1.3')

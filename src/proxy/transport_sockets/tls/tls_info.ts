@@ -8,6 +8,8 @@ import { type AltNames, formatSubject, readAltNames } from './subject.ts';
 export interface CertificateNames {
   readonly alt: AltNames;
   readonly subject: string;
+  /** The certificate itself: one object for all connections of the same peer. */
+  readonly certificate: X509Certificate;
 }
 
 /** Peers of a mesh are few and connect often: their parsed names are kept by the bytes of the certificate. */
@@ -19,7 +21,7 @@ export function certificateNames(certificate: X509Certificate): CertificateNames
   const key = certificate.raw.toString('latin1');
   let names = cache.get(key);
   if (names === undefined) {
-    names = { alt: readAltNames(certificate), subject: formatSubject(certificate.subject) };
+    names = { alt: readAltNames(certificate), subject: formatSubject(certificate.subject), certificate };
     if (cache.size >= maxCachedPeers) cache.delete(cache.keys().next().value ?? '');
     cache.set(key, names);
   }
@@ -40,7 +42,7 @@ export class ConnectionTlsInfo implements TlsInfo {
   readonly localSubject: string;
   readonly serverName: string;
   readonly sessionReused: boolean;
-  readonly #peer: X509Certificate | undefined;
+  readonly #peer: CertificateNames | undefined;
 
   constructor(
     socket: TLSSocket,
@@ -50,13 +52,13 @@ export class ConnectionTlsInfo implements TlsInfo {
     serverName: string | false | null | undefined,
     sessionReused: boolean,
   ) {
-    this.#peer = peer;
     this.serverName = typeof serverName === 'string' ? serverName.toLowerCase() : '';
     this.sessionReused = sessionReused;
     this.version = socket.getProtocol() ?? '';
     this.cipher = socket.getCipher().name;
     this.peerCertificateValidated = validated && peer !== undefined;
     const names = peer === undefined ? undefined : certificateNames(peer);
+    this.#peer = names;
     this.peerUriSans = names?.alt.uris ?? noStrings;
     this.peerDnsSans = names?.alt.dns ?? noStrings;
     this.peerSubject = names?.subject ?? '';
@@ -65,6 +67,6 @@ export class ConnectionTlsInfo implements TlsInfo {
   }
 
   get peerCertificateDer(): Buffer | undefined {
-    return this.#peer?.raw;
+    return this.#peer?.certificate.raw;
   }
 }

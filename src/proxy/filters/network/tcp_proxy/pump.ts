@@ -38,7 +38,7 @@ function copyPiece(bytes: number): Buffer {
 }
 
 /** Bytes that wait for a TLS sink before its source is paused. */
-const highWatermark = 256 * 1024;
+const highWatermark = 128 * 1024;
 
 /** One direction of a connection. */
 export class Pump implements WriteOwner {
@@ -135,8 +135,10 @@ export class Pump implements WriteOwner {
     }
     if (!this.#write(data)) return false;
     this.#waiting += data.length;
+    // A TLS handle is done in the same turn of the loop when the kernel takes all: to read on would only need more memory.
+    // For small pieces that is cheaper than to stop and start reading.
+    if (!this.#encrypts || data.length >= bulkBytes || this.#waiting > highWatermark) this.#pause();
     // OpenSSL has taken or copied what it was given.
-    if (!this.#encrypts || this.#waiting > highWatermark) this.#pause();
     return !this.#encrypts;
   }
 
