@@ -65,6 +65,15 @@ const lazy: readonly LazyExtension[] = [
     ],
     load: async () => (await import('./filters/http/ext_authz/config.ts')).extAuthz,
   },
+  {
+    kind: 'http_filter',
+    name: 'envoy.filters.http.jwt_authn',
+    typeUrls: [
+      'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
+      'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.PerRouteConfig',
+    ],
+    load: async () => (await import('./filters/http/jwt_authn/config.ts')).jwtAuthn,
+  },
 ];
 
 /** The registry of one worker. */
