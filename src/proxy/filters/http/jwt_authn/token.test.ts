@@ -68,14 +68,17 @@ test('key sets that are none', () => {
 
 test('tokens are found and taken away', () => {
   fc.assert(
-    fc.property(fc.webQueryParameters(), fc.stringMatching(/^[A-Za-z0-9_.-]{1,20}$/), (query, token) => {
-      fc.pre(!/(^|&)t=/.test(query) && !query.includes('#'));
-      const headers = new RequestHeaderMap();
-      headers.path = `/p?${query}&t=${token}`;
-      const location = { kind: 'param', name: 't' } as const;
-      assert.equal(findTokens(headers, [location])[0]?.text, token);
-      removeToken(headers, location);
-      assert.equal(headers.path, `/p?${query}`);
-    }),
+    fc.property(
+      fc.stringMatching(/^([a-s]{1,3}=[a-z%]{0,5}&?){0,4}$/),
+      fc.stringMatching(/^[A-Za-z0-9_.-]{1,20}$/),
+      (query, token) => {
+        const headers = new RequestHeaderMap();
+        headers.path = `/p?${query}&t=${token}`;
+        const location = { kind: 'param', name: 't' } as const;
+        assert.equal(findTokens(headers, [location])[0]?.text, token);
+        removeToken(headers, location);
+        assert.equal(headers.path, `/p?${query}`);
+      },
+    ),
   );
 });
