@@ -67,6 +67,15 @@ const lazy: readonly LazyExtension[] = [
   },
   {
     kind: 'http_filter',
+    name: 'envoy.filters.http.ratelimit',
+    typeUrls: [
+      'type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit',
+      'type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute',
+    ],
+    load: async () => (await import('./filters/http/ratelimit/config.ts')).httpRateLimit,
+  },
+  {
+    kind: 'http_filter',
     name: 'envoy.filters.http.jwt_authn',
     typeUrls: [
       'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',

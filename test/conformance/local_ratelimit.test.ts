@@ -72,6 +72,7 @@ conformance(import.meta.filename, {
       assert.equal(answer.status, 503);
       assert.equal(answer.headers['x-local-rate-limit'], 'true');
       assert.equal(answer.headers['x-peer'], '127.0.0.1');
+      assert.equal(answer.headers['retry-after'], undefined);
       // Less than 400 is no refusal.
       assert.deepEqual(await statuses(run, '/low_status', 2), [200, 429]);
       await run.get('/retry_after');

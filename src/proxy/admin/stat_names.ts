@@ -26,7 +26,8 @@ export function dottedName(name: string, labels: Labels): string {
   const first = plain.indexOf('_');
   for (const label of nameLabels) {
     const value = labels[label];
-    if (value !== undefined) return `${plain.slice(0, first)}.${value}.${withFilter(plain.slice(first + 1), labels)}`;
+    if (value !== undefined)
+      return `${plain.slice(0, first)}.${value}.${withFilter(plain.slice(first + 1), labels)}`;
   }
   for (const part of parts)
     if (plain.startsWith(`${part}_`)) return `${part}.${plain.slice(part.length + 1)}`;
@@ -52,11 +53,11 @@ const clusterLevels: readonly (readonly [part: string, level: string])[] = [
 ];
 
 function withFilter(rest: string, labels: Labels): string {
-  const own = labels['envoy_ext_authz_prefix'];
-  if (own !== undefined && rest.startsWith('ext_authz_'))
-    return `ext_authz.${own}.${rest.slice('ext_authz_'.length)}`;
-  for (const filter of filterNames)
-    if (rest.startsWith(`${filter}_`)) return `${filter}.${rest.slice(filter.length + 1)}`;
+  for (const filter of filterNames) {
+    if (!rest.startsWith(`${filter}_`)) continue;
+    const own = labels[`envoy_${filter}_prefix`];
+    return `${filter}.${own === undefined ? '' : `${own}.`}${rest.slice(filter.length + 1)}`;
+  }
   for (const [part, level] of clusterLevels)
     if (rest.startsWith(part)) return `${level}${rest.slice(part.length)}`;
   return rest;

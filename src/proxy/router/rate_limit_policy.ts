@@ -27,8 +27,7 @@ export interface DescriptorEntry {
 /** A limit that the request brings along in place of the one that the service has for its descriptor. */
 export interface LimitOverride {
   readonly requestsPerUnit: number;
-  /** A `RateLimitUnit`. */
-  readonly unit: number;
+  readonly unit: RateLimitUnit;
 }
 
 /** What a request is counted by. */
@@ -86,18 +85,10 @@ function dynamicValue(info: StreamInfo, key: MetadataKey | undefined): unknown {
   return valueAt({ [space]: info.dynamicMetadata?.get(space) }, key);
 }
 
-/** A value that may hold `%COMMANDS%`; `fallback` stands for an empty one. */
-function textOf(format: string, fallback: string): (input: DescriptorInput) => string {
-  const compiled = compileHeaderFormat(format);
-  if (typeof compiled === 'string') return () => (compiled === '' ? fallback : compiled);
-  return ({ headers, info }) => compiled({ info, request: headers, response: undefined }) || fallback;
-}
-
-function fixedEntry(key: string, value: (input: DescriptorInput) => string): Action {
-  return (input) => {
-    const text = value(input);
-    return text === '' ? 'none' : { key, value: text };
-  };
+/** An entry with a fixed value; `fallback` stands for an empty one. */
+function fixedEntry(key: string, value: string, fallback: string): Action {
+  const entry: ActionResult = value !== '' || fallback !== '' ? { key, value: value || fallback } : 'none';
+  return () => entry;
 }
 
 /** Percent-encoded text of a query; what is malformed stays as it is. */
@@ -153,19 +144,19 @@ function compileAction({ actionSpecifier: specifier }: RateLimit_Action): Action
       return maskedAddress(specifier.value);
     case 'genericKey': {
       const { descriptorKey, descriptorValue, defaultValue } = specifier.value;
-      return fixedEntry(descriptorKey || 'generic_key', textOf(descriptorValue, defaultValue));
+      return fixedEntry(descriptorKey || 'generic_key', descriptorValue, defaultValue);
     }
     case 'headerValueMatch': {
       const { descriptorKey, descriptorValue, defaultValue, expectMatch, headers } = specifier.value;
       const matches = compileHeaderMatchers(headers);
-      const entry = fixedEntry(descriptorKey || 'header_match', textOf(descriptorValue, defaultValue));
+      const entry = fixedEntry(descriptorKey || 'header_match', descriptorValue, defaultValue);
       const wanted = expectMatch ?? true;
       return (input) => ((matches?.(input.headers) ?? true) === wanted ? entry(input) : 'none');
     }
     case 'queryParameterValueMatch': {
       const { descriptorKey, descriptorValue, defaultValue, expectMatch, queryParameters } = specifier.value;
       const matches = compileQueryMatchers(queryParameters);
-      const entry = fixedEntry(descriptorKey || 'query_match', textOf(descriptorValue, defaultValue));
+      const entry = fixedEntry(descriptorKey || 'query_match', descriptorValue, defaultValue);
       const wanted = expectMatch ?? true;
       return (input) => (matches(input.headers.path) === wanted ? entry(input) : 'none');
     }
@@ -175,10 +166,7 @@ function compileAction({ actionSpecifier: specifier }: RateLimit_Action): Action
         createCidr(range.addressPrefix, range.prefixLen ?? 0),
       );
       const invert = addressMatcher?.invertMatch ?? false;
-      const entry = fixedEntry(
-        descriptorKey || 'remote_address_match',
-        textOf(descriptorValue, defaultValue),
-      );
+      const entry = fixedEntry(descriptorKey || 'remote_address_match', descriptorValue, defaultValue);
       return (input) => {
         const bytes = parseIp(input.info.remoteAddress.ip);
         if (bytes === undefined) return 'none';
@@ -235,22 +223,24 @@ function compileOverride(policy: RateLimit): (info: StreamInfo) => LimitOverride
   return () => undefined;
 }
 
+/** `hits_addend`: a number, or a format that gives one. */
 function compileHits(policy: RateLimit): (input: DescriptorInput) => number | undefined {
   const addend = policy.hitsAddend;
   if (addend === undefined) return () => undefined;
-  if (addend.isNegativeHits) throw new Error('hits_addend.is_negative_hits is not supported');
+  if (addend.isNegativeHits) throw new Error('hits_addend.is_negative_hits is not implemented');
   if (addend.format === '') {
     const fixed = addend.number === undefined ? undefined : Number(addend.number);
     return () => fixed;
   }
-  const text = textOf(addend.format, '');
-  return (input) => {
-    const value = text(input);
+  const format = compileHeaderFormat(addend.format);
+  return ({ headers, info }) => {
+    const value =
+      typeof format === 'string' ? format : format({ info, request: headers, response: undefined });
     return /^\d{1,10}$/.test(value) ? Number(value) : undefined;
   };
 }
 
-function compilePolicy(policy: RateLimit): RateLimitPolicy {
+function compilePolicy(policy: RateLimit, inFilter: boolean): RateLimitPolicy {
   const stage = policy.stage ?? 0;
   if (stage > 10) throw new Error('stage must be at most 10');
   if (policy.actions.length === 0) throw new Error('actions are missing');
@@ -258,7 +248,8 @@ function compilePolicy(policy: RateLimit): RateLimitPolicy {
   const actions = policy.actions.map(compileAction);
   const override = compileOverride(policy);
   const hitsOf = compileHits(policy);
-  const option = policy.xRatelimitOption;
+  // Policies of routes and virtual hosts have neither of the two (Envoy's note on the fields).
+  const option = inFilter ? policy.xRatelimitOption : XRateLimitOption.UNSPECIFIED;
   const xRateLimit =
     option === XRateLimitOption.OFF ? false : option === XRateLimitOption.DRAFT_VERSION_03 ? true : undefined;
   // There is no runtime layer, so `disable_key` never switches a policy off.
@@ -273,20 +264,26 @@ function compilePolicy(policy: RateLimit): RateLimitPolicy {
         if (result !== 'omit') entries.push(result);
       }
       if (entries.length === 0) return undefined;
-      return { entries, limit: override(input.info), hits: hitsOf(input), xRateLimit };
+      return { entries, limit: override(input.info), hits: inFilter ? hitsOf(input) : undefined, xRateLimit };
     },
   };
 }
 
 const none: readonly RateLimitPolicy[] = [];
 
-/** @throws Error that names the entry which is bad. */
-export function compileRateLimits(policies: readonly RateLimit[]): readonly RateLimitPolicy[] {
+/**
+ * @param inFilter they stand in the configuration of a filter, not of a route
+ * @throws Error that names the entry which is bad.
+ */
+export function compileRateLimits(
+  policies: readonly RateLimit[],
+  inFilter = false,
+): readonly RateLimitPolicy[] {
   if (policies.length === 0) return none;
   if (policies.length > maxPolicies) throw new Error(`more than ${maxPolicies} rate_limits`);
   return policies.map((policy, i) => {
     try {
-      return compilePolicy(policy);
+      return compilePolicy(policy, inFilter);
     } catch (cause) {
       throw new Error(`rate_limits[${i}]: ${(cause as Error).message}`, { cause });
     }

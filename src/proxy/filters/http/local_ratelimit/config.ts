@@ -68,7 +68,7 @@ export function compileLocalRateLimit(
     responseRules: compileHeaderRules(proto.responseHeadersToAdd, []),
     notEnforcedRules: compileHeaderRules(proto.requestHeadersToAddWhenNotEnforced, []),
     descriptors: {
-      own: compileRateLimits(proto.rateLimits),
+      own: compileRateLimits(proto.rateLimits, true),
       stage: proto.stage,
       hostPolicies: hostPoliciesOf(proto.vhRateLimits),
       localCluster: context.node.cluster,

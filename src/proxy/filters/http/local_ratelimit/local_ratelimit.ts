@@ -109,7 +109,7 @@ export class LocalRateLimitFilter implements HttpFilter {
       flags: ResponseFlag.rateLimited,
       ...(grpcStatus === undefined ? {} : { grpcStatus }),
       modifyHeaders: (response) => {
-        if (retryAfter && bucket !== undefined)
+        if (retryAfter && place.status === 429 && bucket !== undefined)
           response.set('retry-after', String(Math.ceil(bucket.secondsToNextToken())));
         responseRules?.apply(response, { info, request: headers, response });
       },
