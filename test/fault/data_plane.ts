@@ -12,7 +12,7 @@ import { type Answer, send } from '../harness/http_request.ts';
 export async function until(
   test: () => boolean | Promise<boolean>,
   what: string | (() => string),
-  timeoutMs = 10_000,
+  timeoutMs = 20_000,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!(await test())) {

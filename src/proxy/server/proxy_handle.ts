@@ -26,6 +26,8 @@ export interface ProxyOptions {
   readonly commandLine?: Omit<CommandLine, 'drainTimeMs' | 'drainStrategy' | 'logLevel'>;
   /** A worker whose event loop stands still for so long is replaced. Default 10 000 ms. */
   readonly stuckAfterMs?: number;
+  /** File that worker threads run. Default `worker_main.ts`; tests give one that can be broken. */
+  readonly workerEntry?: URL;
   /** `%ENVIRONMENT(name)%` of access logs. Default none. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Told to the control plane and on `/server_info`. Default `dev`. */

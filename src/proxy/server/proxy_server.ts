@@ -12,7 +12,7 @@ import type { DrainRequest, ProxyState } from '../admin/proxy_state.ts';
 import { initialFetchTimeoutMs, readApiSource, sourceKey } from '../config/config_source.ts';
 import { DiscoveryClient } from '../config/discovery_client.ts';
 import { GrpcSources } from '../config/grpc_sources.ts';
-import { LocalCounts, SharedCounts } from '../network/shared_counts.ts';
+import { type CountBlock, LocalCounts, SharedCounts } from '../network/shared_counts.ts';
 import { InlineWorker } from './inline_worker.ts';
 import type { ProxyExit, ProxyHandle, ProxyOptions } from './proxy_handle.ts';
 import { CounterBase } from './counter_base.ts';
@@ -45,6 +45,7 @@ export class ProxyServer implements ProxyHandle {
   /** Lines pass the levels that `/logging` sets. */
   readonly log: Logger;
   readonly #log: Logger;
+  readonly #connections: CountBlock;
   readonly #counterBase = new CounterBase();
   #drained: DrainRequest | undefined;
   readonly #grpc: GrpcSources;
@@ -91,13 +92,13 @@ export class ProxyServer implements ProxyHandle {
     const memory = this.inline ? undefined : SharedCounts.allocate(rows);
     const sharedCounts = memory === undefined ? undefined : new SharedCounts(memory, rows, concurrency);
     const counts = sharedCounts ?? new LocalCounts();
-    const connections = counts.open(connectionsName);
+    this.#connections = counts.open(connectionsName);
     this.runtime = new RuntimeLayers(bootstrap.layeredRuntime, () => {
       this.pool.post({ kind: 'runtime', values: [...this.runtime.values] });
     });
     this.overload = new OverloadManager({
       config: bootstrap.overloadManager,
-      world: systemWorld(() => connections.value(0)),
+      world: systemWorld(() => this.openConnections),
       log: this.log,
       onChange: (request) => this.pool.post({ kind: 'overload', request }),
       shrinkHeap: () => this.#shrinkHeap(),
@@ -127,7 +128,11 @@ export class ProxyServer implements ProxyHandle {
       makeWorker: (init, callbacks) =>
         this.inline
           ? new InlineWorker(init, callbacks, counts)
-          : new WorkerThread(init, callbacks, new URL('./worker_main.ts', import.meta.url)),
+          : new WorkerThread(
+              init,
+              callbacks,
+              options.workerEntry ?? new URL('./worker_main.ts', import.meta.url),
+            ),
       ...(options.stuckAfterMs === undefined ? {} : { stuckAfterMs: options.stuckAfterMs }),
     });
   }
@@ -158,6 +163,11 @@ export class ProxyServer implements ProxyHandle {
       await this.close();
       throw error;
     }
+  }
+
+  /** Downstream connections of all workers, as they count them together. */
+  get openConnections(): number {
+    return this.#connections.value(0);
   }
 
   ready(): boolean {

@@ -73,6 +73,11 @@ export class WorkerPool {
     for (const { worker } of this.#seats) worker.post(message);
   }
 
+  /** A message to one worker. */
+  postTo(index: number, message: ToWorker): void {
+    this.#seats[index]?.worker.post(message);
+  }
+
   /** Gives an update to one worker, whose verdict is known already. */
   give(index: number, update: ConfigUpdate): void {
     void this.#seats[index]?.worker.calls.update(update);

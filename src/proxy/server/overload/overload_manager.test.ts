@@ -63,7 +63,7 @@ test('an action goes on and off with its resource; each is one line', () => {
     { rss: () => rss },
   );
   for (rss of [100, 899]) manager.refresh();
-  assert.deepEqual(requests, []);
+  assert.equal(requests.length, 0);
   for (rss of [900, 950, 999]) manager.refresh();
   assert.deepEqual(
     requests.map((request) => request.stopAcceptingRequests),
@@ -168,7 +168,7 @@ test('what is not implemented or bad is refused by name', () => {
     [{ resource_monitors: [heap, heap] }, /duplicate resource monitor/],
     [{ resource_monitors: [{ name: 'cpu' }] }, /resource monitor cpu .* is not implemented/],
     [{ loadshed_points: [{ name: 'p' }] }, /load shed point p is not implemented/],
-  ] as const)
+  ] satisfies [JsonValue, RegExp][])
     assert.throws(() => make(config), message);
 });
 
