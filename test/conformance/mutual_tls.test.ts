@@ -317,5 +317,21 @@ conformance(import.meta.filename, {
         assert.match(who ?? '', /URI=spiffe:\/\/cluster\.local\/ns\/a\/sa\/client/);
       }
     },
+    'what is counted': async (run) => {
+      const text = (await run.admin('/stats')).body;
+      const of = (port: string, name: string): number =>
+        Number(
+          new RegExp(`^listener\\.127\\.0\\.0\\.1_${run.port(port)}\\.ssl\\.${name}: (\\d+)$`, 'm').exec(
+            text,
+          )?.[1] ?? 0,
+        );
+      assert.ok(of('prefix', 'handshake') >= 4);
+      assert.ok(of('prefix', 'session_reused') >= 2);
+      assert.equal(of('suffix_other', 'fail_verify_san'), 2);
+      assert.equal(of('hash_other', 'fail_verify_cert_hash'), 1);
+      assert.equal(of('revoking', 'fail_verify_error'), 1);
+      assert.ok(/^cluster\.good\.ssl\.handshake: [1-9]/m.test(text));
+      assert.match(text, /^cluster\.wrong_name\.ssl\.fail_verify_san: [1-9]/m);
+    },
   },
 });

@@ -224,7 +224,6 @@ export class AcceptedConnection
 
   onTransportFailure(reason: string): void {
     this.info.transportFailureReason = reason;
-    if (!this.#closed) this.#owner.version.stats.tlsErrors++;
     this.fail('');
   }
 

@@ -17,7 +17,7 @@ import type { Address } from '../network/address.ts';
 import type { ConnectionInfo } from '../network/connection.ts';
 import { durationMs } from '../network/duration.ts';
 import type { ListenerFilterFactory } from '../network/listener_filter.ts';
-import type { TransportSocketContext } from '../network/transport_socket.ts';
+import { type TlsStats, type TransportSocketContext, newTlsStats } from '../network/transport_socket.ts';
 import { type LiveFilterChain, createFilterChain, filterChainBytes } from './filter_chain.ts';
 import { FilterChainMatcher } from './filter_chain_match.ts';
 
@@ -29,7 +29,8 @@ export interface ListenerStats {
   downstreamGlobalCxOverflow: number;
   downstreamCxOverloadReject: number;
   noFilterChainMatch: number;
-  tlsErrors: number;
+  /** TLS on all chains. */
+  readonly tls: TlsStats;
 }
 
 /** An address to bind, or the place of a virtual listener. */
@@ -69,7 +70,7 @@ export function newListenerStats(): ListenerStats {
     downstreamGlobalCxOverflow: 0,
     downstreamCxOverloadReject: 0,
     noFilterChainMatch: 0,
-    tlsErrors: 0,
+    tls: newTlsStats(),
   };
 }
 
@@ -178,7 +179,7 @@ export function createListenerVersion(
   const build = (chainConfig: (typeof config.filterChains)[number]): LiveFilterChain => {
     let chain = reusable.get(filterChainBytes(chainConfig));
     if (chain === undefined) {
-      chain = createFilterChain(chainConfig, own, sockets);
+      chain = createFilterChain(chainConfig, own, { ...sockets, tlsStats: stats.tls });
       built.push(chain);
     }
     chains.push(chain);

@@ -91,6 +91,18 @@ export function newTlsStats(): TlsStats {
   };
 }
 
+/** Envoy's names of `TlsStats`, behind `listener.<address>.` and `cluster.<name>.`. */
+export const tlsStatNames: readonly (readonly [name: string, key: keyof TlsStats])[] = [
+  ['ssl_connection_error', 'connectionError'],
+  ['ssl_handshake', 'handshake'],
+  ['ssl_session_reused', 'sessionReused'],
+  ['ssl_no_certificate', 'noCertificate'],
+  ['ssl_fail_verify_no_cert', 'failVerifyNoCert'],
+  ['ssl_fail_verify_error', 'failVerifyError'],
+  ['ssl_fail_verify_san', 'failVerifySan'],
+  ['ssl_fail_verify_cert_hash', 'failVerifyCertHash'],
+];
+
 /** What transport socket factories get from the worker that builds them. */
 export interface TransportSocketContext {
   readonly secrets: SecretProvider;

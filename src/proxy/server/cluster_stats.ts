@@ -1,4 +1,5 @@
 /** Counters and gauges of a cluster under Envoy's names: the one list. */
+import { tlsStatNames } from '../network/transport_socket.ts';
 import type { LiveCluster } from '../upstream/cluster.ts';
 import { HealthFlag } from '../upstream/health_flags.ts';
 import type { EjectionType } from '../upstream/outlier_options.ts';
@@ -45,6 +46,7 @@ const perWorker: readonly ClusterStat[] = [
   stat('upstream_rq_per_try_timeout', 'counter', ({ stats }) => stats.upstreamRqPerTryTimeout),
   stat('upstream_rq_rx_reset', 'counter', ({ stats }) => stats.upstreamRqRxReset),
   stat('upstream_rq_tx_reset', 'counter', ({ stats }) => stats.upstreamRqTxReset),
+  ...tlsStatNames.map(([name, key]) => stat(name, 'counter', ({ stats }) => stats.tls[key])),
   stat('lb_healthy_panic', 'counter', ({ stats }) => stats.lb.healthyPanic),
   stat('lb_local_cluster_not_ok', 'counter', ({ stats }) => stats.lb.localClusterNotOk),
   stat('lb_subsets_fallback', 'counter', ({ stats }) => stats.lb.subsetsFallback),

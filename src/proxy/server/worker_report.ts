@@ -11,6 +11,7 @@ import type {
 import type { WorkerConfig } from '../config/worker_config.ts';
 import type { ListenerManager } from '../listener_manager/listener_manager.ts';
 import { formatAddress } from '../network/address.ts';
+import { tlsStatNames } from '../network/transport_socket.ts';
 import type { LiveCluster } from '../upstream/cluster.ts';
 import type { LiveClusterManager } from '../upstream/cluster_manager.ts';
 import type { UpstreamHost } from '../upstream/host.ts';
@@ -208,7 +209,7 @@ export class WorkerReport {
       family('downstream_global_cx_overflow', 'counter', (stats) => stats.downstreamGlobalCxOverflow),
       family('downstream_cx_overload_reject', 'counter', (stats) => stats.downstreamCxOverloadReject),
       family('no_filter_chain_match', 'counter', (stats) => stats.noFilterChainMatch),
-      family('ssl_connection_error', 'counter', (stats) => stats.tlsErrors),
+      ...tlsStatNames.map(([name, key]) => family(name, 'counter', (stats) => stats.tls[key])),
     ];
   }
 }

@@ -6,6 +6,7 @@ import { rawBufferUpstream } from '../network/raw_buffer.ts';
 import {
   type TransportSocketContext,
   type UpstreamTransportOptions,
+  newTlsStats,
   noTransportOptions,
 } from '../network/transport_socket.ts';
 import type { ExtensionRegistry } from '../registry.ts';
@@ -79,6 +80,7 @@ export function newClusterStats(): ClusterStats {
     upstreamRqPerTryTimeout: 0,
     upstreamRqRxReset: 0,
     upstreamRqTxReset: 0,
+    tls: newTlsStats(),
     membershipChange: 0,
     updateAttempt: 0,
     updateSuccess: 0,
@@ -167,7 +169,7 @@ export class LiveCluster implements Cluster {
     const names = options.discovery.endsWith('_dns');
     const assignment = eds ? undefined : readAssignment(config.loadAssignment, names);
     const dnsOptions = names ? readDnsOptions(config, options.discovery === 'logical_dns') : undefined;
-    this.#sockets = createTransportSockets(config, host.registry, host.sockets);
+    this.#sockets = createTransportSockets(config, host.registry, { ...host.sockets, tlsStats: stats.tls });
     this.#table = new HostTable(this.#sockets);
     this.detector =
       config.outlierDetection === undefined

@@ -5,7 +5,7 @@ import type { RequestHeaderMap } from '../http/header_map.ts';
 import type { LoadBalancerStats } from './load_balancer_stats.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionInfo, TlsInfo } from '../network/connection.ts';
-import type { UpstreamTransportOptions } from '../network/transport_socket.ts';
+import type { TlsStats, UpstreamTransportOptions } from '../network/transport_socket.ts';
 
 export type MetadataMap = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
@@ -124,6 +124,8 @@ export interface ClusterStats {
   upstreamRqPerTryTimeout: number;
   upstreamRqRxReset: number;
   upstreamRqTxReset: number;
+  /** TLS to all hosts. */
+  readonly tls: TlsStats;
   membershipChange: number;
   updateAttempt: number;
   updateSuccess: number;
