@@ -83,6 +83,19 @@ const lazy: readonly LazyExtension[] = [
     ],
     load: async () => (await import('./filters/http/jwt_authn/config.ts')).jwtAuthn,
   },
+  {
+    kind: 'network_filter',
+    name: 'envoy.filters.network.local_ratelimit',
+    typeUrls: ['type.googleapis.com/envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit'],
+    load: async () =>
+      (await import('./filters/network/local_ratelimit/local_ratelimit.ts')).networkLocalRateLimit,
+  },
+  {
+    kind: 'network_filter',
+    name: 'envoy.filters.network.connection_limit',
+    typeUrls: ['type.googleapis.com/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit'],
+    load: async () => (await import('./filters/network/connection_limit/connection_limit.ts')).connectionLimit,
+  },
 ];
 
 /** The registry of one worker. */
