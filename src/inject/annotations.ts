@@ -1,7 +1,7 @@
 /** Annotations of a pod that injection reads, and what each may hold. A wrong value fails the pod. */
 import { isIP } from 'node:net';
 import { isQuantity } from './pod/quantity.ts';
-import { isObject } from './pod/shape.ts';
+import { isList, isObject } from './pod/shape.ts';
 
 /** What is wrong with a value, or undefined when nothing is: `expected …`. */
 type Check = (value: string) => string | undefined;
@@ -77,10 +77,12 @@ const jsonObjects: Check = (value) => {
   try {
     const parsed: unknown = value === '' ? {} : JSON.parse(value);
     if (isObject(parsed) && Object.values(parsed).every((item) => isObject(item))) return undefined;
+    const named = (item: unknown): boolean => isObject(item) && typeof item['name'] === 'string';
+    if (isList(parsed) && parsed.every(named)) return undefined;
   } catch {
     // Told below.
   }
-  return 'expected a JSON object of objects by name';
+  return 'expected a JSON object of objects by name, or a list of objects with names';
 };
 
 const traffic = 'traffic.sidecar.istio.io';

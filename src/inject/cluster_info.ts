@@ -9,7 +9,10 @@ const clusterVariable = 'ISTIO_META_CLUSTER_ID';
 const networkVariable = 'ISTIO_META_NETWORK';
 
 /** Parts of the webhook's URL with a name of their own. */
-const knownKeys: Readonly<Record<string, string>> = { cluster: clusterVariable, net: networkVariable };
+const knownKeys: ReadonlyMap<string, string> = new Map([
+  ['cluster', clusterVariable],
+  ['net', networkVariable],
+]);
 /** Stands for a slash inside a value. */
 const slash = '--slash--';
 const separator = ':ENV:';
@@ -46,7 +49,7 @@ export function pathVariables(path: string): Record<string, string> {
   }
   const result: Record<string, string> = {};
   for (const [key, value] of pairs(plain).slice(0, maxVariables)) {
-    const name = knownKeys[key] ?? key.toUpperCase();
+    const name = knownKeys.get(key) ?? key.toUpperCase();
     if (name !== '') result[name] = value.replaceAll(slash, '/');
   }
   return result;

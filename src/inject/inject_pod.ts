@@ -7,7 +7,14 @@ import { mergeProxyConfig } from '#config/mesh_config/defaults.ts';
 import { checkAnnotations } from './annotations.ts';
 import { clusterVariables, withClusterVariables } from './cluster_info.ts';
 import { type Compatibility, type InjectionContext, type Owner, interceptionMode } from './context.ts';
-import { addProxyEnv, changeProxy, findContainer, findProxy, overlayPod } from './overlay/containers.ts';
+import {
+  addProxyEnv,
+  changeProxy,
+  containerLists,
+  findContainer,
+  findProxy,
+  overlayPod,
+} from './overlay/containers.ts';
 import { reorderContainers } from './overlay/reorder.ts';
 import { moveProxyToInit, reapplyUserContainers, removeStale } from './overlay/user_containers.ts';
 import { canonical } from './pod/canonical.ts';
@@ -109,23 +116,29 @@ function agentPort(pod: Pod, { statusPort }: EffectiveProxyConfig): number {
   return own === 0 ? statusPort : own;
 }
 
+/** Containers are told apart by their names. */
+function checkNames({ spec = {} }: Pod): string[] {
+  return containerLists.flatMap((list) =>
+    (spec[list] ?? []).flatMap(({ name = '' }, index) =>
+      name === '' ? [`spec.${list}[${index}].name: required`] : [],
+    ),
+  );
+}
+
 /**
  * The pod with its proxy.
  * @throws InjectionError when the pod's annotations or a template are wrong
  */
 export function injectPod(request: PodRequest, settings: InjectorSettings): Pod {
-  const { pod } = request;
-  const wrong = checkShape(pod as unknown as Json, podShape);
+  const wrong = checkShape(request.pod as unknown as Json, podShape);
+  if (wrong.length > 0) throw new InjectionError(wrong);
+  const pod = canonical(request.pod as unknown as Json, podShape) as unknown as Pod;
   const annotations = pod.metadata?.annotations ?? {};
-  const problems = [...wrong, ...(wrong.length > 0 ? [] : checkAnnotations(annotations))];
+  const problems = [...checkNames(pod), ...checkAnnotations(annotations)];
   if (problems.length > 0) throw new InjectionError(problems);
-  const context = contextOf(request, settings);
+  const context = contextOf({ ...request, pod }, settings);
   const { mesh, choice, values } = settings;
-  const { original, merged, added } = applyTemplates(
-    canonical(pod as unknown as Json, podShape) as unknown as Pod,
-    context,
-    choice,
-  );
+  const { original, merged, added } = applyTemplates(pod, context, choice);
   const injectedBefore = readStatus(pod) !== undefined;
   const hasProxy = findProxy(merged) !== undefined;
   const prometheus = checkPrometheusAnnotations(annotations, hasProxy);

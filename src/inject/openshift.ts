@@ -2,6 +2,8 @@
 
 type Annotations = Readonly<Record<string, string>>;
 
+const users = 'openshift.io/sa.scc.uid-range';
+
 /** `START/SIZE` or `START-END`. */
 function lastOf(block: string): number | undefined {
   const match = /^(\d{1,10})([/-])(\d{1,10})$/.exec(block.trim());
@@ -16,8 +18,10 @@ export function openShiftIds(annotations: Annotations): {
   readonly proxyUid?: number;
   readonly proxyGid?: number;
 } {
-  const user = lastOf(annotations['openshift.io/sa.scc.uid-range'] ?? '');
-  const group = lastOf((annotations['openshift.io/sa.scc.supplemental-groups'] ?? '').split(',')[0] ?? '');
+  const user = lastOf(annotations[users] ?? '');
+  // A namespace without groups of its own has those of its users' numbers.
+  const groups = annotations['openshift.io/sa.scc.supplemental-groups'] ?? annotations[users] ?? '';
+  const group = lastOf(groups.split(',')[0] ?? '');
   return {
     ...(user === undefined ? {} : { proxyUid: user }),
     ...(group === undefined ? {} : { proxyGid: group }),

@@ -8,6 +8,7 @@ import { type InjectorSettings, InjectionError, injectPod } from './inject_pod.t
 import { type PatchOperation, jsonPatch } from './json_patch.ts';
 import { openShiftIds } from './openshift.ts';
 import { ownerOf } from './owner.ts';
+import { canonical } from './pod/canonical.ts';
 import { checkShape } from './pod/check.ts';
 import { podShape } from './pod/pod_shape.ts';
 import { type Json, type JsonObject, isObject } from './pod/shape.ts';
@@ -51,6 +52,14 @@ function badRequest(reason: string): ReviewResult {
   return { status: 400, body, outcome: 'bad_request', reason };
 }
 
+/** Deepest pod that is read; Kubernetes' own types stay below 20 levels. */
+const maxDepth = 100;
+
+function isDeeper(value: Json, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((item: Json) => isDeeper(item, levels - 1));
+}
+
 interface Question {
   readonly apiVersion: string;
   readonly uid: string;
@@ -70,6 +79,7 @@ function readQuestion(review: unknown): Question | string {
   if (typeof uid !== 'string' || uid === '') return 'request.uid: expected text';
   if (typeof namespace !== 'string') return 'request.namespace: expected text';
   if (!isObject(object)) return 'request.object: expected a pod';
+  if (isDeeper(object, maxDepth)) return `request.object: expected at most ${maxDepth} levels of nesting`;
   const wrong = checkShape(object, podShape, 'request.object');
   return wrong.length > 0 ? wrong.join('; ') : { apiVersion, uid, namespace, object };
 }
@@ -82,7 +92,7 @@ function answer({ apiVersion, uid }: Question, response: JsonObject): JsonObject
 export function reviewPod(review: unknown, path: string, settings: ReviewSettings): ReviewResult {
   const question = readQuestion(review);
   if (typeof question === 'string') return badRequest(question);
-  const pod = question.object as unknown as Pod;
+  const pod = canonical(question.object, podShape) as unknown as Pod;
   const namespace = pod.metadata?.namespace ?? question.namespace;
   const decision = decide(pod, namespace, settings.policy);
   if (!decision.inject)

@@ -1,7 +1,6 @@
 /** The injector's settings: key `values` of ConfigMap `istio-sidecar-injector`, with Istio's names and defaults. */
 import { checkShape } from './pod/check.ts';
 import {
-  type Json,
   type JsonObject,
   any,
   boolOrAbsent,
@@ -61,6 +60,8 @@ export interface GlobalValues {
   readonly trustDomain: string;
   readonly multiCluster: { readonly clusterName: string };
   readonly mountMtlsCerts: boolean;
+  /** Search domains of the pod's DNS; may hold template expressions. */
+  readonly podDNSSearchNamespaces: readonly string[];
   readonly nativeNftables: boolean;
   readonly sts: { readonly servicePort: number };
   readonly sds: { readonly token: { readonly aud: string } };
@@ -113,6 +114,7 @@ const defaults: JsonObject = {
     trustDomain: '',
     multiCluster: { clusterName: '' },
     mountMtlsCerts: false,
+    podDNSSearchNamespaces: [],
     nativeNftables: false,
     sts: { servicePort: 0 },
     sds: { token: { aud: 'istio-ca' } },
@@ -177,6 +179,7 @@ const valuesShape = object({
     trustDomain: textOrAbsent,
     multiCluster: object({ clusterName: textOrAbsent }),
     mountMtlsCerts: boolOrAbsent,
+    podDNSSearchNamespaces: list(textOrAbsent),
     nativeNftables: boolOrAbsent,
     sts: object({ servicePort: intOrAbsent }),
     sds: object({ token: object({ aud: textOrAbsent }) }),
@@ -227,15 +230,15 @@ export function overlayValues(
   own: JsonObject,
   whole: ReadonlySet<string> = new Set(),
 ): JsonObject {
-  const result: Record<string, Json> = { ...base };
+  const result = new Map(Object.entries(base));
   for (const [name, value] of Object.entries(own)) {
-    const present = result[name];
-    if (value === null) delete result[name];
+    const present = result.get(name);
+    if (value === null) result.delete(name);
     else if (isObject(value) && isObject(present) && !whole.has(name))
-      result[name] = overlayValues(present, value, whole);
-    else result[name] = isObject(value) ? overlayValues({}, value) : value;
+      result.set(name, overlayValues(present, value, whole));
+    else result.set(name, isObject(value) ? overlayValues({}, value) : value);
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 /**

@@ -108,12 +108,18 @@ function customBootstrap(context: InjectionContext): MountedVolume[] {
   return [mounted(volume, '/etc/istio/custom-bootstrap')];
 }
 
-/** An annotation that holds a JSON object of objects by name; validated before. */
+/** An annotation that holds a JSON object of objects by name, or a list of objects with names; validated before. */
 function fromJson(context: InjectionContext, name: string): [string, Record<string, unknown>][] {
   const text = annotation(context, name);
   if (text === '') return [];
-  const parsed = JSON.parse(text) as Record<string, Record<string, unknown>>;
-  return Object.entries(parsed).sort(([first], [second]) => (first < second ? -1 : 1));
+  const parsed = JSON.parse(text) as
+    | Record<string, Record<string, unknown>>
+    | readonly Record<string, unknown>[];
+  if (Array.isArray(parsed))
+    return parsed.map((item: Record<string, unknown>) => [String(item['name']), item]);
+  return Object.entries(parsed as Record<string, Record<string, unknown>>).sort(([first], [second]) =>
+    first < second ? -1 : 1,
+  );
 }
 
 /** The user's volumes (`sidecar.istio.io/userVolume`). */

@@ -27,14 +27,21 @@ describe('suite check-inject', { concurrency: 2 }, () => {
   for (const { name, inputs, params, expectedResult } of all)
     test(name, () =>
       listed(notPassing.get(`check-inject/${name}`), async () => {
-        const result = await trysail(
-          [
-            ...['x', 'check-inject', '-o', 'json'],
-            ...['--labels', labels(params.podLabels), '--namespace-labels', labels(params.namespaceLabels)],
-            ...inputs.flatMap((input) => ['-f', input]),
-          ],
-          suiteFolder('check-inject'),
-        );
+        const files = inputs.flatMap((input) => ['-f', input]);
+        const ofNamespace = labels(params.namespaceLabels);
+        const ofPod = labels(params.podLabels);
+        const args = [
+          'x',
+          'check-inject',
+          '-o',
+          'json',
+          '--labels',
+          ofPod,
+          '--namespace-labels',
+          ofNamespace,
+          ...files,
+        ];
+        const result = await trysail(args, suiteFolder('check-inject'));
         assert.equal(result.code, 0, result.stderr);
         assert.deepEqual(JSON.parse(result.stdout), expectedResult);
       }),

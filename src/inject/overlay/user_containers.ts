@@ -25,8 +25,8 @@ import {
 const autoImage = 'auto';
 
 /**
- * The user's container as it lies over the template's: without `image: auto`. Undefined for what an earlier injection
- * made, of which the template knows better.
+ * The user's container as it lies over the template's, without `image: auto`: the one that was kept, or the one in the
+ * pod. Undefined for what an earlier injection made, of which the template knows better.
  */
 function userContainer(
   original: Pod,
@@ -35,8 +35,10 @@ function userContainer(
   status: InjectionStatus | undefined,
   kept: Overrides,
 ): Container | undefined {
-  if (status?.[list].includes(name) === true) return undefined;
-  const own = kept[list].find((container) => container.name === name) ?? findContainer(original, list, name);
+  const injected = status?.[list].includes(name) === true;
+  const own =
+    kept[list].find((container) => container.name === name) ??
+    (injected ? undefined : findContainer(original, list, name));
   if (own === undefined) return undefined;
   const { image, ...rest } = own;
   return image === autoImage || image === '' || image === undefined ? rest : { ...rest, image };

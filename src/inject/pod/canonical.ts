@@ -42,21 +42,21 @@ export function canonical(value: Json, shape: Shape): Json {
 }
 
 function canonicalMap(value: JsonObject, of: Shape): JsonObject {
-  const result: Record<string, Json> = {};
-  for (const [name, item] of Object.entries(value)) if (item !== null) result[name] = canonical(item, of);
-  return result;
+  const kept = Object.entries(value).filter(([, item]) => item !== null);
+  return Object.fromEntries(kept.map(([name, item]) => [name, canonical(item, of)]));
 }
 
 function canonicalObject(value: JsonObject, fields: Readonly<Record<string, Shape>>): JsonObject {
-  const result: Record<string, Json> = {};
+  // Entries, not assignments: a field may be called __proto__.
+  const result = new Map<string, Json>();
   for (const [name, item] of Object.entries(value)) {
     const shape = Object.hasOwn(fields, name) ? fields[name] : undefined;
-    if (shape === undefined) result[name] = item;
-    else if (!isOmitted(item, shape)) result[name] = canonical(item, shape);
+    if (shape === undefined) result.set(name, item);
+    else if (!isOmitted(item, shape)) result.set(name, canonical(item, shape));
   }
   for (const [name, shape] of Object.entries(fields))
-    if (shape.kind === 'object' && shape.required && result[name] === undefined) result[name] = {};
-  return result;
+    if (shape.kind === 'object' && shape.required && !result.has(name)) result.set(name, {});
+  return Object.fromEntries(result);
 }
 
 /** JSON text with fields in the order of the shape, unknown ones behind them, and map keys sorted: as Go writes it. */
@@ -67,17 +67,17 @@ export function orderedJson(value: Json, shape: Shape): string {
 function ordered(value: Json, shape: Shape): Json {
   if (shape.kind === 'list' && isList(value)) return value.map((item) => ordered(item, shape.of));
   if (!isObject(value)) return value;
-  const result: Record<string, Json> = {};
   if (shape.kind === 'object') {
-    for (const [name, field] of Object.entries(shape.fields)) {
-      const item = value[name];
-      if (item !== undefined) result[name] = ordered(item, field);
-    }
-    for (const [name, item] of Object.entries(value))
-      if (!Object.hasOwn(shape.fields, name)) result[name] = item;
-    return result;
+    const known = Object.entries(shape.fields)
+      .filter(([name]) => Object.hasOwn(value, name))
+      .map(([name, field]) => [name, ordered(value[name] ?? null, field)] as const);
+    const others = Object.entries(value).filter(([name]) => !Object.hasOwn(shape.fields, name));
+    return Object.fromEntries([...known, ...others]);
   }
   const of: Shape = shape.kind === 'map' ? shape.of : shape;
-  for (const name of Object.keys(value).sort()) result[name] = ordered(value[name] ?? null, of);
-  return result;
+  return Object.fromEntries(
+    Object.keys(value)
+      .sort()
+      .map((name) => [name, ordered(value[name] ?? null, of)]),
+  );
 }

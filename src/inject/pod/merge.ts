@@ -19,23 +19,27 @@ export function strategicMerge(original: JsonObject, patch: JsonObject, shape: S
     throw new Error(
       `unknown $patch directive ${JSON.stringify(directive)}: expected merge, replace or delete`,
     );
-  const result: Record<string, Json> = retained(original, patch);
+  // Entries, not assignments: a field may be called __proto__.
+  const result = new Map(Object.entries(retained(original, patch)));
   for (const [name, value] of Object.entries(patch)) {
     if (name === '$patch' || name === '$retainKeys' || name.startsWith(elementOrder)) continue;
     if (name.startsWith(deleteFromList)) {
       const field = name.slice(deleteFromList.length);
-      const present = result[field];
-      if (isList(present) && isList(value)) result[field] = present.filter((item) => !value.includes(item));
+      const present = result.get(field);
+      if (isList(present) && isList(value))
+        result.set(
+          field,
+          present.filter((item) => !value.includes(item)),
+        );
       continue;
     }
-    const present = result[name];
-    if (value === null) delete result[name];
-    else if (isObject(value))
-      result[name] = strategicMerge(isObject(present) ? present : {}, value, fieldOf(shape, name));
-    else if (isList(value)) result[name] = mergeList(present, value, fieldOf(shape, name), name);
-    else result[name] = value;
+    const present = result.get(name);
+    const of = fieldOf(shape, name);
+    if (value === null) result.delete(name);
+    else if (isObject(value)) result.set(name, strategicMerge(isObject(present) ? present : {}, value, of));
+    else result.set(name, isList(value) ? mergeList(present, value, of, name) : value);
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 function fieldOf(shape: Shape, name: string): Shape {
@@ -49,9 +53,9 @@ function without(value: JsonObject, name: string): JsonObject {
 }
 
 /** The original, cut to the keys that `$retainKeys` names. */
-function retained(original: JsonObject, patch: JsonObject): Record<string, Json> {
+function retained(original: JsonObject, patch: JsonObject): JsonObject {
   const keys = patch['$retainKeys'];
-  if (!isList(keys)) return { ...original };
+  if (!isList(keys)) return original;
   return Object.fromEntries(Object.entries(original).filter(([name]) => keys.includes(name)));
 }
 

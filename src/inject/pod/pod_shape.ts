@@ -230,7 +230,7 @@ export const podSpecShape = object({
   hostAliases: list(any, { key: 'ip' }),
   priorityClassName: text,
   priority: intOrAbsent,
-  dnsConfig: any,
+  dnsConfig: object({ nameservers: list(text), searches: list(text), options: list(any) }),
   readinessGates: list(any),
   runtimeClassName: textOrAbsent,
   enableServiceLinks: boolOrAbsent,

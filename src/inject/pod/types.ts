@@ -129,6 +129,7 @@ export interface PodSpec {
     readonly runAsUser?: number;
     readonly runAsGroup?: number;
   };
+  readonly dnsConfig?: { readonly searches?: readonly string[] };
   readonly hostNetwork?: boolean;
   readonly serviceAccountName?: string;
 }

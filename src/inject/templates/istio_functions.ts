@@ -40,6 +40,18 @@ function formatDuration(value: Value): string {
   return minutes > 0 ? `${minutes}m${seconds}s` : `${seconds}s`;
 }
 
+/** Ports of a list of containers. */
+function portsOf(containers: Value): string[] {
+  if (!isArray(containers)) return [];
+  return containers
+    .filter(isRecord)
+    .flatMap((container) => {
+      const ports = container.get('Ports');
+      return isArray(ports) ? ports.filter(isRecord) : [];
+    })
+    .map((port) => textOf(port.get('ContainerPort')));
+}
+
 function withoutNulls(value: Value): Value {
   if (isArray(value)) return value.map(withoutNulls);
   if (!isMap(value)) return value;
@@ -81,6 +93,13 @@ export const istioFunctions: Readonly<Record<string, TemplateFunction>> = {
       result[text(args, index)] = args[index + 1] === undefined ? '' : text(args, index + 1);
     return result;
   },
+  mergeMaps: (args) => Object.assign({}, ...args.map((_, index) => mapping(args, index))) as ValueMap,
+  omit: (args) => {
+    const names = new Set(args.slice(1).map(String));
+    return Object.fromEntries(Object.entries(mapping(args, 0)).filter(([key]) => !names.has(key)));
+  },
+  applicationPorts: (args) => portsOf(argument(args, 0)).join(','),
+  includeInboundPort: (args) => portsOf(argument(args, 0)).join(','),
   omitNil: (args) => withoutNulls(argument(args, 0)),
   toYaml: (args) => toYamlText(argument(args, 0)),
   indent: lines,

@@ -12,6 +12,8 @@ import { pullPolicy } from '../sidecar/pull_policy.ts';
 import { proxyResources } from '../sidecar/resources.ts';
 import { proxySecurityContext } from '../sidecar/security_context.ts';
 import { sidecarMounts, sidecarVolumes } from '../volumes.ts';
+import { renderValue } from './render.ts';
+import { templateData } from './template_data.ts';
 
 /** The port at which Prometheus finds the proxy's own metrics. */
 const metricsPort = { containerPort: 15_090, name: 'http-envoy-prom', protocol: 'TCP' } as const;
@@ -44,6 +46,16 @@ export function pullSecrets({ values }: InjectionContext): {
   return names.length === 0 ? {} : { imagePullSecrets: names.map((name) => ({ name })) };
 }
 
+/** Further search domains for names (`global.podDNSSearchNamespaces`). */
+function dnsConfig(context: InjectionContext): {
+  readonly dnsConfig?: { readonly searches: readonly string[] };
+} {
+  const searches = context.values.global.podDNSSearchNamespaces.map((source) =>
+    renderValue(source, 'podDNSSearchNamespaces', () => templateData(context)),
+  );
+  return searches.length === 0 ? {} : { dnsConfig: { searches } };
+}
+
 /** The overlay. */
 export function sidecarTemplate(context: InjectionContext): PodOverlay {
   const proxy = proxyContainer(context);
@@ -56,6 +68,7 @@ export function sidecarTemplate(context: InjectionContext): PodOverlay {
         : { containers: [proxy], initContainers: init }),
       ...(context.compatibility === '1.8' ? { securityContext: { fsGroup: 1337 } } : {}),
       volumes: sidecarVolumes(context),
+      ...dnsConfig(context),
       ...pullSecrets(context),
     },
   };

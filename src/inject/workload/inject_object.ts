@@ -78,11 +78,12 @@ function injectWorkload(
   const label = `${kind.kind} ${String(objectAt(value, ['metadata'])['name'] ?? '')}`;
   const wrong = checkShape(value, kind.shape);
   if (wrong.length > 0) throw new InjectionError(wrong.map((problem) => `${label}: ${problem}`));
-  const own = objectAt(value, ['metadata']) as ObjectMeta;
-  const metadata = objectAt(value, kind.metadata) as ObjectMeta;
-  const pod: Pod = { metadata, spec: objectAt(value, kind.spec) as PodSpec };
+  const clean = canonical(value, kind.shape) as JsonObject;
+  const own = objectAt(clean, ['metadata']) as ObjectMeta;
+  const metadata = objectAt(clean, kind.metadata) as ObjectMeta;
+  const pod: Pod = { metadata, spec: objectAt(clean, kind.spec) as PodSpec };
   const fullName = nameOf(own, metadata);
-  const decision = decide(withInnerMetadata(pod, value, kind), own.namespace ?? '', policy);
+  const decision = decide(withInnerMetadata(pod, clean, kind), own.namespace ?? '', policy);
   if (!decision.inject) {
     const why =
       decision.cause === 'host_network'
