@@ -46,6 +46,11 @@ const perWorker: readonly ClusterStat[] = [
   stat('upstream_rq_per_try_timeout', 'counter', ({ stats }) => stats.upstreamRqPerTryTimeout),
   stat('upstream_rq_rx_reset', 'counter', ({ stats }) => stats.upstreamRqRxReset),
   stat('upstream_rq_tx_reset', 'counter', ({ stats }) => stats.upstreamRqTxReset),
+  stat('lb_recalculate_zone_structures', 'counter', ({ stats }) => stats.lb.recalculateZoneStructures),
+  stat('lb_zone_cluster_too_small', 'counter', ({ stats }) => stats.lb.zoneClusterTooSmall),
+  stat('lb_subsets_active', 'gauge', ({ stats }) => stats.lb.subsetsActive),
+  stat('lb_subsets_created', 'counter', ({ stats }) => stats.lb.subsetsCreated),
+  stat('lb_subsets_removed', 'counter', ({ stats }) => stats.lb.subsetsRemoved),
   ...tlsStatNames.map(([name, key]) => stat(name, 'counter', ({ stats }) => stats.tls[key])),
   stat('lb_healthy_panic', 'counter', ({ stats }) => stats.lb.healthyPanic),
   stat('lb_local_cluster_not_ok', 'counter', ({ stats }) => stats.lb.localClusterNotOk),
@@ -76,11 +81,6 @@ const perProcess: readonly ClusterStat[] = [
   stat('update_failure', 'counter', ({ stats }) => stats.updateFailure, true),
   stat('update_empty', 'counter', ({ stats }) => stats.updateEmpty, true),
   stat('update_no_rebuild', 'counter', ({ stats }) => stats.updateNoRebuild, true),
-  stat('lb_recalculate_zone_structures', 'counter', ({ stats }) => stats.lb.recalculateZoneStructures, true),
-  stat('lb_zone_cluster_too_small', 'counter', ({ stats }) => stats.lb.zoneClusterTooSmall, true),
-  stat('lb_subsets_active', 'gauge', ({ stats }) => stats.lb.subsetsActive, true),
-  stat('lb_subsets_created', 'counter', ({ stats }) => stats.lb.subsetsCreated, true),
-  stat('lb_subsets_removed', 'counter', ({ stats }) => stats.lb.subsetsRemoved, true),
 ];
 
 function count(
