@@ -21,6 +21,8 @@ export interface DiscoveryClientOptions {
   /** The ADS server; undefined when the bootstrap names none. */
   readonly ads: { readonly cluster: string; readonly protocol: XdsProtocol } | undefined;
   readonly transport: TransportFinder;
+  /** Gives one worker what the others have accepted. */
+  readonly give: (worker: number, update: ConfigUpdate) => void;
   /** Gives an update to all workers; resolves with what any of them refuses. */
   readonly broadcast: (update: ConfigUpdate) => Promise<readonly Rejection[]>;
   /** Milliseconds since the epoch. Default `Date.now`. */
@@ -31,6 +33,12 @@ export interface DiscoveryClientOptions {
 export interface UpdateCounts {
   success: number;
   rejected: number;
+}
+
+/** A worker that asked for a name while an update was on its way. */
+interface Late {
+  readonly worker: number;
+  readonly name: string;
 }
 
 interface Wanted {
@@ -45,6 +53,8 @@ export class DiscoveryClient {
   readonly #log: Logger;
   readonly #clients = new Map<string, AdsClient>();
   readonly #wanted = new Map<string, Wanted>();
+  /** By source and type, while an update of it is on its way. */
+  readonly #late = new Map<string, Late[]>();
   readonly #onFirst = new Map<string, () => void>();
   #closed = false;
 
@@ -67,6 +77,8 @@ export class DiscoveryClient {
     const wanted = this.#wanted.get(key);
     if (wanted !== undefined) {
       wanted.workers.add(worker);
+      // An update that is on its way to the workers may have passed this one before it asked.
+      this.#late.get(`${source}\0${typeUrl}`)?.push({ worker, name });
       return this.store.find(source, typeUrl, name);
     }
     this.#wanted.set(key, { workers: new Set([worker]) });
@@ -143,7 +155,11 @@ export class DiscoveryClient {
     // Bytes are views of a whole response: own copies, so that one small resource does not hold all of it.
     const changed = update.changed.map(({ name, bytes }) => ({ name, bytes: bytes.slice() }));
     const message: ConfigUpdate = { source, typeUrl, changed, removed: update.removed };
+    const key = `${source}\0${typeUrl}`;
+    const late: Late[] = [];
+    this.#late.set(key, late);
     const rejected = await this.#options.broadcast(message);
+    this.#late.delete(key);
     if (this.#closed) return undefined;
     const versions = new Map(update.changed.map(({ name, version }) => [name, version]));
     const now = (this.#options.now ?? Date.now)();
@@ -153,7 +169,10 @@ export class DiscoveryClient {
     else counts.rejected++;
     this.counts.set(typeUrl, counts);
     for (const { name, message: text } of rejected) this.#log.warn('refused', { name, error: text });
-    const key = `${source}\0${typeUrl}`;
+    for (const { worker, name } of late) {
+      const known = this.store.find(source, typeUrl, name);
+      if (known !== undefined) this.#options.give(worker, known);
+    }
     const onFirst = this.#onFirst.get(key);
     if (onFirst !== undefined) {
       this.#onFirst.delete(key);

@@ -86,6 +86,7 @@ export class ProxyServer implements ProxyHandle {
       transport: (cluster, typeUrl) =>
         options.transports?.get(cluster) ?? this.#grpc.transport(cluster, typeUrl),
       broadcast: (update) => this.pool.broadcast(update),
+      give: (worker, update) => this.pool.give(worker, update),
     });
     const concurrency = Math.max(1, options.concurrency);
     const rows = countedWorkers(concurrency);
