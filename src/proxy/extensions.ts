@@ -84,6 +84,12 @@ const lazy: readonly LazyExtension[] = [
     load: async () => (await import('./filters/http/jwt_authn/config.ts')).jwtAuthn,
   },
   {
+    kind: 'http_filter',
+    name: 'trysail.filters.http.typescript',
+    typeUrls: ['type.googleapis.com/trysail.v1.TypeScriptFilter'],
+    load: async () => (await import('./filters/http/typescript/config.ts')).typeScriptFilter,
+  },
+  {
     kind: 'network_filter',
     name: 'envoy.filters.network.local_ratelimit',
     typeUrls: ['type.googleapis.com/envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit'],
