@@ -22,7 +22,7 @@ function counted(start: number, end: number, step: number): number[] {
 function pairs(args: readonly Value[]): [string, Value][] {
   const result: [string, Value][] = [];
   for (let index = 0; index < args.length; index += 2)
-    result.push([text(args, index), args[index + 1] ?? '']);
+    result.push([text(args, index), index + 1 < args.length ? args[index + 1] : '']);
   return result;
 }
 
