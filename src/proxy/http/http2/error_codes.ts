@@ -44,6 +44,12 @@ export function codeOfReset(reason: ResetReason): ErrorCode {
   }
 }
 
+/** What a client hears when its response breaks off: to gRPC a `cancel` would say that the client gave up itself. */
+export function codeOfBrokenResponse(reason: ResetReason): ErrorCode {
+  const code = codeOfReset(reason);
+  return code === ErrorCode.cancel ? ErrorCode.internalError : code;
+}
+
 /** Why a stream ended that the peer reset with `code`. */
 export function resetOfCode(code: number): ResetReason {
   if (code === ErrorCode.refusedStream) return ResetReason.remoteRefusedStreamReset;

@@ -423,7 +423,7 @@ test("resets: ours with a code, the peer's with a reason", async () => {
   on.encoders[0]!.reset('local reset');
   on.encoders[0]!.encodeHeaders(responseHeaders(), true);
   on.encoders[0]!.reset('local reset');
-  assert.deepEqual(await ask(on, reset(3, 8), reset(5, 7), reset(1, 8)), ['reset 1 8']);
+  assert.deepEqual(await ask(on, reset(3, 8), reset(5, 7), reset(1, 8)), ['reset 1 2']);
   assert.deepEqual(on.lines.slice(-2), [
     'reset remote reset http2.remote_reset',
     'reset remote refused stream reset http2.remote_refuse',

@@ -11,7 +11,7 @@ import { HeaderMap, RequestHeaderMap, type ResponseHeaderMap } from '../header_m
 import { encodeFieldList, encodeStatus } from '../hpack/encoder.ts';
 import { batchNow, type SocketIo } from '../socket_io.ts';
 import { Http2Connection } from './connection.ts';
-import { ErrorCode, resetOfCode, type Violation } from './error_codes.ts';
+import { codeOfBrokenResponse, ErrorCode, resetOfCode, type Violation } from './error_codes.ts';
 import { frameHeaderBytes } from './frames/frame_header.ts';
 import { goawayFrame, maxStreamId } from './frames/goaway.ts';
 import { SettingId } from './frames/settings.ts';
@@ -227,6 +227,10 @@ class ServerStream extends Http2Stream implements ResponseEncoder {
   constructor(connection: Http2ServerConnection, id: number, state: StreamState, startTime: number) {
     super(connection, id, state);
     this.startTime = startTime;
+  }
+
+  override reset(reason: ResetReason): void {
+    if (this.state !== StreamState.closed) this.connection.resetStream(this, codeOfBrokenResponse(reason));
   }
 
   encode1xxHeaders(headers: ResponseHeaderMap): void {

@@ -86,6 +86,8 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
   #globalTimer: TimerHandle | undefined = undefined;
   #responseStarted = false;
   #responseEnded = false;
+  /** The stream became a tunnel. */
+  #upgraded = false;
   #shadows: ShadowRequest[] | undefined = undefined;
   #setCookie: string | undefined = undefined;
 
@@ -155,6 +157,8 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     this.#keepBody = this.retryOn !== 0 && this.retriesLeft > 0;
     if (action.mirrors.length > 0) this.#startShadows(action, headers, endStream);
     if (endStream) this.#onRequestEnd(info.start);
+    // An upgrade's request has no end before its answer.
+    else if (headers.protocol !== '') this.#startGlobalTimer();
     this.#startAttempt();
     return FilterStatus.continue;
   }
@@ -233,10 +237,14 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
   #onRequestEnd(now: number): void {
     this.#requestEnded = true;
     this.#requestEndedAt = now;
-    if (this.#globalMs > 0)
-      this.#globalTimer = workerTimers.schedule(this.#globalMs, onGlobalTimeout, this as RouterFilter);
+    this.#startGlobalTimer();
     const attempt = this.#attempt;
     if (attempt?.requestStarted === true) this.#startPerTryTimers(attempt);
+  }
+
+  #startGlobalTimer(): void {
+    if (this.#globalMs > 0 && this.#globalTimer === undefined && !this.#upgraded)
+      this.#globalTimer = workerTimers.schedule(this.#globalMs, onGlobalTimeout, this as RouterFilter);
   }
 
   #startPerTryTimers(attempt: UpstreamRequest): void {
@@ -387,7 +395,10 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
       route.applyResponseRules(headers, this.#headers as RequestHeaderMap, this.#info);
     this.#info.responseCodeDetails = 'via_upstream';
     // A tunnel has no end to wait for.
-    if (status === 101 || (status < 300 && this.#headers?.method === 'CONNECT')) this.#stopGlobalTimer();
+    if (status === 101 || (status < 300 && this.#headers?.method === 'CONNECT')) {
+      this.#upgraded = true;
+      this.#stopGlobalTimer();
+    }
     if (endStream) this.#onUpstreamEnd();
     this.#callbacks.encodeHeaders(headers, endStream);
   }
