@@ -75,7 +75,7 @@ const certificate = (directory: string, name: string) => ({
   private_key: file(directory, `${name}.key`),
 });
 
-function listener(directory: string, name: string, context: object): object {
+function listener(name: string, context: object): object {
   const tcp = 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy';
   return {
     name,
@@ -128,7 +128,7 @@ function entries(list: readonly object[]): string {
 function resources(directory: string): { listeners: string; clusters: string } {
   const trusted_ca = file(directory, 'ca.pem');
   const listeners = Object.entries(demands).map(([name, demand]) =>
-    listener(directory, name, {
+    listener(name, {
       require_client_certificate: true,
       common_tls_context: {
         tls_certificates: [certificate(directory, 'server')],
@@ -138,12 +138,12 @@ function resources(directory: string): { listeners: string; clusters: string } {
   );
   const own = { tls_certificates: [certificate(directory, 'server'), certificate(directory, 'second')] };
   listeners.push(
-    listener(directory, 'optional', { common_tls_context: { ...own, validation_context: { trusted_ca } } }),
-    listener(directory, 'revoking', {
+    listener('optional', { common_tls_context: { ...own, validation_context: { trusted_ca } } }),
+    listener('revoking', {
       require_client_certificate: true,
       common_tls_context: { ...own, validation_context: { trusted_ca, crl: file(directory, 'crl.pem') } },
     }),
-    listener(directory, 'tls12', {
+    listener('tls12', {
       common_tls_context: {
         ...own,
         tls_params: {
@@ -154,12 +154,12 @@ function resources(directory: string): { listeners: string; clusters: string } {
         },
       },
     }),
-    listener(directory, 'no_tickets', {
+    listener('no_tickets', {
       disable_stateless_session_resumption: true,
       disable_stateful_session_resumption: true,
       common_tls_context: own,
     }),
-    listener(directory, 'needs_name', { require_sni: true, common_tls_context: own }),
+    listener('needs_name', { require_sni: true, common_tls_context: own }),
   );
   const named = (exact: string) => ({ match_typed_subject_alt_names: [uri({ exact })] });
   const clusters = [

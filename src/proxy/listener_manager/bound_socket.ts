@@ -1,8 +1,9 @@
 /** A listening socket of one address. */
-import { chmod } from 'node:fs';
-import { type ListenOptions, type Server, type Socket, createServer } from 'node:net';
+import { chmod, unlink } from 'node:fs';
+import { type ListenOptions, type Server, type Socket, connect, createServer } from 'node:net';
 import type { Listener } from '#api/gen/envoy/config/listener/v3/listener_pb.ts';
 import { SocketOption, descriptorOf, setSocketOption } from '../network/socket_options.ts';
+import { bindListenSocket } from '../network/foreign_address.ts';
 import type { BindAddress } from './listener_version.ts';
 
 /** Queue of connections the kernel accepts for us; it cuts it to net.core.somaxconn. */
@@ -59,19 +60,19 @@ export function bind(
     onResult(error);
   };
   // Later errors (EMFILE while accepting) must not end the process: the kernel keeps the connection queued.
-  server.on('error', answer);
+  server.on('error', (error: NodeJS.ErrnoException) => {
+    if (answered || address.port >= 0 || error.code !== 'EADDRINUSE') answer(error);
+    else takeOver(address.ip, answer, () => server.listen(options));
+  });
   const backlog = config.tcpBacklogSize ?? defaultBacklog;
-  const options: ListenOptions =
-    address.port < 0
-      ? { path: address.ip, backlog }
-      : {
-          host: address.ip,
-          port: address.port,
-          ipv6Only: address.ipv6Only,
-          reusePort: config.enableReusePort ?? true,
-          backlog,
-        };
-  server.listen(options, () => {
+  let options: ListenOptions;
+  try {
+    options = listenOptions(address, config, backlog);
+  } catch (error) {
+    queueMicrotask(() => answer(error as Error));
+    return { key: bindKey(address), address, server };
+  }
+  server.once('listening', () => {
     try {
       if (address.port >= 0) applySocketOptions(server, config, address.ip.includes(':'));
       else if (address.mode !== 0)
@@ -81,7 +82,34 @@ export function bind(
       answer(error as Error);
     }
   });
+  server.listen(options);
   return { key: bindKey(address), address, server };
+}
+
+/**
+ * The path of a Unix socket is taken. When somebody answers it is another worker, which serves for all: paths know no
+ * SO_REUSEPORT. Else a process that is gone has left the file.
+ */
+function takeOver(path: string, answer: (error: Error | undefined) => void, again: () => void): void {
+  const probe = connect(path);
+  probe.on('connect', () => {
+    probe.destroy();
+    answer(undefined);
+  });
+  probe.on('error', () => unlink(path, (error) => (error === null ? again() : answer(error))));
+}
+
+/** @throws Error when an address of `freebind` cannot be bound. */
+function listenOptions(address: BindAddress, config: Listener, backlog: number): ListenOptions {
+  if (address.port < 0) return { path: address.ip, backlog };
+  const reusePort = config.enableReusePort ?? true;
+  if (config.freebind === true) {
+    const transparent = config.transparent ?? false;
+    const fd = bindListenSocket(address, { freebind: true, transparent, reusePort });
+    // `server.listen({ fd })`, which the types of options do not know.
+    return { fd, backlog } as ListenOptions;
+  }
+  return { host: address.ip, port: address.port, ipv6Only: address.ipv6Only, reusePort, backlog };
 }
 
 function keepaliveOf(config: Listener): { keepAlive?: boolean; keepAliveInitialDelay?: number } {

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Address } from './address.ts';
 import type { ProxyInfo } from './proxy_header.ts';
-import type { UpstreamSource } from './upstream_source.ts';
+import type { UpstreamSource } from './foreign_address.ts';
 
 /** What the handshake of one side learned of its peer (envoy `Ssl::ConnectionInfo`). */
 export interface TlsInfo {

@@ -1,6 +1,6 @@
 /**
- * Connections that come from an address of somebody else: TPROXY capture keeps the client's address towards the application
- * (envoy.filters.listener.original_src). Node cannot set options of a socket before it is bound, so it is made by node:ffi and
+ * Sockets bound to an address of somebody else: TPROXY capture keeps the client's address towards the application
+ * (envoy.filters.listener.original_src), listeners may take addresses that are not there yet (`freebind`). Node cannot set options of a socket before it is bound, so it is made by node:ffi and
  * handed over as a descriptor.
  */
 import { closeSync } from 'node:fs';
@@ -22,6 +22,9 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_STREAM = 1;
 const SOCK_CLOEXEC_NONBLOCK = 0o2000000 | 0o4000;
+const SO_REUSEADDR = 2;
+const SO_REUSEPORT = 15;
+const IPV6_V6ONLY = 26;
 /** linux/in.h: the port is chosen by connect(2), where the four-tuple is known. */
 const IP_BIND_ADDRESS_NO_PORT = 24;
 
@@ -42,6 +45,35 @@ function load(): Native {
     native = functions as Native;
   }
   return native;
+}
+
+/**
+ * Descriptor of a socket that is bound to an address this machine may not have (yet), for a listener with `freebind` or
+ * `transparent`: both must be set before the address is.
+ * @throws Error when the kernel refuses.
+ */
+export function bindListenSocket(
+  address: Address,
+  options: { readonly freebind: boolean; readonly transparent: boolean; readonly reusePort: boolean },
+): number {
+  const { socket, bind } = load();
+  const name = sockaddr(address);
+  const four = name.length === 16;
+  const fd = socket(four ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC_NONBLOCK, 0);
+  if (fd < 0) throw new Error('no more sockets');
+  const level = four ? SocketOption.SOL_IP : SocketOption.SOL_IPV6;
+  const set = (at: number, option: number): boolean => setSocketOption(fd, at, option, 1);
+  const ready =
+    set(SocketOption.SOL_SOCKET, SO_REUSEADDR) &&
+    (!options.reusePort || set(SocketOption.SOL_SOCKET, SO_REUSEPORT)) &&
+    (four || set(SocketOption.SOL_IPV6, IPV6_V6ONLY)) &&
+    (!options.freebind || set(level, four ? SocketOption.IP_FREEBIND : SocketOption.IPV6_FREEBIND)) &&
+    (!options.transparent || set(level, four ? SocketOption.IP_TRANSPARENT : SocketOption.IPV6_TRANSPARENT));
+  if (!ready || bind(fd, name, name.length) !== 0) {
+    closeSync(fd);
+    throw new Error(ready ? 'bind was refused' : 'transparent needs CAP_NET_ADMIN');
+  }
+  return fd;
 }
 
 /** struct sockaddr_in (16 bytes) or sockaddr_in6 (28 bytes). */

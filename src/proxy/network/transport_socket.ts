@@ -5,7 +5,7 @@ import type { ExtensionFactory } from '../registry.ts';
 import type { ConnectionInfo, TlsInfo } from './connection.ts';
 import type { ProxyInfo } from './proxy_header.ts';
 import type { SecretProvider } from './secret.ts';
-import type { UpstreamSource } from './upstream_source.ts';
+import type { UpstreamSource } from './foreign_address.ts';
 
 /** Hears the end of a handshake. Exactly one is called, never inside `wrap`/`connect` itself unless it says so. */
 export interface TransportSocketCallbacks {

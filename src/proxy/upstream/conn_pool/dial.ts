@@ -15,7 +15,7 @@ import type {
   UpstreamTransportOptions,
   UpstreamTransportSocketFactory,
 } from '../../network/transport_socket.ts';
-import { type UpstreamSource, bindUpstreamSocket } from '../../network/upstream_source.ts';
+import { type UpstreamSource, bindUpstreamSocket } from '../../network/foreign_address.ts';
 import type { PoolFailure } from '../upstream.ts';
 
 /** How connections of one cluster are made. */
