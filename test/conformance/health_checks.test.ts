@@ -5,7 +5,7 @@ import {
   createServer as createHttpServer,
   type IncomingHttpHeaders,
 } from 'node:http';
-import { type Http2Server, createServer as createHttp2Server } from 'node:http2';
+import { type Http2Server, type ServerHttp2Stream, createServer as createHttp2Server } from 'node:http2';
 import { type AddressInfo, type Server, type Socket, createServer } from 'node:net';
 import { type Run, conformance } from '../harness/conformance.ts';
 
@@ -58,7 +58,7 @@ async function setUp(): Promise<Record<string, string>> {
     });
   });
   grpc = createHttp2Server();
-  grpc.on('stream', (stream, headers) => {
+  grpc.on('stream', (stream: ServerHttp2Stream, headers) => {
     seen.grpc = headers;
     const parts: Buffer[] = [];
     stream.on('data', (part: Buffer) => parts.push(part));

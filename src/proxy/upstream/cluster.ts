@@ -214,7 +214,9 @@ export class LiveCluster implements Cluster {
       );
       this.#hostsKnown = true;
     } else if (dnsOptions !== undefined && assignment !== undefined) {
-      this.#dns = new DnsEndpoints(assignment, dnsOptions, host.resolve, (resolved) => this.#apply(resolved));
+      this.#dns = new DnsEndpoints(assignment, dnsOptions, host.resolve, stats, (resolved) =>
+        this.#apply(resolved),
+      );
       this.#dns.start();
     } else if (assignment !== undefined) this.#apply(assignment);
   }
@@ -314,7 +316,7 @@ export class LiveCluster implements Cluster {
       this.stats.membershipChange++;
       if (this.options.renewOnHostSetChange)
         for (const host of this.#table.hosts()) host.renewConnections(false);
-    } else this.stats.updateNoRebuild++;
+    } else if (this.edsServiceName !== undefined) this.stats.updateNoRebuild++;
     this.#hostsKnown = true;
     checks?.setHosts(added, removed);
     this.#refresh();

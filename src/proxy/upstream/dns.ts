@@ -13,9 +13,11 @@ import { durationMs } from '../network/duration.ts';
 import { parseIp } from '../network/ip.ts';
 import { type TimerHandle, workerTimers } from '../network/timer_wheel.ts';
 import type { Assignment, EndpointSpec, LocalitySpec } from './host_sets.ts';
+import type { ClusterStats } from './upstream.ts';
 
-/** Shortest time between two resolutions, whatever a TTL says, milliseconds. */
-const minRefreshMs = 1000;
+/** Shortest time between two resolutions, milliseconds; a longer one for TTLs, which others decide. */
+const minRefreshMs = 50;
+const minTtlMs = 1000;
 /** Most addresses taken from one answer. */
 const maxAddresses = 1000;
 
@@ -25,6 +27,8 @@ export interface DnsOptions {
   readonly failureBaseMs: number;
   readonly failureMaxMs: number;
   readonly respectTtl: boolean;
+  /** Most that is added by chance to each wait (`dns_jitter`). */
+  readonly jitterMs: number;
   readonly family: 'auto' | 'v4' | 'v6' | 'v4_preferred' | 'all';
   /** `host:port` of DNS servers; empty asks the system. */
   readonly servers: readonly string[];
@@ -37,6 +41,12 @@ export interface DnsAnswer {
   readonly addresses: readonly string[];
   readonly ttlMs: number | undefined;
 }
+
+/** Counts what resolutions came to (`update_*` of a cluster). */
+export type DnsStats = Pick<
+  ClusterStats,
+  'updateAttempt' | 'updateSuccess' | 'updateFailure' | 'updateNoRebuild'
+>;
 
 /** Asks DNS; tests inject their own. Rejects when a name has no address. */
 export type ResolveName = (name: string, options: DnsOptions) => Promise<DnsAnswer>;
@@ -76,6 +86,7 @@ export function readDnsOptions(cluster: Cluster, logical: boolean): DnsOptions {
       failureBaseMs: durationMs(config.dnsFailureRefreshRate?.baseInterval) ?? refreshMs,
       failureMaxMs: durationMs(config.dnsFailureRefreshRate?.maxInterval) ?? refreshMs * 10,
       respectTtl: config.respectDnsTtl,
+      jitterMs: durationMs(config.dnsJitter) ?? 0,
       // The new enum has one value more in front: UNSPECIFIED.
       family: families.get(Number(config.dnsLookupFamily) - 1) ?? 'auto',
       servers: readServers(cluster),
@@ -91,6 +102,7 @@ export function readDnsOptions(cluster: Cluster, logical: boolean): DnsOptions {
     failureMaxMs:
       durationMs(failure?.maxInterval) ?? (failure === undefined ? refreshMs : failureBaseMs * 10),
     respectTtl: cluster.respectDnsTtl,
+    jitterMs: durationMs(cluster.dnsJitter) ?? 0,
     family: families.get(Number(cluster.dnsLookupFamily)) ?? 'auto',
     servers: readServers(cluster),
     firstOnly: logical,
@@ -165,6 +177,7 @@ export class DnsEndpoints {
   readonly #options: DnsOptions;
   readonly #resolve: ResolveName;
   readonly #onChange: (assignment: Assignment) => void;
+  readonly #stats: DnsStats;
   readonly #states = new Map<string, NameState>();
   /** Names that were not answered for the first time. */
   #open = 0;
@@ -175,8 +188,10 @@ export class DnsEndpoints {
     names: Assignment,
     options: DnsOptions,
     resolve: ResolveName,
+    stats: DnsStats,
     onChange: (assignment: Assignment) => void,
   ) {
+    this.#stats = stats;
     this.#names = names;
     this.#options = options;
     this.#resolve = resolve;
@@ -205,20 +220,26 @@ export class DnsEndpoints {
     const { refreshMs, failureBaseMs, failureMaxMs, respectTtl } = this.#options;
     let waitMs = refreshMs;
     let changed = false;
+    const stats = this.#stats;
+    stats.updateAttempt++;
     try {
       const answer = await this.#resolve(name, this.#options);
       state.failures = 0;
       const addresses = this.#options.firstOnly ? answer.addresses.slice(0, 1) : answer.addresses;
       changed = addresses.join() !== state.addresses.join();
       state.addresses = addresses;
-      if (respectTtl && answer.ttlMs !== undefined) waitMs = answer.ttlMs;
+      stats.updateSuccess++;
+      if (!changed) stats.updateNoRebuild++;
+      if (respectTtl && answer.ttlMs !== undefined) waitMs = Math.max(answer.ttlMs, minTtlMs);
     } catch {
+      stats.updateFailure++;
       // The last good answer stays; a name that never resolved has no hosts.
       waitMs = Math.min(failureBaseMs * 2 ** state.failures, failureMaxMs);
       state.failures = Math.min(state.failures + 1, 30);
     }
     if (this.#closed) return;
-    state.timer = workerTimers.schedule(Math.max(waitMs, minRefreshMs), () => {
+    const jitterMs = Math.random() * this.#options.jitterMs;
+    state.timer = workerTimers.schedule(Math.max(waitMs, minRefreshMs) + jitterMs, () => {
       void this.#refresh(name, state, false);
     });
     if (first) this.#open--;
@@ -234,6 +255,7 @@ export class DnsEndpoints {
         const hostname = endpoint.hostname === '' ? endpoint.address.ip : endpoint.hostname;
         return state.addresses.map((ip) => ({
           ...endpoint,
+          ...(this.#options.firstOnly ? { key: `${endpoint.address.ip} ${endpoint.address.port}` } : {}),
           hostname,
           address: { ip, port: endpoint.address.port },
         }));

@@ -37,7 +37,8 @@ export interface AskedPool {
 
 /** Host, made by a cluster. */
 export class UpstreamHost implements Host {
-  readonly address: Address;
+  /** Changes only for the host of a LOGICAL_DNS cluster: connections that are open stay where they are. */
+  address: Address;
   hostname: string;
   metadata: MetadataMap | undefined;
   locality: Host['locality'];

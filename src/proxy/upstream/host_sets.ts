@@ -17,6 +17,8 @@ const maxPriority = 128;
 
 /** An endpoint before it is a host: `address` may still hold a DNS name. */
 export interface EndpointSpec {
+  /** What the host is known by when its address may change (LOGICAL_DNS). */
+  readonly key?: string;
   readonly address: Address;
   readonly hostname: string;
   readonly metadata: MetadataMap | undefined;
@@ -195,7 +197,7 @@ export class HostTable {
     this.#groups = assignment.localities.map((spec) => {
       const group: UpstreamHost[] = [];
       for (const endpoint of spec.endpoints) {
-        const key = hostKey(endpoint.address);
+        const key = endpoint.key ?? hostKey(endpoint.address);
         // The same address twice is one host: the first place counts.
         if (hosts.has(key)) continue;
         let host = old.get(key);
@@ -213,6 +215,7 @@ export class HostTable {
           );
           added.push(host);
         } else {
+          host.address = endpoint.address;
           host.hostname = endpoint.hostname;
           host.metadata = endpoint.metadata;
           host.locality = spec.locality;
@@ -259,7 +262,7 @@ export class HostTable {
 
   /** A host that lingered goes. */
   remove(host: UpstreamHost): void {
-    this.#hosts.delete(hostKey(host.address));
+    for (const [key, other] of this.#hosts) if (other === host) this.#hosts.delete(key);
     for (const { hosts } of this.#groups) {
       const at = hosts.indexOf(host);
       if (at >= 0) hosts.splice(at, 1);

@@ -34,6 +34,8 @@ export class OriginalDstHosts {
     onRemove: (host: UpstreamHost) => void,
   ) {
     const config = cluster.lbConfig.case === 'originalDstLbConfig' ? cluster.lbConfig.value : undefined;
+    if (config?.metadataKey !== undefined)
+      throw new Error('original_dst_lb_config.metadata_key is not implemented');
     this.#sockets = sockets;
     this.#cleanupMs = durationMs(cluster.cleanupInterval) ?? 5000;
     this.#header =
@@ -85,8 +87,8 @@ export class OriginalDstHosts {
     this.#timer = undefined;
     const oldest = workerTimers.now() - this.#cleanupMs;
     for (const [key, host] of this.#hosts) {
-      // Idle connections do not keep a host: they close with it.
-      if (host.activeRequests > 0 || host.lastUsedMs > oldest) continue;
+      // Connections keep their host, idle ones too: the next request to it saves the handshake.
+      if (host.openConnections > 0 || host.lastUsedMs > oldest) continue;
       this.#hosts.delete(key);
       this.#onRemove(host);
     }
