@@ -118,7 +118,7 @@ async function runDiscovery(flags: Flags, env: Env): Promise<void> {
   const extraNames = [...flags.tlsName, ...(host === undefined || host === '' ? [] : host.split(','))];
   // A plug-in authority that is mounted stands before Secrets.
   const inSecret = cluster !== undefined && !existsSync(join(flags.caDir, 'ca-cert.pem'));
-  const discovery = await startDiscovery({
+  const starting = startDiscovery({
     store,
     ...listeners,
     secure: listeners.secure === undefined ? undefined : { ...listeners.secure, extraNames },
@@ -135,6 +135,11 @@ async function runDiscovery(flags: Flags, env: Env): Promise<void> {
     version: version(),
     metrics,
     log,
+  });
+  const discovery = await starting.catch(async (error: unknown) => {
+    // Watches would keep the process alive.
+    await close();
+    throw error;
   });
   cluster?.startWriters(discovery.authority);
   const signal = await stopped;

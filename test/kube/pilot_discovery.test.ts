@@ -309,6 +309,13 @@ describe('pilot-discovery on a cluster', { skip, timeout: 280_000 }, () => {
     assert.equal(await pilot.stop(), 0, pilot.log);
   });
 
+  it('ends, and says why, when it cannot start', async (t) => {
+    const pilot = new Pilot(t, server.kubeconfig, 'istiod-1', ['--namespace', 'nowhere']);
+    const [code] = (await once(pilot.child, 'exit')) as [number | null];
+    assert.notEqual(code, 0);
+    assert.match(pilot.log, /namespaces "nowhere" not found/);
+  });
+
   it('refuses tokens of other audiences and proxies of other namespaces', async (t) => {
     const pilot = new Pilot(t, server.kubeconfig, 'istiod-1');
     const audience = await proxy(t, pilot, await token('web', 'https://kubernetes.default.svc'));
