@@ -102,6 +102,12 @@ const lazy: readonly LazyExtension[] = [
     typeUrls: ['type.googleapis.com/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit'],
     load: async () => (await import('./filters/network/connection_limit/connection_limit.ts')).connectionLimit,
   },
+  {
+    kind: 'network_filter',
+    name: 'envoy.filters.network.ext_authz',
+    typeUrls: ['type.googleapis.com/envoy.extensions.filters.network.ext_authz.v3.ExtAuthz'],
+    load: async () => (await import('./filters/network/ext_authz/ext_authz.ts')).networkExtAuthz,
+  },
 ];
 
 /** The registry of one worker. */

@@ -39,6 +39,7 @@ const ownPrefixes: readonly (readonly [label: string, { metric: string; first: b
   ['envoy_local_http_ratelimit_prefix', { metric: 'http_local_rate_limit', first: true }],
   ['envoy_local_network_ratelimit_prefix', { metric: 'local_rate_limit', first: false }],
   ['envoy_connection_limit_prefix', { metric: 'connection_limit', first: false }],
+  ['envoy_ext_authz_prefix', { metric: 'ext_authz', first: false }],
 ];
 
 /** Filters that have a level of their own in names of the connection manager and of clusters. */

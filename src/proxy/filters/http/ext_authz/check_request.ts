@@ -1,11 +1,12 @@
 /** `envoy.service.auth.v3.CheckRequest`: what a gRPC authorization service learns of a request. */
 import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
-import type { Address as AddressProto } from '#api/gen/envoy/config/core/v3/address_pb.ts';
+import type { AddressSchema } from '#api/gen/envoy/config/core/v3/address_pb.ts';
+import type { AttributeContextSchema } from '#api/gen/envoy/service/auth/v3/attribute_context_pb.ts';
 import type { CheckRequestSchema } from '#api/gen/envoy/service/auth/v3/external_auth_pb.ts';
 import type { RequestHeaderMap } from '../../../http/header_map.ts';
 import type { Address } from '../../../network/address.ts';
-import type { TlsInfo } from '../../../network/connection.ts';
+import type { ConnectionInfo, TlsInfo } from '../../../network/connection.ts';
 import type { RouteEntry } from '../../../router/route_entry.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import type { NamePredicate } from './settings.ts';
@@ -23,23 +24,11 @@ export interface CheckRequestSettings {
   readonly encodeRawHeaders: boolean;
 }
 
-function addressOf({ ip, port }: Address): MessageInitShapeOfAddress {
+function addressOf({ ip, port }: Address): MessageInitShape<typeof AddressSchema> {
   if (port < 0) return { address: { case: 'pipe', value: { path: ip } } };
-  return {
-    address: {
-      case: 'socketAddress',
-      value: { address: ip, portSpecifier: { case: 'portValue', value: port } },
-    },
-  };
+  const portSpecifier = { case: 'portValue' as const, value: port };
+  return { address: { case: 'socketAddress', value: { address: ip, portSpecifier } } };
 }
-type MessageInitShapeOfAddress = Partial<Pick<AddressProto, never>> & {
-  address:
-    | { case: 'pipe'; value: { path: string } }
-    | {
-        case: 'socketAddress';
-        value: { address: string; portSpecifier: { case: 'portValue'; value: number } };
-      };
-};
 
 function principalOf(uris: readonly string[], dns: readonly string[], subject: string): string {
   return uris[0] ?? dns[0] ?? subject;
@@ -85,6 +74,27 @@ function metadataOf(
   return { filterMetadata };
 }
 
+/** Both ends of a connection. */
+export function peersOf(
+  connection: ConnectionInfo,
+  includeCertificate: boolean,
+  service: string,
+): Pick<MessageInitShape<typeof AttributeContextSchema>, 'source' | 'destination'> {
+  const { tls } = connection;
+  return {
+    source: {
+      address: addressOf(connection.remoteAddress),
+      principal: tls === undefined ? '' : principalOf(tls.peerUriSans, tls.peerDnsSans, tls.peerSubject),
+      certificate: tls === undefined || !includeCertificate ? '' : certificateOf(tls),
+      service,
+    },
+    destination: {
+      address: addressOf(connection.localAddress),
+      principal: tls === undefined ? '' : principalOf(tls.localUriSans, [], tls.localSubject),
+    },
+  };
+}
+
 export function buildCheckRequest(
   settings: CheckRequestSettings,
   request: RequestHeaderMap,
@@ -99,16 +109,11 @@ export function buildCheckRequest(
   if (body !== undefined) pairs.push([partialBodyHeader, String(body.partial)]);
   return {
     attributes: {
-      source: {
-        address: addressOf(connection.remoteAddress),
-        principal: tls === undefined ? '' : principalOf(tls.peerUriSans, tls.peerDnsSans, tls.peerSubject),
-        certificate: tls === undefined || !settings.includePeerCertificate ? '' : certificateOf(tls),
-        service: request.getFirst('x-envoy-downstream-service-cluster') ?? '',
-      },
-      destination: {
-        address: addressOf(connection.localAddress),
-        principal: tls === undefined ? '' : principalOf(tls.localUriSans, [], tls.localSubject),
-      },
+      ...peersOf(
+        connection,
+        settings.includePeerCertificate,
+        request.getFirst('x-envoy-downstream-service-cluster') ?? '',
+      ),
       request: {
         time: timestampFromMs(info.startTimeMs),
         http: {
