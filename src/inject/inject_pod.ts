@@ -7,6 +7,7 @@ import { mergeProxyConfig } from '#config/mesh_config/defaults.ts';
 import { checkAnnotations } from './annotations.ts';
 import { clusterVariables, withClusterVariables } from './cluster_info.ts';
 import { type Compatibility, type InjectionContext, type Owner, interceptionMode } from './context.ts';
+import { InjectionError } from './injection_error.ts';
 import {
   addProxyEnv,
   changeProxy,
@@ -53,15 +54,6 @@ export interface PodRequest {
   /** Prescribed by the platform. */
   readonly proxyUid?: number;
   readonly proxyGid?: number;
-}
-
-/** A pod that cannot be injected; the message names what is wrong, each on its own. */
-export class InjectionError extends Error {
-  readonly problems: readonly string[];
-  constructor(problems: readonly string[]) {
-    super(problems.join('; '));
-    this.problems = problems;
-  }
 }
 
 function contextOf(

@@ -5,7 +5,9 @@
 import { clearPrometheusAnnotations, prometheusAnnotation } from './prometheus.ts';
 import { orderedJson } from './pod/canonical.ts';
 import { containerShape } from './pod/pod_shape.ts';
-import { type Json, type JsonObject, isList, isObject } from './pod/shape.ts';
+import { type Json, type JsonObject, isList, isObject, list } from './pod/shape.ts';
+import { checkShape } from './pod/check.ts';
+import { InjectionError } from './injection_error.ts';
 import type { Container, Pod, PodOverlay } from './pod/types.ts';
 
 /** Names what injection added. */
@@ -36,14 +38,10 @@ function parseObject(text: string, name: string): JsonObject {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new Error(
-      `annotation ${name}: expected JSON: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        cause: error,
-      },
-    );
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InjectionError([`annotation ${name}: expected JSON: ${reason}`]);
   }
-  if (!isObject(value)) throw new Error(`annotation ${name}: expected a JSON object`);
+  if (!isObject(value)) throw new InjectionError([`annotation ${name}: expected a JSON object`]);
   return value;
 }
 
@@ -68,41 +66,44 @@ export function readStatus(pod: Pod): InjectionStatus | undefined {
 /** The status for a pod that got these overlays. */
 export function statusText(added: PodOverlay, revision: string): string {
   const { spec = {} } = added;
-  const list = (items: readonly { readonly name?: string }[] | undefined): Json =>
+  const namesOf = (items: readonly { readonly name?: string }[] | undefined): Json =>
     items === undefined || items.length === 0 ? null : items.map(({ name = '' }) => name);
   return JSON.stringify({
-    initContainers: list(spec.initContainers),
-    containers: list(spec.containers),
-    volumes: list(spec.volumes),
-    imagePullSecrets: list(spec.imagePullSecrets),
+    initContainers: namesOf(spec.initContainers),
+    containers: namesOf(spec.containers),
+    volumes: namesOf(spec.volumes),
+    imagePullSecrets: namesOf(spec.imagePullSecrets),
     revision: revision === '' ? 'default' : revision,
   });
 }
 
 /**
  * The containers that `proxy.istio.io/overrides` keeps.
- * @throws Error when the annotation is not what injection wrote
+ * @throws InjectionError when the annotation is not what injection wrote
  */
 export function readOverrides(pod: Pod): Overrides {
   const text = pod.metadata?.annotations?.[overridesAnnotation];
   if (text === undefined) return { containers: [], initContainers: [] };
   const value = parseObject(text, overridesAnnotation);
-  const list = (name: string): readonly Container[] => {
+  const containersOf = (name: string): readonly Container[] => {
     const items = value[name] ?? [];
-    if (!isList(items) || !items.every((item) => isObject(item) && typeof item['name'] === 'string'))
-      throw new Error(`annotation ${overridesAnnotation}: expected a list of containers in ${name}`);
+    const wrong = checkShape(items, list(containerShape), name);
+    const named = isList(items) && items.every((item) => isObject(item) && typeof item['name'] === 'string');
+    if (wrong.length === 0 && !named) wrong.push(`${name}: expected containers with names`);
+    if (wrong.length > 0)
+      throw new InjectionError(wrong.map((problem) => `annotation ${overridesAnnotation}: ${problem}`));
     return items as unknown as readonly Container[];
   };
-  return { containers: list('containers'), initContainers: list('initContainers') };
+  return { containers: containersOf('containers'), initContainers: containersOf('initContainers') };
 }
 
 /** Text of `proxy.istio.io/overrides`. */
 export function overridesText({ containers, initContainers }: Overrides): string {
-  const list = (items: readonly Container[]): string =>
+  const textOf = (items: readonly Container[]): string =>
     `[${items.map((item) => orderedJson(item as unknown as Json, containerShape)).join(',')}]`;
   const parts: string[] = [];
-  if (containers.length > 0) parts.push(`"containers":${list(containers)}`);
-  if (initContainers.length > 0) parts.push(`"initContainers":${list(initContainers)}`);
+  if (containers.length > 0) parts.push(`"containers":${textOf(containers)}`);
+  if (initContainers.length > 0) parts.push(`"initContainers":${textOf(initContainers)}`);
   return `{${parts.join(',')}}`;
 }
 

@@ -4,7 +4,8 @@
  */
 import type { EffectiveProxyConfig } from '#config/mesh_config/defaults.ts';
 import { pathVariables } from './cluster_info.ts';
-import { type InjectorSettings, InjectionError, injectPod } from './inject_pod.ts';
+import { type InjectorSettings, injectPod } from './inject_pod.ts';
+import { InjectionError } from './injection_error.ts';
 import { type PatchOperation, jsonPatch } from './json_patch.ts';
 import { openShiftIds } from './openshift.ts';
 import { ownerOf } from './owner.ts';

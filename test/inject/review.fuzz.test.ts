@@ -1,7 +1,7 @@
 /** Nothing an API server could send makes the review fail: seeded, bounded. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { jsonPatch } from '#inject/json_patch.ts';
 import { type ReviewSettings, reviewPod } from '#inject/review.ts';
 import { readSettings } from '#inject/settings.ts';
@@ -18,48 +18,38 @@ const all: readonly ReviewSettings[] = [
 
 const keys = fc.oneof(
   fc.constantFrom(
-    ...[
-      'sidecar.istio.io/status',
-      'proxy.istio.io/overrides',
-      'proxy.istio.io/config',
-      'inject.istio.io/templates',
-    ],
-    ...[
-      'prometheus.io/port',
-      'prometheus.istio.io/scrape-targets',
-      'sidecar.istio.io/userVolume',
-      '__proto__',
-    ],
-    ...[
-      'k8s.v1.cni.cncf.io/networks',
-      'sidecar.istio.io/nativeSidecar',
-      'status.sidecar.istio.io/port',
-      'app',
-    ],
+    'sidecar.istio.io/status',
+    'proxy.istio.io/overrides',
+    'proxy.istio.io/config',
+    'inject.istio.io/templates',
+    'prometheus.io/port',
+    'prometheus.istio.io/scrape-targets',
+    'sidecar.istio.io/userVolume',
+    '__proto__',
+    'k8s.v1.cni.cncf.io/networks',
+    'sidecar.istio.io/nativeSidecar',
+    'status.sidecar.istio.io/port',
+    'app',
   ),
   fc.string({ maxLength: 8 }),
 );
 const texts = fc.oneof(
   fc.constantFrom(
-    ...[
-      '',
-      '{}',
-      '[]',
-      'null',
-      'true',
-      '0',
-      '80',
-      'sidecar,grpc-agent',
-      'concurrency: 1',
-      '{"containers":[{"name":"a"}]}',
-    ],
-    ...[
-      '{"containers":["istio-proxy"],"initContainers":["istio-init"]}',
-      '{"containers":5}',
-      'gateway',
-      'x,y',
-      '8080:/m',
-    ],
+    '',
+    '{}',
+    '[]',
+    'null',
+    'true',
+    '0',
+    '80',
+    'sidecar,grpc-agent',
+    'concurrency: 1',
+    '{"containers":[{"name":"a"}]}',
+    '{"containers":["istio-proxy"],"initContainers":["istio-init"]}',
+    '{"containers":5}',
+    'gateway',
+    'x,y',
+    '8080:/m',
   ),
   fc.string({ maxLength: 20 }),
 );

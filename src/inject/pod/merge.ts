@@ -2,6 +2,7 @@
  * Strategic merge patch as Kubernetes applies it (`k8s.io/apimachinery` strategicpatch): maps merge, lists merge by
  * their key or are replaced, null takes away, `$patch`, `$retainKeys` and `$deleteFromPrimitiveList/…` are obeyed.
  */
+import { InjectionError } from '../injection_error.ts';
 import { type Json, type JsonObject, type ListMerge, type Shape, any, isList, isObject } from './shape.ts';
 
 const deleteFromList = '$deleteFromPrimitiveList/';
@@ -9,16 +10,16 @@ const elementOrder = '$setElementOrder/';
 
 /**
  * Lays a patch over an object; neither is changed.
- * @throws Error when an element of a list has no merge key, or a directive is unknown
+ * @throws InjectionError when an element of a list has no merge key, or a directive is unknown
  */
 export function strategicMerge(original: JsonObject, patch: JsonObject, shape: Shape): JsonObject {
   const directive = patch['$patch'];
   if (directive === 'replace') return without(patch, '$patch');
   if (directive === 'delete') return {};
   if (directive !== undefined && directive !== 'merge')
-    throw new Error(
+    throw new InjectionError([
       `unknown $patch directive ${JSON.stringify(directive)}: expected merge, replace or delete`,
-    );
+    ]);
   // Entries, not assignments: a field may be called __proto__.
   const result = new Map(Object.entries(retained(original, patch)));
   for (const [name, value] of Object.entries(patch)) {
@@ -69,7 +70,8 @@ function mergeList(original: Json | undefined, patch: readonly Json[], shape: Sh
 
 function keyOf(item: Json, key: string, name: string): Json {
   const value = isObject(item) ? item[key] : undefined;
-  if (value === undefined) throw new Error(`an element of ${name} has no ${key}, by which it is merged`);
+  if (value === undefined)
+    throw new InjectionError([`an element of ${name} has no ${key}, by which it is merged`]);
   return value;
 }
 
@@ -89,7 +91,7 @@ function mergeByKey(
     base = [];
   const merged = new Map<Json, Json>();
   for (const item of patch) {
-    if (!isObject(item)) throw new Error(`expected a list of objects in ${name}`);
+    if (!isObject(item)) throw new InjectionError([`expected a list of objects in ${name}`]);
     const directive = item['$patch'];
     if (directive === 'replace' && item[key] === undefined) continue;
     const id = keyOf(item, key, name);

@@ -1,5 +1,6 @@
 /** Templates by name: those that come with the mesh, and those of users, which may replace them. */
 import type { InjectionContext } from '../context.ts';
+import { InjectionError } from '../injection_error.ts';
 import type { JsonObject } from '../pod/shape.ts';
 import { gatewayTemplate } from './gateway.ts';
 import { grpcAgentTemplate } from './grpc_agent.ts';
@@ -31,7 +32,7 @@ const maxTemplates = 50;
 
 /**
  * Names of the templates for a pod: annotation `inject.istio.io/templates`, or the defaults; aliases resolved once.
- * @throws Error when one is not known
+ * @throws InjectionError when one is not known
  */
 export function chosenTemplates(
   { templates, defaultTemplates, aliases }: TemplateChoice,
@@ -46,11 +47,11 @@ export function chosenTemplates(
       : own.split(',').map((name) => name.trim());
   const names = wanted.flatMap((name) => aliases.get(name) ?? [name]);
   if (names.length > maxTemplates)
-    throw new Error(`expected at most ${maxTemplates} templates, found ${names.length}`);
+    throw new InjectionError([`expected at most ${maxTemplates} templates, found ${names.length}`]);
   return names.map((name) => {
     const template = templates.get(name);
     if (template !== undefined) return [name, template] as const;
     const known = [...templates.keys()].sort().join(', ');
-    throw new Error(`requested template ${JSON.stringify(name)} not found; there are ${known}`);
+    throw new InjectionError([`requested template ${JSON.stringify(name)} not found; there are ${known}`]);
   });
 }

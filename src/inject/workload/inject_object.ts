@@ -1,6 +1,7 @@
 /** Injects one object of a manifest: a workload of any kind, or a List of them. */
 import type { Owner } from '../context.ts';
-import { type InjectorSettings, InjectionError, injectPod } from '../inject_pod.ts';
+import { type InjectorSettings, injectPod } from '../inject_pod.ts';
+import { InjectionError } from '../injection_error.ts';
 import { canonical } from '../pod/canonical.ts';
 import { checkShape } from '../pod/check.ts';
 import { type Json, type JsonObject, isList, isObject } from '../pod/shape.ts';
