@@ -56,18 +56,14 @@ export const localReplies = {
   streamIdleTimeout: reply(408, 'stream timeout', 'stream_idle_timeout', ResponseFlag.streamIdleTimeout),
   /** Idle after the request was complete: the upstream is slow, not the client. */
   responseIdleTimeout: reply(504, 'stream timeout', 'stream_idle_timeout', ResponseFlag.streamIdleTimeout),
-  maxDuration: reply(
-    504,
-    'downstream duration timeout',
-    'max_duration_timeout',
-    ResponseFlag.durationTimeout,
-  ),
-  maxDurationRequest: reply(
-    408,
-    'downstream duration timeout',
-    'max_duration_timeout',
-    ResponseFlag.durationTimeout,
-  ),
+  maxDuration: {
+    ...reply(504, 'downstream duration timeout', 'max_duration_timeout', ResponseFlag.durationTimeout),
+    grpcStatus: GrpcStatus.deadlineExceeded,
+  },
+  maxDurationRequest: {
+    ...reply(408, 'downstream duration timeout', 'max_duration_timeout', ResponseFlag.durationTimeout),
+    grpcStatus: GrpcStatus.deadlineExceeded,
+  },
   requestPayloadTooLarge: reply(413, 'Payload Too Large', 'request_payload_too_large'),
   responsePayloadTooLarge: reply(500, 'Internal Server Error', 'response_payload_too_large'),
   invalidEnvoyHeaders: reply(
