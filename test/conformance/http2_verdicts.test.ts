@@ -168,6 +168,20 @@ async function compare(run: Run, cases: Readonly<Record<string, string>>, expect
 conformance(import.meta.filename, {
   rows: ['5.2'],
   cases: {
+    // First: the file holds nothing else yet.
+    'what is refused stands in the log': async (run) => {
+      const lines: readonly (readonly [string, string])[] = [
+        ['a name in upper case', '- 0 DPE http2.invalid.header.field'],
+        ['two hosts', '- 0 DPE http2.invalid.header.field'],
+        ['no authority', '- 0 DPE http2.violation.of.messaging.rule'],
+        ['a length without body', '- 0 DPE http2.violation.of.messaging.rule'],
+        ['101 fields', '- 0 DR http2.too_many_headers'],
+        ['70 KiB of fields', '- 0 DR http2.header_list_size_too_large'],
+      ];
+      for (const [name] of lines) await verdict(run.port('in'), refused[name] ?? '');
+      const expected = lines.map(([, line]) => line);
+      assert.deepEqual((await run.lines('access.log', lines.length)).toSorted(), expected.toSorted());
+    },
     'what is answered': (run) => compare(run, answered, '200'),
     'what is refused': (run) => compare(run, refused, 'refused'),
   },

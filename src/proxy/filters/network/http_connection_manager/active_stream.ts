@@ -200,7 +200,8 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
     const info = this.streamInfo;
     if (reason === ResetReason.protocolError) {
       this.config.stats.cxProtocolError.inc();
-      if (this.responseStarted) {
+      // Over HTTP/2 the stream is reset already: nobody would hear an answer.
+      if (this.responseStarted || info.protocol === 'HTTP/2') {
         info.responseFlags |= ResponseFlag.downstreamProtocolError;
         info.responseCodeDetails = details;
         this.finish();
@@ -213,7 +214,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
       this.config.stats.cxDestroyRemoteActiveRq.inc();
     } else {
       info.responseFlags |= ResponseFlag.downstreamRemoteReset;
-      info.responseCodeDetails = 'http2.remote_reset';
+      info.responseCodeDetails = details === '' ? 'http2.remote_reset' : details;
     }
     this.finish();
   }
