@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { formatResponseFlags, formatResponseFlagsLong } from '../stream_info/response_flags.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 import { addressOperators } from './address_operators.ts';
+import { coalesce } from './coalesce_operator.ts';
 import { dataOperators } from './data_operators.ts';
 import { durationOperators } from './duration_operators.ts';
 import { camelName, snakeName } from './grpc_status_names.ts';
@@ -75,7 +76,7 @@ function withoutBlanks(text: string): string {
 /** All operators, for the loggers of one process. */
 export function createOperators(environment: OperatorEnvironment): OperatorTable<LogEntry> {
   const { hostname, variables } = environment;
-  return {
+  const operators: OperatorTable<LogEntry> = {
     ...headerOperators,
     ...addressOperators,
     ...durationOperators,
@@ -134,4 +135,5 @@ export function createOperators(environment: OperatorEnvironment): OperatorTable
     },
     ACCESS_LOG_TYPE: field((info) => (info.protocol === '' ? 'TcpConnectionEnd' : 'DownstreamEnd')),
   };
+  return { ...operators, COALESCE: coalesce(operators) };
 }

@@ -3,6 +3,7 @@ import { X509Certificate, createHash } from 'node:crypto';
 import type { Evaluator, OperatorTable, OperatorValue } from '#telemetry/access_log/format.ts';
 import { compileTimeFormat } from '#telemetry/access_log/time_format.ts';
 import type { TlsInfo } from '../network/connection.ts';
+import { formatIp, parseIp } from '../network/ip.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 import type { LogEntry } from './log_entry.ts';
 
@@ -54,9 +55,24 @@ function nameOf(lines: string | undefined): string | undefined {
   return lines === undefined || lines === '' ? undefined : lines.split('\n').reverse().join(',');
 }
 
+/** RFC 5952 form: Node writes IPv6 in full. */
+function canonicalIp(text: string): string {
+  const bytes = parseIp(text);
+  return bytes === undefined ? text : formatIp(bytes);
+}
+
+/** IP addresses of Node's list of alternative names. */
+function ipSans(names: string | undefined): string[] {
+  const marker = 'IP Address:';
+  return (names ?? '')
+    .split(', ')
+    .flatMap((name) => (name.startsWith(marker) ? [canonicalIp(name.slice(marker.length))] : []));
+}
+
 const reads: Readonly<Record<string, Read>> = {
   PEER_URI_SAN: (tls) => list(tls.peerUriSans),
   PEER_DNS_SAN: (tls) => list(tls.peerDnsSans),
+  PEER_IP_SAN: (tls) => list(ipSans(certificateOf(tls)?.subjectAltName)),
   PEER_SUBJECT: (tls) => tls.peerSubject,
   PEER_ISSUER: (tls) => nameOf(certificateOf(tls)?.issuer),
   PEER_SERIAL: (tls) => certificateOf(tls)?.serialNumber.toLowerCase(),
