@@ -46,7 +46,7 @@ export interface ClusterOptions {
   readonly http2: Http2Options;
   readonly sourceAddresses: readonly Address[];
   readonly keepalive: KeepaliveOptions | undefined;
-  /** Hosts that turn unhealthy lose their connections at once. */
+  /** Hosts that turn unhealthy lose their TCP connections at once. */
   readonly closeOnHealthFailure: boolean;
   /** Hosts that are gone from their cluster go at once, even while their health checks pass. */
   readonly removeWhileHealthy: boolean;

@@ -151,17 +151,17 @@ export class UpstreamHost implements Host {
     for (const pool of this.allPools()) pool.drain();
   }
 
-  /** Lets go of all connections, at once or when their requests end; the next request gets a new one. */
-  renewConnections(close: boolean): void {
+  /**
+   * HTTP connections go when their requests end, the next request gets a new one.
+   * @param closeTcp TCP connections close at once; else they stay
+   */
+  renewConnections(closeTcp: boolean): void {
     const pools = this.allPools();
     this.pools.fill(undefined);
     this.otherPools = undefined;
     this.askedPools = undefined;
-    for (const pool of pools) {
-      if (close) pool.close();
-      else pool.drain();
-    }
-    if (close && this.tcpSockets !== undefined) for (const socket of this.tcpSockets) socket.destroy();
+    for (const pool of pools) pool.drain();
+    if (closeTcp && this.tcpSockets !== undefined) for (const socket of this.tcpSockets) socket.destroy();
   }
 }
 
