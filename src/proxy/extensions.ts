@@ -108,6 +108,19 @@ const lazy: readonly LazyExtension[] = [
     typeUrls: ['type.googleapis.com/envoy.extensions.filters.network.ext_authz.v3.ExtAuthz'],
     load: async () => (await import('./filters/network/ext_authz/ext_authz.ts')).networkExtAuthz,
   },
+  {
+    kind: 'http_filter',
+    name: 'envoy.filters.http.header_to_metadata',
+    typeUrls: ['type.googleapis.com/envoy.extensions.filters.http.header_to_metadata.v3.Config'],
+    load: async () =>
+      (await import('./filters/http/header_to_metadata/header_to_metadata.ts')).headerToMetadata,
+  },
+  {
+    kind: 'http_filter',
+    name: 'envoy.filters.http.csrf',
+    typeUrls: ['type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy'],
+    load: async () => (await import('./filters/http/csrf/csrf.ts')).csrf,
+  },
 ];
 
 /** The registry of one worker. */
