@@ -173,7 +173,9 @@ export function workloadKindOf(value: JsonObject): WorkloadKind | undefined {
   const { apiVersion, kind } = value;
   if (typeof apiVersion !== 'string') return undefined;
   const slash = apiVersion.indexOf('/');
-  const group = slash === -1 ? '' : apiVersion.slice(0, slash);
+  const named = slash === -1 ? '' : apiVersion.slice(0, slash);
+  // Where Deployments and the like were before Kubernetes 1.16.
+  const group = named === 'extensions' ? 'apps' : named;
   return workloadKinds.find((candidate) => candidate.kind === kind && candidate.group === group);
 }
 
