@@ -49,7 +49,7 @@ describe('a store that follows a cluster', { skip, timeout: 200_000 }, () => {
   const backoff = { baseMs: 20, maxMs: 500 };
 
   async function open(metrics = new MetricsRegistry()): Promise<KubeStore> {
-    const store = openKubeStore({ client, metrics, backoff });
+    const store = openKubeStore({ client, metrics, backoff, resolveAgainMs: 300 });
     await store.whenSynced();
     return store;
   }

@@ -41,6 +41,8 @@ export interface KubeStoreOptions {
   readonly watchSeconds?: number;
   /** See `ReflectorOptions.backoff`. */
   readonly backoff?: { readonly baseMs: number; readonly maxMs: number };
+  /** Wait before the server is asked once more which versions of endpoints it has. Default 5 s. */
+  readonly resolveAgainMs?: number;
 }
 
 /** A store that follows a cluster. */
@@ -74,8 +76,6 @@ interface Target extends CoreKind {
   readonly apiVersion: string;
 }
 
-/** Wait before the server is asked once more which versions it has. */
-const resolveAgainMs = 5000;
 /** So many answers in a row without EndpointSlices are believed. */
 const answersWithoutSlices = 3;
 /** How often `whenSynced` looks. */
@@ -245,7 +245,7 @@ export function openKubeStore(options: KubeStoreOptions): KubeStore {
     resolveTimer = setTimeout(() => {
       resolveTimer = undefined;
       void resolveEndpoints();
-    }, resolveAgainMs);
+    }, options.resolveAgainMs ?? 5000);
   }
 
   function isSynced(): boolean {
