@@ -60,7 +60,8 @@ test("an injected pod's environment becomes options", async () => {
       }),
       ISTIO_META_WORKLOAD_NAME: 'reviews-v1',
       ISTIO_META_INTERCEPTION_MODE: 'TPROXY',
-      ISTIO_PROMETHEUS_ANNOTATIONS: '{"scrape":"true","path":"/m","port":"9090"}',
+      ISTIO_PROMETHEUS_ANNOTATIONS:
+        '{"scrape":"true","path":"/m","port":"9090","targets":[{"port":"9100","path":"/c"},{"port":"9101","path":""}]}',
       ISTIO_KUBE_APP_PROBERS: '{"/app-health/a/livez":{"httpGet":{"path":"/","port":80}}}',
       ISTIO_CPU_LIMIT: '2',
       EXIT_ON_ZERO_ACTIVE_CONNECTIONS: 'true',
@@ -90,7 +91,11 @@ test("an injected pod's environment becomes options", async () => {
     metadata: { WORKLOAD_NAME: 'reviews-v1', INTERCEPTION_MODE: 'TPROXY', DNS_CAPTURE: 'true' },
     dns: { forwardParallel: false },
     xdsProtocol: 'delta',
-    scrapeTargets: [{ port: 9090, path: '/m' }],
+    scrapeTargets: [
+      { port: 9090, path: '/m' },
+      { port: 9100, path: '/c' },
+      { port: 9101, path: '/metrics' },
+    ],
     exitOnZeroActiveConnections: true,
     discovery: { kind: 'tls' },
   });

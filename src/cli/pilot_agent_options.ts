@@ -227,14 +227,24 @@ function readConcurrency(env: EnvReader, flag: unknown, config: ReadProxyConfig)
   return limit > 0 ? limit : availableParallelism();
 }
 
-/** `{"scrape":"true","path":"/metrics","port":"9080"}`, or a list of such. */
+/** `{"scrape":"true","path":"/metrics","port":"9080"}`, or a list of such; `targets` has further pages. */
 function readScrapeTargets(env: EnvReader): ScrapeTarget[] {
   const value = env.json('ISTIO_PROMETHEUS_ANNOTATIONS');
   const list = Array.isArray(value) ? value : value === undefined ? [] : [value];
   return (list as Record<string, unknown>[])
-    .filter((target) => String(target['scrape']) === 'true')
-    .map((target) => ({ port: Number(target['port'] ?? 80), path: String(target['path'] ?? '/metrics') }))
+    .flatMap((page) => {
+      const { scrape, targets, port, path } = page;
+      const further = Array.isArray(targets) ? (targets as Record<string, unknown>[]) : [];
+      // A pod that names only targets has no page at the usual place.
+      const own = further.length === 0 || textOr(port, '') !== '' || textOr(path, '') !== '';
+      return own && String(scrape) === 'true' ? [page, ...further] : further;
+    })
+    .map(({ port, path }) => ({ port: Number(textOr(port, '80')), path: textOr(path, '/metrics') }))
     .filter(({ port }) => Number.isInteger(port) && port > 0 && port < 65_536);
+}
+
+function textOr(value: unknown, fallback: string): string {
+  return value === undefined || value === null || value === '' ? fallback : String(value);
 }
 
 function readDns(env: EnvReader, metadata: Readonly<Record<string, Json>>): DnsOptions | undefined {
