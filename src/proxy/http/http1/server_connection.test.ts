@@ -367,12 +367,12 @@ test('HTTP/1.0: close-delimited without keep-alive, kept with it', async () => {
   });
   answer(closing, 'GET / HTTP/1.0\r\nHost: h\r\n\r\n');
   await settle();
-  assert.equal(closing.wire.text, 'HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nbody');
+  assert.equal(closing.wire.text, 'HTTP/1.0 200 OK\r\nconnection: close\r\n\r\nbody');
   assert.ok(closing.wire.ended);
   const kept = new RecordingServer({ acceptHttp10: true });
   answer(kept, 'GET / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n');
   await settle();
-  assert.equal(kept.wire.text, 'HTTP/1.1 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n');
+  assert.equal(kept.wire.text, 'HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n');
   assert.equal(kept.wire.ended, false);
 });
 

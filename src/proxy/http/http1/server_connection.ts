@@ -294,6 +294,7 @@ export class Http1ServerConnection
     // A response before the request is complete, or a refused upgrade, leaves the connection unusable.
     if (!this.#requestComplete && !switching) this.#closeAfter = true;
     let text = encodeResponseHead(headers, this.#options.nameFormat);
+    if (this.#minor === 0 && this.#options.acceptHttp10) text = 'HTTP/1.0' + text.slice(8);
     if (switching) this.#framing = Framing.raw;
     else {
       if (this.#closeAfter) text += 'connection: close\r\n';

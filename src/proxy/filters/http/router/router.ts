@@ -264,7 +264,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     const info = this.#info;
     const host = cluster.chooseHost(this);
     if (host === undefined) {
-      this.#refuse(localReplies.noHealthyUpstream);
+      this.#failWith(localReplies.noHealthyUpstream);
       return;
     }
     const upstream = newUpstreamInfo();
@@ -457,7 +457,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     this.#attempt = undefined;
     attempt.abandon();
     this.#stopGlobalTimer();
-    this.#callbacks.sendLocalReply(upstreamResetReply(reason, transportFailure, this.retries > 0, flags));
+    this.#failWith(upstreamResetReply(reason, transportFailure, this.retries > 0, flags));
   }
 
   // === timeouts ===
@@ -497,9 +497,13 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     this.#failWith(idle ? localReplies.upstreamPerTryIdleTimeout : localReplies.upstreamPerTryTimeout);
   }
 
+  /** After headers the reply cannot be sent: the stream is reset, flags and details are the same. */
   #failWith(reply: LocalReply): void {
-    // After headers the reply cannot be sent: the stream is reset, flags and details are the same.
-    this.#callbacks.sendLocalReply(reply);
+    if (this.#route?.virtualHost.includeAttemptCountInResponse === true) {
+      const count = String(this.#info.attemptCount);
+      const headers = [...(reply.headers ?? []), ['x-envoy-attempt-count', count] as const];
+      this.#callbacks.sendLocalReply({ ...reply, headers });
+    } else this.#callbacks.sendLocalReply(reply);
   }
 
   // === watermarks and end ===
