@@ -134,8 +134,8 @@ export class DataPlaneProcess {
   }
 }
 
-/** Flow style has no say in how lines are indented. */
-function oneLine(text: string): string {
+/** Flow style on several lines has to be indented: this takes the care off. */
+export function oneLine(text: string): string {
   return text.replaceAll(/\s*\n\s*/g, ' ');
 }
 
