@@ -2,7 +2,7 @@
  * `npm run image`: one image with Node, the bundle and iptables: proxy, init container and control plane. Built without a
  * container engine; needs Debian's package tools and GNU tar.
  *
- *   node scripts/image/build.ts [--out dist/image.tar] [--reference docker.io/trysail/trysail:VERSION]
+ *   node scripts/image/build.ts [--out dist/image.tar] [--reference docker.io/trysail/proxyv2:VERSION]
  *                               [--rootfs DIR]   writes the files of the image into DIR in place of an image (deploy/Dockerfile)
  */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ const { values: flags } = parseArgs({
   options: {
     out: { type: 'string', default: join(root, 'dist', 'image.tar') },
     rootfs: { type: 'string' },
-    reference: { type: 'string', default: `docker.io/trysail/trysail:${version}` },
+    reference: { type: 'string', default: `docker.io/trysail/proxyv2:${version}` },
   },
 });
 
