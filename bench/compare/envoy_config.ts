@@ -21,11 +21,13 @@ export interface ProxyShape {
   /** TLS on the listening side, the dialling side, or neither. */
   readonly tls: 'none' | 'terminate' | 'originate';
   readonly certificates: Certificates;
+  /** HTTP/2 to the upstream and between the two of a pair; default HTTP/1.1. */
+  readonly http2?: boolean;
   /** Path of the access log, or undefined for none. */
   readonly accessLog: string | undefined;
 }
 
-function tlsContext(certificates: Certificates): object {
+function tlsContext(certificates: Certificates, alpn: readonly string[]): object {
   return {
     tls_params: { tls_minimum_protocol_version: 'TLSv1_3', tls_maximum_protocol_version: 'TLSv1_3' },
     tls_certificates: [
@@ -35,7 +37,7 @@ function tlsContext(certificates: Certificates): object {
       trusted_ca: { filename: certificates.ca },
       match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { prefix: 'spiffe://cluster.local/' } }],
     },
-    alpn_protocols: ['istio'],
+    alpn_protocols: alpn,
   };
 }
 
@@ -75,7 +77,10 @@ export function envoyBootstrap(shape: ProxyShape): object {
                       typed_config: {
                         '@type': `${tlsType}.DownstreamTlsContext`,
                         require_client_certificate: true,
-                        common_tls_context: tlsContext(shape.certificates),
+                        common_tls_context: tlsContext(
+                          shape.certificates,
+                          shape.http2 === true ? ['h2', 'http/1.1'] : ['istio'],
+                        ),
                       },
                     },
                   }
@@ -162,6 +167,16 @@ export function envoyBootstrap(shape: ProxyShape): object {
           type: 'STATIC',
           connect_timeout: '10s',
           lb_policy: 'LEAST_REQUEST',
+          ...(shape.http2 === true
+            ? {
+                typed_extension_protocol_options: {
+                  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+                    '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+                    explicit_http_config: { http2_protocol_options: {} },
+                  },
+                },
+              }
+            : {}),
           circuit_breakers: {
             thresholds: [
               {
@@ -193,7 +208,10 @@ export function envoyBootstrap(shape: ProxyShape): object {
                   typed_config: {
                     '@type': `${tlsType}.UpstreamTlsContext`,
                     sni: 'outbound_.9080_._.backend.default.svc.cluster.local',
-                    common_tls_context: tlsContext(shape.certificates),
+                    common_tls_context: tlsContext(
+                      shape.certificates,
+                      shape.http2 === true ? ['istio', 'h2'] : ['istio'],
+                    ),
                   },
                 },
               }

@@ -2,7 +2,7 @@
  * `npm run bench`: our proxy, Envoy, HAProxy and nginx in the same minutes on the same core; wrk and h2load as clients,
  * nginx as backend, 1 KiB bodies, 64 connections. Prints a table and writes JSON.
  *
- *   node bench/compare/main.ts [--seconds 6] [--rounds 3] [--only NAME,NAME] [--cases plain,pair,latency,tcp,connections,idle] [--access-log] [--out FILE]
+ *   node bench/compare/main.ts [--seconds 6] [--rounds 3] [--only NAME,NAME] [--cases plain,pair,latency,h2,grpc,tcp,connections,idle] [--access-log] [--out FILE]
  *                              [--sanity]   short run: every proxy must answer every request; figures are not judged
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -12,6 +12,7 @@ import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Certificates, ProxyShape } from './envoy_config.ts';
+import { http2CaseNames, runHttp2Cases } from './http2_cases.ts';
 import { cpuNanoseconds, rssMib } from './process_cost.ts';
 import { backendCommand, findEnvoy, findRivals, type Rival, type Tools } from './rivals.ts';
 import { runTcpCases, tcpCaseNames } from './tcp_cases.ts';
@@ -21,7 +22,7 @@ const { values: flags } = parseArgs({
     seconds: { type: 'string', default: '6' },
     rounds: { type: 'string', default: '3' },
     only: { type: 'string' },
-    cases: { type: 'string', default: 'plain,pair,latency' },
+    cases: { type: 'string', default: 'plain,pair,latency,h2,grpc' },
     'access-log': { type: 'boolean', default: false },
     out: { type: 'string', default: 'bench/compare/result.json' },
     sanity: { type: 'boolean', default: false },
@@ -309,6 +310,35 @@ async function main(): Promise<number> {
     }
   }
   report(rivals, samples, paced);
+  if (tools.h2load !== undefined && cases.some((name) => http2CaseNames.includes(name))) {
+    const http2 = (one: ProxyShape): ProxyShape => ({ ...one, http2: true });
+    const http2Port = basePort + 4;
+    const { rows, failures: failed } = await runHttp2Cases({
+      cases,
+      seconds,
+      rounds,
+      sanity: flags.sanity,
+      directory,
+      nginx: tools.nginx,
+      h2load: tools.h2load,
+      clientCore,
+      rivals: rivals.filter(({ name }) => name === 'trysail' || name === 'envoy'),
+      backendPort: http2Port,
+      chains: {
+        plain: [http2(shape(frontPort, http2Port, 'none'))],
+        pair: [
+          http2(shape(frontPort, backPort, 'originate')),
+          http2(shape(backPort, http2Port, 'terminate')),
+        ],
+      },
+      startClient: (command) => start(clientCore, command),
+      stop,
+      waitForPort,
+      withProxies,
+    });
+    failures += failed;
+    writeFileSync(flags.out.replace(/\.json$/, '.http2.json'), `${JSON.stringify(rows, null, 2)}\n`);
+  }
   if (cases.some((name) => tcpCaseNames.includes(name))) {
     const envoy = findEnvoy() ?? 'envoy';
     const ours = [
@@ -394,7 +424,7 @@ function report(
       rounds: mine,
     });
   }
-  console.table(rows);
+  if (rows.length > 0) console.table(rows);
   writeFileSync(
     flags.out,
     `${JSON.stringify({ date: new Date().toISOString(), cpu: cpus()[0]?.model, cores: cpus().length, node: process.version, seconds, rounds, accessLog: flags['access-log'], result }, null, 2)}\n`,
