@@ -100,7 +100,8 @@ const lazy: readonly LazyExtension[] = [
     kind: 'network_filter',
     name: 'envoy.filters.network.connection_limit',
     typeUrls: ['type.googleapis.com/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit'],
-    load: async () => (await import('./filters/network/connection_limit/connection_limit.ts')).connectionLimit,
+    load: async () =>
+      (await import('./filters/network/connection_limit/connection_limit.ts')).connectionLimit,
   },
   {
     kind: 'network_filter',
