@@ -270,3 +270,19 @@ test('source address and keepalive', async (t) => {
   assert.equal((await request(poolOf(on))).status, 200);
   assert.equal(server.sockets[0]?.remoteAddress, '127.0.0.6');
 });
+
+test('preconnect: connections ahead of the streams', async (t) => {
+  const server = await serve(t, answering('x'));
+  const on = cluster(t, [server.at], { preconnectPolicy: { perUpstreamPreconnectRatio: 2 } } as ClusterInit);
+  const pool = poolOf(on);
+  await request(pool);
+  await until(() => server.sockets.length === 2, 'the second connection');
+  await Promise.all([request(pool), request(pool)]);
+  await until(() => server.sockets.length >= 4, 'two more for two at once');
+  balanced(on);
+  const refused = { preconnectPolicy: { perUpstreamPreconnectRatio: 4 } } as ClusterInit;
+  assert.throws(
+    () => cluster(t, [server.at], refused),
+    /per_upstream_preconnect_ratio: 4 is not between 1 and 3/,
+  );
+});
