@@ -57,6 +57,8 @@ for (const xdsProtocol of ['sotw', 'delta'] as const) {
       xdsProtocol,
       domain: 'default.svc.mesh.example',
       dataPlane: { kind: 'envoy', path: envoy },
+      metadata: { ENABLE_SELF_DISCOVERY: 'true' },
+      outlierLogPath: join(directory, 'outliers.log'),
     });
     const proxyConfig = { ...options.proxyConfig, statsInclusion: { regexps } };
     await writeBootstrap(buildBootstrap({ ...options, proxyConfig }), path);
@@ -70,7 +72,7 @@ for (const xdsProtocol of ['sotw', 'delta'] as const) {
     assert.equal(json.dynamic_resources.lds_config.initial_fetch_timeout, '0s');
     assert.deepEqual(
       json.static_resources.clusters.map((cluster: { name: string }) => cluster.name),
-      ['prometheus_stats', 'agent', 'sds-grpc', 'xds-grpc'],
+      ['prometheus_stats', 'agent', 'sds-grpc', 'xds-grpc', 'local_cluster'],
     );
     return undefined;
   });
@@ -102,4 +104,12 @@ test('the event log of outlier detection is on where it is asked for', () => {
   assert.equal(buildBootstrap(testOptions(directory)).clusterManager, undefined);
   const asked = buildBootstrap(testOptions(directory, { outlierLogPath: '/var/log/outliers' }));
   assert.equal(asked.clusterManager?.outlierDetection?.eventLogPath, '/var/log/outliers');
+});
+
+test('a proxy that discovers its own workload has a cluster for it', () => {
+  const metadata = { ENABLE_SELF_DISCOVERY: 'true' };
+  const { clusterManager, staticResources } = buildBootstrap(testOptions(directory, { metadata }));
+  assert.equal(clusterManager?.localClusterName, 'local_cluster');
+  const own = staticResources?.clusters.find(({ name }) => name === 'local_cluster');
+  assert.equal(own?.edsClusterConfig?.edsConfig?.configSourceSpecifier.case, 'ads');
 });

@@ -2,7 +2,7 @@
  * The bootstrap of the proxy, one message for both data planes: node, admin, the static clusters prometheus_stats,
  * agent, sds-grpc and xds-grpc, the static listeners for metrics and health, and ADS for the rest.
  */
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { anyPack } from '@bufbuild/protobuf/wkt';
 import { BootstrapSchema, type Bootstrap } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
 import {
@@ -20,6 +20,7 @@ import { Http2ProtocolOptionsSchema } from '#api/gen/envoy/config/core/v3/protoc
 import { FileAccessLogSchema } from '#api/gen/envoy/extensions/access_loggers/file/v3/file_pb.ts';
 import { DownstreamConnectionsConfigSchema } from '#api/gen/envoy/extensions/resource_monitors/downstream_connections/v3/downstream_connections_pb.ts';
 import { HttpProtocolOptionsSchema } from '#api/gen/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.ts';
+import { localClusterName } from '#api/well_known.ts';
 import { staticListener } from './bootstrap_listeners.ts';
 import { buildStatsConfig } from './bootstrap_stats.ts';
 import { buildNode } from './node.ts';
@@ -101,6 +102,38 @@ function adsSource() {
   });
 }
 
+/** The proxy knows its own workload, for zone-aware balancing (`ISTIO_META_ENABLE_SELF_DISCOVERY`). */
+function selfDiscovery({ metadata }: AgentOptions): boolean {
+  return metadata['ENABLE_SELF_DISCOVERY'] === 'true';
+}
+
+/** The workload that the proxy is part of, by EDS. */
+function ownCluster(): Cluster {
+  return create(ClusterSchema, {
+    name: localClusterName,
+    clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
+    // With a time limit: a control plane that does not know the name must not hold the start up.
+    edsClusterConfig: {
+      serviceName: localClusterName,
+      edsConfig: { configSourceSpecifier: { case: 'ads', value: {} }, resourceApiVersion: ApiVersion.V3 },
+    },
+  });
+}
+
+function clusterManager(
+  options: AgentOptions,
+): Pick<MessageInitShape<typeof BootstrapSchema>, 'clusterManager'> {
+  const { outlierLogPath } = options;
+  const local = selfDiscovery(options);
+  if (outlierLogPath === undefined && !local) return {};
+  return {
+    clusterManager: {
+      ...(local ? { localClusterName } : {}),
+      ...(outlierLogPath === undefined ? {} : { outlierDetection: { eventLogPath: outlierLogPath } }),
+    },
+  };
+}
+
 /** Builds the bootstrap; stock Envoy accepts it (`--mode validate`). */
 export function buildBootstrap(options: AgentOptions): Bootstrap {
   const { endpoints, runDirectory } = options;
@@ -144,9 +177,7 @@ export function buildBootstrap(options: AgentOptions): Bootstrap {
         },
       ],
     },
-    ...(options.outlierLogPath === undefined
-      ? {}
-      : { clusterManager: { outlierDetection: { eventLogPath: options.outlierLogPath } } }),
+    ...clusterManager(options),
     statsConfig: buildStatsConfig(options.domain, options.proxyConfig.statsInclusion),
     applicationLogConfig: {
       logFormat: {
@@ -179,6 +210,7 @@ export function buildBootstrap(options: AgentOptions): Bootstrap {
               staticCluster(staticClusters.sds, pipeAddress(sdsSocketPath(runDirectory)), true),
               staticCluster(staticClusters.xds, pipeAddress(xdsSocketPath(runDirectory)), true),
             ]),
+        ...(selfDiscovery(options) ? [ownCluster()] : []),
       ],
       listeners: [
         staticListener(

@@ -317,3 +317,6 @@ export const header = {
   /** Request id, a UUID whose 13th digit carries the trace decision. */
   requestId: 'x-request-id',
 } as const;
+
+/** Static cluster of a proxy that discovers its own workload (`ISTIO_META_ENABLE_SELF_DISCOVERY`), as Istio names it. */
+export const localClusterName = 'local_cluster';

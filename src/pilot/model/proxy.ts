@@ -30,6 +30,8 @@ export interface Proxy {
   readonly interceptionMode: InterceptionMode;
   /** Port of the explicit HTTP proxy; 0: as MeshConfig says. */
   readonly httpProxyPort: number;
+  /** It has a cluster of its own workload (metadata `ENABLE_SELF_DISCOVERY`): zone-aware balancing works. */
+  readonly selfDiscovery: boolean;
   /** HTTP/1.0 requests are answered (metadata `HTTP10`, which Istio's proxies take from `ISTIO_META_HTTP10`). */
   readonly http10: boolean;
   /** Container port by name (metadata `POD_PORTS`). */
@@ -112,6 +114,7 @@ export function proxyFromNode(node: Node): Proxy {
     network: text(metadata['NETWORK']),
     interceptionMode: readInterceptionMode(metadata['INTERCEPTION_MODE']),
     httpProxyPort: Number(text(metadata['HTTP_PROXY_PORT'])) || 0,
+    selfDiscovery: text(metadata['ENABLE_SELF_DISCOVERY']) === 'true',
     http10: text(metadata['HTTP10']) === '1',
     namedPorts: readNamedPorts(metadata['POD_PORTS']),
     extensions: new Set(node.extensions.map(({ category, name }) => `${category}/${name}`)),

@@ -30,6 +30,7 @@ export interface OutboundView {
   readonly interceptionMode: InterceptionMode;
   readonly extensions: PrivateExtensions;
   readonly http10: boolean;
+  readonly selfDiscovery: boolean;
 }
 
 /** Labels of a proxy: those of its pod in the registry, which may have changed since it connected, else its own. */
@@ -82,6 +83,7 @@ export function outboundView(push: PushContext, proxy: Proxy): OutboundView {
     extensions.tcpStats ? 'stats' : '',
     extensions.tcpMetadataExchange ? 'mx' : '',
     proxy.http10 ? 'http10' : '',
+    proxy.selfDiscovery ? 'self' : '',
     labelFingerprint(all, keys),
   ].join(' ');
   return memoize(push, key, () => {
@@ -96,6 +98,7 @@ export function outboundView(push: PushContext, proxy: Proxy): OutboundView {
       interceptionMode: proxy.interceptionMode,
       extensions,
       http10: proxy.http10,
+      selfDiscovery: proxy.selfDiscovery,
     };
   });
 }

@@ -17,7 +17,7 @@ function outboundClusters(push: PushContext, view: OutboundView): readonly Clust
       const ruleName = rule === undefined ? '' : `${rule.from.metadata.namespace}/${rule.from.metadata.name}`;
       const { tcpMetadataExchange } = view.extensions;
       // Everything that serviceClusters reads of the view stands in this key.
-      const traits = `${view.type} ${view.interceptionMode} ${tcpMetadataExchange}`;
+      const traits = `${view.type} ${view.interceptionMode} ${tcpMetadataExchange} ${view.selfDiscovery}`;
       return memoize(push, `clusters ${service.hostname} ${ruleName} ${traits}`, () =>
         serviceClusters(push, view, service, rule),
       );

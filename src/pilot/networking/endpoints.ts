@@ -5,6 +5,7 @@ import {
   ClusterLoadAssignmentSchema,
 } from '#api/gen/envoy/config/endpoint/v3/endpoint_pb.ts';
 import { parseClusterName } from '#api/cluster_name.ts';
+import { localClusterName } from '#api/well_known.ts';
 import { effectivePolicy } from '../model/destination_rule_index.ts';
 import { endpointsOf } from '../model/endpoint_index.ts';
 import { selectorMatches } from '../model/labels.ts';
@@ -12,9 +13,10 @@ import type { Proxy } from '../model/proxy.ts';
 import { outboundView, proxyLabels } from '../model/proxy_view.ts';
 import { memoize, type PushContext } from '../model/push_context.ts';
 import { servicePort } from '../model/service.ts';
-import { localityAware } from './cluster/load_balancer.ts';
+import { localityAware, zoneAware } from './cluster/load_balancer.ts';
 import { buildLoadAssignment } from './endpoint/load_assignment.ts';
-import { type Caller, localityPolicy } from './endpoint/locality_policy.ts';
+import { buildLocalCluster } from './endpoint/local_cluster.ts';
+import { type Caller, localityPolicy, zonePolicy } from './endpoint/locality_policy.ts';
 
 function buildAssignment(
   push: PushContext,
@@ -22,6 +24,7 @@ function buildAssignment(
   caller: Caller,
   name: string,
 ): ClusterLoadAssignment {
+  if (name === localClusterName) return buildLocalCluster(push, proxy);
   const empty = () => create(ClusterLoadAssignmentSchema, { clusterName: name });
   const parts = parseClusterName(name);
   const view = outboundView(push, proxy);
@@ -33,14 +36,16 @@ function buildAssignment(
   if (parts.subset !== '' && subset === undefined) return empty();
 
   const policy = effectivePolicy(rule, subset, port.port);
-  const locality = localityAware(policy, push.mesh, service);
+  const zones = proxy.selfDiscovery ? zoneAware(policy, push.mesh) : undefined;
+  const locality = zones === undefined ? localityAware(policy, push.mesh, service) : undefined;
   const key = [
     'endpoints',
     name,
     rule === undefined ? '' : `${rule.from.metadata.namespace}/${rule.from.metadata.name}`,
     service.nodeLocal ? caller.nodeName : '',
     // Which labels decide is up to the rule, so all of them are in the key.
-    locality === undefined ? '' : JSON.stringify(caller),
+    zones === undefined ? '' : 'zones',
+    locality === undefined && zones === undefined ? '' : JSON.stringify(caller),
   ].join(' ');
   return memoize(push, key, () => {
     const endpoints = endpointsOf(push.endpoints, service, port).filter(
@@ -51,7 +56,11 @@ function buildAssignment(
     return buildLoadAssignment(
       name,
       endpoints,
-      locality === undefined ? undefined : localityPolicy(locality, caller),
+      zones !== undefined
+        ? zonePolicy(zones, caller)
+        : locality === undefined
+          ? undefined
+          : localityPolicy(locality, caller),
     );
   });
 }

@@ -7,6 +7,7 @@ import {
 import { create } from '@bufbuild/protobuf';
 import {
   Cluster_CommonLbConfigSchema,
+  Cluster_CommonLbConfig_ZoneAwareLbConfigSchema,
   Cluster_SlowStartConfigSchema,
   type Cluster_SlowStartConfig,
 } from '#api/gen/envoy/config/cluster/v3/cluster_pb.ts';
@@ -14,6 +15,7 @@ import type {
   ConsistentHashLB,
   LoadBalancerSettings,
   LocalityLoadBalancerSetting,
+  ZoneAwareLoadBalancerSetting,
 } from '#config/kinds/destination_rule/types.ts';
 import type { EffectivePolicy } from '../../model/destination_rule_index.ts';
 import type { MeshIndex } from '../../model/mesh_index.ts';
@@ -69,17 +71,41 @@ function applyPassthrough(cluster: Cluster): void {
   cluster.loadAssignment = undefined;
 }
 
+/**
+ * The setting of zone-aware balancing, or undefined when it is off. A rule that says how localities are balanced keeps the
+ * mesh's setting out. It needs a proxy that knows its own workload; others fall back to localities.
+ */
+export function zoneAware(
+  policy: EffectivePolicy,
+  mesh: MeshIndex,
+): ZoneAwareLoadBalancerSetting | undefined {
+  const own = policy.loadBalancer?.zoneAwareLbSetting;
+  const ofMesh = mesh.config.zoneAwareLbSetting;
+  if (own !== undefined) return (own.enabled ?? ofMesh?.enabled) === true ? own : undefined;
+  if (policy.loadBalancer?.localityLbSetting !== undefined) return undefined;
+  return ofMesh?.enabled === true ? ofMesh : undefined;
+}
+
 /** Sets policy and configuration of the load balancer. Without settings it is LEAST_REQUEST, Istio's default. */
 export function applyLoadBalancer(
   cluster: Cluster,
   policy: EffectivePolicy,
   mesh: MeshIndex,
   service: Service,
+  selfDiscovery: boolean,
 ): void {
   const type = cluster.clusterDiscoveryType.value;
   if (type === Cluster_DiscoveryType.ORIGINAL_DST) return;
   cluster.commonLbConfig ??= create(Cluster_CommonLbConfigSchema);
-  if (localityAware(policy, mesh, service) !== undefined) {
+  const zones = selfDiscovery ? zoneAware(policy, mesh) : undefined;
+  if (zones !== undefined) {
+    cluster.commonLbConfig.localityConfigSpecifier = {
+      case: 'zoneAwareLbConfig',
+      value: create(Cluster_CommonLbConfig_ZoneAwareLbConfigSchema, {
+        ...(zones.minClusterSize === undefined ? {} : { minClusterSize: BigInt(zones.minClusterSize) }),
+      }),
+    };
+  } else if (localityAware(policy, mesh, service) !== undefined) {
     cluster.commonLbConfig.localityConfigSpecifier = {
       case: 'localityWeightedLbConfig',
       value: { $typeName: 'envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig' },

@@ -98,7 +98,7 @@ function buildCluster(
   const policy = effectivePolicy(rule, subset, port.port);
   const cluster = emptyCluster(push, view, service, port, subset);
   applyTrafficPolicy(cluster, policy, mesh);
-  applyLoadBalancer(cluster, policy, mesh, service);
+  applyLoadBalancer(cluster, policy, mesh, service, view.selfDiscovery);
   const meshUpgrades = mesh.config.h2UpgradePolicy === 'UPGRADE';
   withProtocolOptions(cluster, protocolOptions(port.protocol, policy.connectionPool, meshUpgrades));
   const endpoints = allEndpoints(push.endpoints, service).get(port.name) ?? [];

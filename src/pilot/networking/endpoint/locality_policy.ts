@@ -3,6 +3,7 @@ import type {
   LocalityDistribute,
   LocalityFailover,
   LocalityLoadBalancerSetting,
+  ZoneAwareLoadBalancerSetting,
 } from '#config/kinds/destination_rule/types.ts';
 import type { Labels } from '../../model/labels.ts';
 import type { Endpoint, Locality } from '../../model/service.ts';
@@ -108,6 +109,31 @@ function byShares(shares: LocalityDistribute): LocalityPolicy {
     }
     return out;
   };
+}
+
+/**
+ * The policy of a caller whose zones its proxy balances itself: priorities by region, and by labels inside a region. The
+ * region to fail over to comes next, others last.
+ */
+export function zonePolicy(setting: ZoneAwareLoadBalancerSetting, caller: Caller): LocalityPolicy {
+  const priorities = setting.failoverPriority ?? [];
+  const target = setting.failover?.find(({ from }) => from === caller.locality.region)?.to;
+  const regionOf = ({ region }: Locality): number => {
+    if (region === caller.locality.region) return 0;
+    return target === undefined || target === region ? 1 : 2;
+  };
+  return (groups) =>
+    closeGaps(
+      byLabels(
+        caller,
+        priorities,
+      )(groups).map((group) => {
+        const endpoint = group.endpoints[0];
+        const common = endpoint === undefined ? 0 : commonLabels(priorities, caller, endpoint);
+        const within = priorities.length - common;
+        return { ...group, priority: regionOf(group.locality) * (priorities.length + 1) + within };
+      }),
+    );
 }
 
 /** The policy of a caller for a setting. */
