@@ -2,7 +2,7 @@
  * The soak: HTTP/1.1, HTTP/2, gRPC, TCP and TLS traffic through one proxy while its control plane changes its configuration,
  * with its memory and descriptors sampled. Fails when a request is lost or memory goes on growing after the warm-up.
  *
- *   node scripts/soak.ts [--minutes 10] [--warm-up-minutes 2] [--concurrency 2] [--growth-mib 20]
+ *   node scripts/soak.ts [--minutes 10] [--warm-up-minutes 2] [--concurrency 2] [--growth-mib 12]
  */
 import { parseArgs } from 'node:util';
 import { soak } from '../test/soak/soak.ts';
@@ -12,7 +12,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '10' },
     'warm-up-minutes': { type: 'string' },
     concurrency: { type: 'string', default: '2' },
-    'growth-mib': { type: 'string', default: '20' },
+    'growth-mib': { type: 'string', default: '12' },
   },
 });
 const minutes = Number(values.minutes);

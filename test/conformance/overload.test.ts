@@ -108,7 +108,7 @@ conformance(import.meta.filename, {
     },
     'connections past the global limit are closed, listeners that ignore it take them': async (run) => {
       const stat = `listener.127.0.0.1_${run.port('in')}.downstream_global_cx_overflow`;
-      const open = [];
+      const open: Awaited<ReturnType<typeof dial>>[] = [];
       for (let i = 0; i < 3; i++) open.push(await dial(run.port('in')));
       await until(async () => open.every(({ received }) => received().includes('200 OK')), 'three answers');
       const fourth = await dial(run.port('in'));

@@ -6,6 +6,11 @@
 import { closeSync, constants, openSync, write } from 'node:fs';
 import { type TimerHandle, workerTimers } from '../network/timer_wheel.ts';
 
+/** Node's method behind `write(text, offset, 'latin1')`, without the look-up of the encoding. */
+interface Latin1Buffer extends Buffer {
+  latin1Write(text: string, offset: number): number;
+}
+
 /** Largest batch: a full one leaves at once. */
 const batchBytes = 64 * 1024;
 const flushIntervalMs = 100;
@@ -46,7 +51,7 @@ class Batch implements LogSink {
       return;
     }
     this.#block ??= Buffer.allocUnsafeSlow(batchBytes);
-    this.#length += this.#block.latin1Write(line, this.#length);
+    this.#length += (this.#block as Latin1Buffer).latin1Write(line, this.#length);
     this.#timer ??= workerTimers.schedule(flushIntervalMs, onFlushTime, this as Batch);
   }
 

@@ -11,7 +11,8 @@ import { type Staged, WarmingSet } from './warming.ts';
 
 /** A listener that waits for its routes and secrets. */
 class WarmingListener implements Staged {
-  readonly #staged: StagedListener;
+  /** Given up once it is live: it knows the version before, which would stay in memory with all before it. */
+  #staged: StagedListener | undefined;
   readonly #routesSettled: () => boolean;
   #check: (() => void) | undefined;
   /** Hears once how activation went. */
@@ -23,12 +24,12 @@ class WarmingListener implements Staged {
   }
 
   get ready(): boolean {
-    return this.#staged.ready && this.#routesSettled();
+    return (this.#staged?.ready ?? true) && this.#routesSettled();
   }
 
   onReady(callback: () => void): void {
     this.#check = callback;
-    this.#staged.onReady(callback);
+    this.#staged?.onReady(callback);
   }
 
   routesChanged(): void {
@@ -38,8 +39,10 @@ class WarmingListener implements Staged {
   /** Fulfilled when it listens, or cannot. */
   activate(): Promise<void> {
     this.#check = undefined;
+    const staged = this.#staged;
+    this.#staged = undefined;
     return new Promise((resolve) => {
-      this.#staged.activate((error) => {
+      staged?.activate((error) => {
         this.onActivated(error);
         resolve();
       });
@@ -48,7 +51,8 @@ class WarmingListener implements Staged {
 
   discard(): void {
     this.#check = undefined;
-    this.#staged.discard();
+    this.#staged?.discard();
+    this.#staged = undefined;
   }
 }
 
