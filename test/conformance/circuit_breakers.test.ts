@@ -100,6 +100,12 @@ conformance(import.meta.filename, {
       assert.equal(retries, 2);
       assert.equal(await run.stat('cluster.budget.upstream_rq_retry_overflow'), 2);
     },
+    'a retry budget over an interval': async (run) => {
+      for (let i = 0; i < 8; i++) await run.get('/budget_interval');
+      const headers = { 'x-want-status': '503' };
+      await Promise.all([1, 2, 3, 4, 5, 6].map((i) => run.get(`/budget_interval/${i}`, { headers })));
+      assert.equal(await run.stat('cluster.budget_interval.upstream_rq_retry'), 6);
+    },
     'requests per connection': async (run) => {
       const before = run.backend('app').connections;
       for (let i = 0; i < 3; i++) assert.equal((await run.get('/once')).status, 200);

@@ -204,7 +204,7 @@ conformance(import.meta.filename, {
       assert.partialDeepStrictEqual(ejected?.['host'], {
         socket_address: { address: '127.0.0.1', protocol: 'TCP' },
       });
-      assert.equal((ejected?.['eject_unhealthy_event'] as { failure_type: string }).failure_type, 'ACTIVE');
+      assert.partialDeepStrictEqual(ejected?.['eject_unhealthy_event'], { failure_type: 'ACTIVE' });
     },
   },
 });

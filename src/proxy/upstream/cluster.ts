@@ -156,7 +156,7 @@ export class LiveCluster implements Cluster {
         new ThresholdResources(
           thresholds.find((entry) => entry.priority === priority),
           // A version of a cluster has limits of its own, as in Envoy: its configuration is part of the name.
-          counts && (() => counts.open(`circuit_breakers ${this.name} ${priority} ${this.bytes}`)),
+          counts && ((name = 'breakers') => counts.open(`${name} ${this.name} ${priority} ${this.bytes}`)),
         ),
     ) as [ThresholdResources, ThresholdResources];
     this.#balancer =

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { CircuitBreakers_ThresholdsSchema as ThresholdsSchema } from '#api/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts';
 import { SharedCounts } from '../network/shared_counts.ts';
+import { RequestWindow } from './request_window.ts';
 import { ThresholdResources } from './resource_manager.ts';
 
 const limits = create(ThresholdsSchema, {
@@ -17,7 +18,7 @@ function twoWorkers(thresholds = limits): readonly [ThresholdResources, Threshol
   const buffer = SharedCounts.allocate(2, 16);
   const of = (worker: number): ThresholdResources => {
     const counts = new SharedCounts(buffer, 2, worker);
-    return new ThresholdResources(thresholds, () => counts.open('c'));
+    return new ThresholdResources(thresholds, (name = 'c') => counts.open(name));
   };
   return [of(0), of(1)];
 }
@@ -77,4 +78,35 @@ test('a version that drains keeps its counts until nothing is held', () => {
   const next = new ThresholdResources(limits, () => counts.open('next'));
   next.tryRequest();
   assert.equal(new SharedCounts(buffer, 1, 0).open('next').value(2), 1);
+});
+
+test('a retry budget over an interval counts the requests of the last one too', () => {
+  let now = 10_000;
+  const window = new RequestWindow(1000, undefined, () => now);
+  for (let i = 0; i < 8; i++) window.add();
+  assert.equal(window.count, 8);
+  now += 1000;
+  assert.equal(window.count, 8);
+  now += 500;
+  window.add();
+  assert.equal(window.count, 5);
+  now += 500;
+  assert.equal(window.count, 1);
+  now += 5000;
+  assert.equal(window.count, 0);
+  const interval = create(ThresholdsSchema, {
+    retryBudget: {
+      budgetPercent: { value: 50 },
+      minRetryConcurrency: 1,
+      budgetInterval: { seconds: 3600n, nanos: 0 },
+    },
+  });
+  const [one, two] = twoWorkers(interval);
+  for (let i = 0; i < 5; i++) {
+    for (const worker of [one, two]) {
+      worker.tryRequest();
+      worker.releaseRequest();
+    }
+  }
+  assert.equal(one.maxRetries, 5);
 });

@@ -1,12 +1,16 @@
 /** Circuit breaker thresholds of one cluster and priority (envoy.config.cluster.v3.CircuitBreakers.Thresholds). */
 import type { CircuitBreakers_Thresholds as Thresholds } from '#api/gen/envoy/config/cluster/v3/circuit_breaker_pb.ts';
+import { durationMs } from '../network/duration.ts';
 import type { CountBlock, CountIndex } from '../network/shared_counts.ts';
+import { RequestWindow } from './request_window.ts';
 import type { ResourceManager } from './upstream.ts';
 
 /** Share of active requests that may be retries. */
 interface RetryBudget {
   readonly percent: number;
   readonly minConcurrency: number;
+  /** Requests of the last interval count too; undefined: only those there are now. */
+  readonly window: RequestWindow | undefined;
 }
 
 // Places in a block of counts.
@@ -25,33 +29,41 @@ export class ThresholdResources implements ResourceManager {
   readonly maxRequests: number;
   readonly #maxRetries: number;
   readonly #budget: RetryBudget | undefined;
+  readonly #window: RequestWindow | undefined;
   /** The gauges `circuit_breakers.<priority>.remaining_*` are kept. */
   readonly trackRemaining: boolean;
   #connections = 0;
   #pending = 0;
   #requests = 0;
   #retries = 0;
-  readonly #open: (() => CountBlock) | undefined;
+  readonly #open: ((name?: string) => CountBlock) | undefined;
   #block: CountBlock | undefined = undefined;
   /** What this worker holds in the block. */
   #held = 0;
   #closing = false;
+  #windowOpen = true;
 
   /**
    * Absent thresholds and fields give Envoy's defaults: 1024 connections, pending, requests; 3 retries.
-   * @param open opens the block of all workers; undefined for one worker alone.
+   * @param open opens the block of all workers, and one more by a name; undefined for one worker alone.
    */
-  constructor(thresholds: Thresholds | undefined, open?: () => CountBlock) {
+  constructor(thresholds: Thresholds | undefined, open?: (name?: string) => CountBlock) {
     this.maxConnections = thresholds?.maxConnections ?? 1024;
     this.maxPendingRequests = thresholds?.maxPendingRequests ?? 1024;
     this.maxRequests = thresholds?.maxRequests ?? 1024;
     this.#maxRetries = thresholds?.maxRetries ?? 3;
     this.trackRemaining = thresholds?.trackRemaining ?? false;
     const budget = thresholds?.retryBudget;
+    const intervalMs = durationMs(budget?.budgetInterval) ?? 0;
     this.#budget =
       budget === undefined
         ? undefined
-        : { percent: budget.budgetPercent?.value ?? 20, minConcurrency: budget.minRetryConcurrency ?? 3 };
+        : {
+            percent: budget.budgetPercent?.value ?? 20,
+            minConcurrency: budget.minRetryConcurrency ?? 3,
+            window: intervalMs <= 0 ? undefined : new RequestWindow(intervalMs, open?.('window')),
+          };
+    this.#window = this.#budget?.window;
     this.#open = open;
   }
 
@@ -73,7 +85,8 @@ export class ThresholdResources implements ResourceManager {
     const budget = this.#budget;
     if (budget === undefined) return this.#maxRetries;
     const active = this.requests + this.pendingRequests;
-    return Math.max(budget.minConcurrency, Math.floor((active * budget.percent) / 100));
+    const base = budget.window === undefined ? active : Math.max(active, budget.window.count);
+    return Math.max(budget.minConcurrency, Math.floor((base * budget.percent) / 100));
   }
 
   /** True when this priority was used: what was never counted is not shown. */
@@ -98,6 +111,7 @@ export class ThresholdResources implements ResourceManager {
   }
 
   tryRequest(): boolean {
+    if (this.#window !== undefined) this.#window.add();
     if (this.#open !== undefined) return this.#take(this.#open, requests, this.maxRequests);
     if (this.#requests >= this.maxRequests) return false;
     this.#requests++;
@@ -155,5 +169,7 @@ export class ThresholdResources implements ResourceManager {
     if (this.#held > 0) return;
     this.#block?.close();
     this.#block = undefined;
+    if (this.#windowOpen) this.#window?.close();
+    this.#windowOpen = false;
   }
 }

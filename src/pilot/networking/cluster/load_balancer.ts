@@ -101,9 +101,10 @@ export function applyLoadBalancer(
   if (zones !== undefined) {
     cluster.commonLbConfig.localityConfigSpecifier = {
       case: 'zoneAwareLbConfig',
-      value: create(Cluster_CommonLbConfig_ZoneAwareLbConfigSchema, {
-        ...(zones.minClusterSize === undefined ? {} : { minClusterSize: BigInt(zones.minClusterSize) }),
-      }),
+      value: create(
+        Cluster_CommonLbConfig_ZoneAwareLbConfigSchema,
+        zones.minClusterSize === undefined ? {} : { minClusterSize: BigInt(zones.minClusterSize) },
+      ),
     };
   } else if (localityAware(policy, mesh, service) !== undefined) {
     cluster.commonLbConfig.localityConfigSpecifier = {
