@@ -1,5 +1,5 @@
 /** A listening socket of one address. */
-import { chmod, unlink } from 'node:fs';
+import { chmodSync, unlink } from 'node:fs';
 import { type ListenOptions, type Server, type Socket, connect, createServer } from 'node:net';
 import type { Listener } from '#api/gen/envoy/config/listener/v3/listener_pb.ts';
 import { SocketOption, descriptorOf, setSocketOption } from '../network/socket_options.ts';
@@ -76,7 +76,8 @@ export function bind(
     try {
       if (address.port >= 0) applySocketOptions(server, config, address.ip.includes(':'));
       else if (address.mode !== 0)
-        chmod(address.ip, address.mode, (error) => error !== null && answer(error));
+        // At once: until then the path has the bits of the umask.
+        chmodSync(address.ip, address.mode);
       answer(undefined);
     } catch (error) {
       answer(error as Error);

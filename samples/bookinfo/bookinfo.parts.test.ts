@@ -300,7 +300,10 @@ describe('bookinfo: end', () => {
     while (slow.requests.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
     const exit = once(page.process, 'exit');
     page.process.kill('SIGTERM');
-    const late = await get(page.port, '/health');
+    // the signal is on its way: answers tell when it has come
+    let late = await get(page.port, '/health');
+    for (let i = 0; i < 50 && late.headers.get('connection') !== 'close'; i++)
+      late = await get(page.port, '/health');
     assert.equal(late.headers.get('connection'), 'close');
     assert.equal((await answer).status, 200);
     assert.deepEqual(await exit, [0, null]);
