@@ -179,8 +179,10 @@ const extensions: Roots = {
   'envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig':
     'global connection limit',
   'envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig': 'overload by memory',
-  'envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig': 'overload by the limit of the container',
-  'envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig': 'overload by a file, used by tests',
+  'envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig':
+    'overload by the limit of the container',
+  'envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig':
+    'overload by a file, used by tests',
   'envoy.config.metrics.v3.StatsdSink': 'bootstrap stats_sinks',
   'envoy.config.metrics.v3.MetricsServiceConfig': 'bootstrap stats_sinks',
   'envoy.extensions.bootstrap.internal_listener.v3.InternalListener': 'bootstrap of Envoy as Istio writes it',

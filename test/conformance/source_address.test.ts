@@ -5,7 +5,7 @@ import { TcpServers, converse } from '../harness/tcp_client.ts';
 
 const servers = new TcpServers();
 const signature = '0d0a0d0a000d0a515549540a';
-const addresses = '0a0000010a000002' + '270f' + '0050';
+const addresses = '0a0000010a000002270f0050';
 const tlv = (type: string, text: string): string =>
   type + text.length.toString(16).padStart(4, '0') + Buffer.from(text).toString('hex');
 const binary = (tlvs: string): string =>

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { RequestHeaderMap } from '../../../http/header_map.ts';
 import { findTokens, removeToken } from './extract.ts';
 import { Jwks } from './jwks.ts';
