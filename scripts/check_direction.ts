@@ -21,6 +21,7 @@ const ranks: Record<string, number> = {
   proxy: 7,
   cni: 7,
   local: 8,
+  install: 8,
   cli: 9,
 };
 

@@ -60,6 +60,21 @@ const commands: readonly (readonly [name: string, summary: string, load: Command
     async (env) => (await import('./kube_inject.ts')).kubeInjectCommand(env),
   ],
   [
+    'manifest',
+    'print the manifests of an installation',
+    async (env) => (await import('./manifest.ts')).manifestCommand(env),
+  ],
+  [
+    'install',
+    'install the control plane into a cluster',
+    async (env) => (await import('./install.ts')).installCommand(env),
+  ],
+  [
+    'uninstall',
+    'remove the control plane from a cluster',
+    async (env) => (await import('./install.ts')).uninstallCommand(env),
+  ],
+  [
     'x',
     'commands that may still change: check-inject',
     async (env) => (await import('./check_inject.ts')).experimentalCommand(env),
