@@ -70,5 +70,8 @@ export async function writeBundle(directory: string): Promise<void> {
       `#!/usr/local/bin/node\nprocess.argv.splice(2, 0, '${command}');\nawait import('./trysail');\n`,
       { mode: 0o755 },
     );
+  // Loaded by name when a pattern needs it (src/proxy/http/regex.ts).
+  for (const file of ['package.json', 'build/index.cjs', 'LICENSE'])
+    cpSync(join(root, 'node_modules/re2js', file), join(directory, 'node_modules/re2js', file));
   for (const file of ['LICENSE', 'NOTICE']) cpSync(join(root, file), join(directory, file));
 }

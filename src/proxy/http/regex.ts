@@ -2,14 +2,24 @@
  * Regular expressions from configuration, with RE2's syntax and meaning, in linear time. V8's engine runs those that both
  * engines read alike (it falls back to its own linear engine when a pattern backtracks too much); the others run on re2js.
  */
+import { createRequire } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
-import { RE2JS } from 're2js';
+import type { RE2JS } from 're2js';
 import type { RegexMatchAndSubstitute, RegexMatcher } from '#api/gen/envoy/type/matcher/v3/regex_pb.ts';
 
 // The fallback covers neither the flags `i` and `u` nor large counted repetitions: patterns with those run on re2js. The
 // second switch makes the flag `l`, by which V8 tells whether its linear engine can take a pattern.
 setFlagsFromString('--enable-experimental-regexp-engine-on-excessive-backtracks');
 setFlagsFromString('--enable-experimental-regexp-engine');
+
+const require = createRequire(import.meta.url);
+let re2js: typeof RE2JS | undefined;
+
+/** Loaded when a pattern needs it: few do, and it takes 4 MB. */
+function loadRe2(): typeof RE2JS {
+  re2js ??= (require('re2js') as { readonly RE2JS: typeof RE2JS }).RE2JS;
+  return re2js;
+}
 
 /** Longest pattern, characters. */
 const maxPatternLength = 16 * 1024;
@@ -122,7 +132,7 @@ export function compileRegex(pattern: string): Regex {
   if (pattern.length > maxPatternLength) throw new Error(`regex longer than ${maxPatternLength} characters`);
   let re: RE2JS;
   try {
-    re = RE2JS.compile(pattern);
+    re = loadRe2().compile(pattern);
   } catch (error) {
     throw new Error(`regex '${pattern}': ${error instanceof Error ? error.message : String(error)}`, {
       cause: error,

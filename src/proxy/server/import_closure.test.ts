@@ -36,7 +36,7 @@ function closure(entries: readonly string[]): { files: Set<string>; packages: Se
 
 test('a sidecar loads what it needs and no more', () => {
   const { files, packages } = closure(['src/proxy/server/main.ts', 'src/proxy/server/worker_main.ts']);
-  assert.deepEqual([...packages].sort(), ['@bufbuild/protobuf', 're2js', 'xxhash-wasm']);
+  assert.deepEqual([...packages].sort(), ['@bufbuild/protobuf', 'xxhash-wasm']);
   assert.ok(!files.has('src/api/registry.ts'), 'the registry of all types costs 50 MB');
   assert.ok(!files.has('src/api/gen/all_files.ts'));
   const foreign = [...files].filter((file) =>
