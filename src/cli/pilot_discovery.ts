@@ -5,6 +5,7 @@ import { Command, Option } from 'commander';
 import { createLogger } from '#base/log.ts';
 import { parseDurationMs } from '#config/schema/duration.ts';
 import { startDiscovery, type ListenOptions } from '#pilot/bootstrap/discovery.ts';
+import { startInjection } from '#pilot/bootstrap/injection.ts';
 import type { Authenticator } from '#security/authn/authenticator.ts';
 import { jwtAuthenticator } from '#security/authn/jwt_authenticator.ts';
 import { MetricsRegistry } from '#telemetry/metrics.ts';
@@ -17,6 +18,7 @@ interface Flags extends LogFlags, SourceFlags {
   readonly secureGRPCAddr: string;
   readonly httpAddr: string;
   readonly monitoringAddr: string;
+  readonly httpsAddr: string;
   readonly domain: string;
   readonly clusterID: string;
   readonly caDir: string;
@@ -104,6 +106,7 @@ async function runDiscovery(flags: Flags, env: Env): Promise<void> {
     http: parseAddress('httpAddr', flags.httpAddr),
     monitoring: parseAddress('monitoringAddr', flags.monitoringAddr),
   };
+  const webhook = parseAddress('httpsAddr', flags.httpsAddr);
   const debounce = readDebounce(env);
   const pushThrottle = readThrottle(env);
   const metrics = new MetricsRegistry();
@@ -142,8 +145,28 @@ async function runDiscovery(flags: Flags, env: Env): Promise<void> {
     throw error;
   });
   cluster?.startWriters(discovery.authority);
+  const injection =
+    webhook === undefined
+      ? undefined
+      : await startInjection({
+          listen: webhook,
+          authority: discovery.authority,
+          store,
+          cluster,
+          namespace: flags.namespace,
+          revision: env['REVISION'] ?? '',
+          extraNames,
+          nativeSidecars: env['ENABLE_NATIVE_SIDECARS'],
+          metrics,
+          log,
+        }).catch(async (error: unknown) => {
+          await discovery.close();
+          await close();
+          throw error;
+        });
   const signal = await stopped;
   log.info('control plane stops', { signal });
+  await injection?.close();
   await discovery.close();
   await close();
 }
@@ -158,6 +181,7 @@ export function pilotDiscoveryCommand(env: Env): Command {
     .option('--secureGRPCAddr <address>', 'xDS and CA over TLS; empty: off', ':15012')
     .option('--httpAddr <address>', 'debug pages and readiness; empty: off', `${host}:8080`)
     .option('--monitoringAddr <address>', 'metrics; empty: off', `${host}:15014`)
+    .option('--httpsAddr <address>', 'injection webhook; empty: off', isInCluster(env) ? ':15017' : '')
     .option('--configDir <folder>', 'folder with the objects of the mesh, YAML or JSON')
     .option('--kubeconfig <file>', 'cluster to read; in a pod its own cluster')
     .option('--registries <names>', 'Kubernetes, or empty for none; default as the other flags imply')

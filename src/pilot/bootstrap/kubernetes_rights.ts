@@ -61,6 +61,12 @@ export const clusterRights: readonly Right[] = [
     reason: 'istio-ca-root-cert in every namespace, and the ConfigMap of the mesh',
   },
   {
+    apiGroups: ['admissionregistration.k8s.io'],
+    resources: ['mutatingwebhookconfigurations'],
+    verbs: ['list', 'watch', 'patch'],
+    reason: 'caBundle of the injection webhook',
+  },
+  {
     apiGroups: ['authentication.k8s.io'],
     resources: ['tokenreviews'],
     verbs: ['create'],
