@@ -1,11 +1,11 @@
 /** `trysail install` and `trysail uninstall`: the control plane into a cluster and out of it. */
 import { Command } from 'commander';
-import { applyManifest, removeManifests, waitForDeployment } from '#install/apply.ts';
+import { applyManifest, foreignObjects, removeManifests, waitForDeployment } from '#install/apply.ts';
 import { controlPlaneName, installManifests } from '#install/manifests.ts';
 import { KubeClient } from '#kube/client.ts';
 import { hasStatus } from '#kube/kube_error.ts';
 import { commandAccess } from './kube_client.ts';
-import type { Env } from './main.ts';
+import { type Env, UsageError } from './main.ts';
 import { type InstallFlags, addInstallOptions, installOptions } from './manifest.ts';
 
 interface Flags extends InstallFlags {
@@ -49,7 +49,13 @@ export function installCommand(env: Env): Command {
   ).action((flags: Flags) =>
     withClient(flags, env, async (client, policyVersion) => {
       const options = installOptions(flags, policyVersion);
-      for (const manifest of installManifests(options)) {
+      const manifests = installManifests(options);
+      const foreign = await foreignObjects(client, manifests);
+      if (foreign.length > 0)
+        throw new UsageError(
+          `another installation is there (${foreign.join(', ')}): remove it first, or choose another namespace`,
+        );
+      for (const manifest of manifests) {
         const done = await applyManifest(client, manifest);
         process.stdout.write(`${manifest.kind} ${manifest.metadata.name}: ${done}\n`);
       }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { KubeClient } from '#kube/client.ts';
 import { hasStatus } from '#kube/kube_error.ts';
 import { type ApiResource, type KubeObject, apiResource, apiResources } from '#kube/object.ts';
-import { type Manifest, ownerLabels } from './manifests.ts';
+import { type Manifest, meshConfigName, ownerLabels } from './manifests.ts';
 
 /** Plural, and whether it stands in a namespace, of each kind that is installed. */
 const plurals: Readonly<Record<string, readonly [plural: string, namespaced: boolean]>> = {
@@ -26,11 +26,41 @@ function resourceOf({ apiVersion, kind }: Manifest): ApiResource {
   return apiResource(apiVersion, ...known);
 }
 
+function isOurs({ metadata }: KubeObject): boolean {
+  const [[label, value]] = Object.entries(ownerLabels) as [[string, string]];
+  return metadata.labels?.[label] === value;
+}
+
+/** What may be there before us and stays as it is: namespaces, kinds, and the mesh's settings, which are its owner's. */
+function staysAsItIs({ kind, metadata }: Manifest): boolean {
+  return (
+    kind === 'Namespace' ||
+    kind === 'CustomResourceDefinition' ||
+    (kind === 'ConfigMap' && metadata.name === meshConfigName)
+  );
+}
+
+/** Names of objects that are there, would be written over, and are not ours: another installation's. */
+export async function foreignObjects(client: KubeClient, manifests: readonly Manifest[]): Promise<string[]> {
+  const foreign: string[] = [];
+  for (const manifest of manifests) {
+    if (staysAsItIs(manifest)) continue;
+    const { name, namespace } = manifest.metadata;
+    const found = await client.find<KubeObject>(resourceOf(manifest), namespace, name);
+    if (found !== undefined && !isOurs(found))
+      foreign.push(`${manifest.kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`);
+  }
+  return foreign;
+}
+
 /**
- * Creates what is missing and merges over the rest (RFC 7386). A namespace that is there stays as it is: it may be
- * somebody else's. @throws KubeError
+ * Creates what is missing and merges over what is ours (RFC 7386). Namespaces, kinds and the mesh's settings that are
+ * there stay as they are. Ask `foreignObjects` first. @throws KubeError
  */
-export async function applyManifest(client: KubeClient, manifest: Manifest): Promise<'created' | 'patched'> {
+export async function applyManifest(
+  client: KubeClient,
+  manifest: Manifest,
+): Promise<'created' | 'patched' | 'kept'> {
   const resource = resourceOf(manifest);
   const { name, namespace } = manifest.metadata;
   try {
@@ -38,7 +68,8 @@ export async function applyManifest(client: KubeClient, manifest: Manifest): Pro
     return 'created';
   } catch (error) {
     if (!hasStatus(error, 409)) throw error;
-    if (manifest.kind !== 'Namespace') await client.patch(resource, namespace, name, 'merge', manifest);
+    if (staysAsItIs(manifest)) return 'kept';
+    await client.patch(resource, namespace, name, 'merge', manifest);
     return 'patched';
   }
 }
@@ -94,9 +125,8 @@ export async function removeManifests(
     const resource = resourceOf(manifest);
     const { name, namespace } = manifest.metadata;
     const found = await client.find<KubeObject>(resource, namespace, name);
-    const owner = found?.metadata.labels?.['app.kubernetes.io/managed-by'];
     // An object of this name that somebody else made, as by another release, is not ours to remove.
-    if (owner !== ownerLabels['app.kubernetes.io/managed-by']) continue;
+    if (found === undefined || !isOurs(found)) continue;
     if (await client.delete(resource, namespace, name)) removed++;
   }
   return purge ? removed + (await removeTrustBundles(client)) : removed;

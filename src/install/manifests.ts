@@ -33,6 +33,9 @@ export const ownerLabels = { 'app.kubernetes.io/managed-by': 'trysail' } as cons
 /** Name of the control plane's objects. */
 export const controlPlaneName = 'istiod';
 
+/** Name of the ConfigMap that holds MeshConfig. */
+export const meshConfigName = 'istio';
+
 const rbac = 'rbac.authorization.k8s.io';
 
 function rules(rights: readonly Right[]): object[] {
@@ -79,9 +82,9 @@ function container(options: InstallOptions): object {
     image: `${options.hub}/proxyv2:${options.tag}`,
     imagePullPolicy: options.imagePullPolicy,
     command: ['/usr/local/bin/pilot-discovery'],
-    args: ['discovery', '--grpcAddr', ':15010'],
+    args: ['discovery'],
     env: [fromField('POD_NAME', 'metadata.name'), fromField('POD_NAMESPACE', 'metadata.namespace')],
-    ports: [8080, 15010, 15012, 15014].map((containerPort) => ({ containerPort, protocol: 'TCP' })),
+    ports: [8080, 15012, 15014].map((containerPort) => ({ containerPort, protocol: 'TCP' })),
     readinessProbe: { httpGet: { path: '/ready', port: 8080 }, periodSeconds: 3, timeoutSeconds: 5 },
     resources: { requests: { cpu: '100m', memory: '256Mi' } },
     securityContext: {
@@ -107,7 +110,7 @@ export function installManifests(options: InstallOptions): Manifest[] {
     ...customResources(labels),
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: own(controlPlaneName) },
     ...roles(namespace, labels),
-    { apiVersion: 'v1', kind: 'ConfigMap', metadata: own('istio'), data: { mesh: '{}\n' } },
+    { apiVersion: 'v1', kind: 'ConfigMap', metadata: own(meshConfigName), data: { mesh: '{}\n' } },
     {
       apiVersion: 'v1',
       kind: 'ConfigMap',
@@ -124,7 +127,6 @@ export function installManifests(options: InstallOptions): Manifest[] {
       spec: {
         selector,
         ports: [
-          { name: 'grpc-xds', port: 15010, protocol: 'TCP' },
           { name: 'https-dns', port: 15012, protocol: 'TCP' },
           { name: 'https-webhook', port: 443, targetPort: 15017, protocol: 'TCP' },
           { name: 'http-monitoring', port: 15014, protocol: 'TCP' },
