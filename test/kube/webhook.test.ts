@@ -23,6 +23,7 @@ type Labels = Readonly<Record<string, string>>;
 
 interface Pod extends KubeObject {
   readonly spec: {
+    readonly serviceAccountName?: string;
     readonly containers: readonly {
       readonly name: string;
       readonly image?: string;
@@ -118,7 +119,7 @@ const one = (key: string, operator: string, ...values: string[]) => ({
 function configuration(name: string, revision: string, port: number): Any {
   const byDefault = revision === 'default';
   const revised = (label: string) => one(label, 'In', revision);
-  const pairs: readonly (readonly [string, object[], object[]])[] = [
+  const pairs: readonly (readonly [string, readonly object[], readonly object[]])[] = [
     [
       'rev.namespace.',
       [revised(rev), one('istio-injection', 'DoesNotExist')],
@@ -263,7 +264,11 @@ describe('the webhook on a cluster', { skip, timeout: 200_000 }, () => {
   ): Promise<Pod> {
     return await client.create<Pod>(pods, namespace, {
       metadata: { name: `web-${++count}`, labels, annotations: (more['annotations'] ?? {}) as Labels },
-      spec: { serviceAccountName: 'default', ...(more['spec'] as object), containers: [{ name: 'web', image: 'web:1' }] },
+      spec: {
+        serviceAccountName: 'default',
+        ...(more['spec'] as object),
+        containers: [{ name: 'web', image: 'web:1' }],
+      },
     });
   }
 
