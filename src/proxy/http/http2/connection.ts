@@ -409,7 +409,8 @@ export abstract class Http2Connection extends FrameReader implements IoListener 
   #consumeConnection(bytes: number): void {
     const open = this.#unacknowledged + bytes;
     this.#unacknowledged = open;
-    if (open < this.options.initialConnectionWindowSize >> 1) return;
+    // A sixteenth: what is read and not yet told of must not add up with a stream that stands still to the whole window.
+    if (open < this.options.initialConnectionWindowSize >> 4) return;
     this.#unacknowledged = 0;
     this.#receiveWindow += open;
     this.control(windowUpdateFrame(stream0, open));

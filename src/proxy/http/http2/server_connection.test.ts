@@ -534,11 +534,15 @@ test('backpressure: a socket that does not take bytes pauses all streams', async
   );
 });
 
-test('flow control of the receiver: half a window is given back; while reading is disabled nothing is', async () => {
+test('flow control of the receiver: half a stream window, a sixteenth of the connection window; reading disabled, nothing', async () => {
   const on = await server({ initialStreamWindowSize: 70_000, initialConnectionWindowSize: 80_000 }, () => {});
   const body = 'x'.repeat(10_000);
-  assert.deepEqual(await ask(on, headers(1, requestBlock('POST'), false), data(1, body).repeat(3)), []);
-  assert.deepEqual(await ask(on, data(1, body)), ['window 0 40000', 'window 1 40000']);
+  assert.deepEqual(await ask(on, headers(1, requestBlock('POST'), false), data(1, body).repeat(3)), [
+    'window 0 10000',
+    'window 0 10000',
+    'window 0 10000',
+  ]);
+  assert.deepEqual(await ask(on, data(1, body)), ['window 0 10000', 'window 1 40000']);
   on.encoders[0]!.readDisable(true);
   on.encoders[0]!.readDisable(true);
   assert.deepEqual(await ask(on, data(1, body).repeat(6)), []);
@@ -557,7 +561,7 @@ test('a body past the window of its stream resets it, past that of the connectio
   on.encoders[0]!.readDisable(true);
   on.encoders[1]!.readDisable(true);
   const body = 'x'.repeat(16_000);
-  assert.deepEqual(await ask(on, data(1, body).repeat(5)), ['reset 1 3', 'window 0 80000']);
+  assert.deepEqual(await ask(on, data(1, body).repeat(5)), ['window 0 16000', 'reset 1 3', 'window 0 64000']);
   assert.deepEqual(await ask(on, data(3, body).repeat(4)), []);
   await ask(on, headers(5, requestBlock('POST'), false));
   on.encoders[2]!.readDisable(true);
