@@ -66,6 +66,8 @@ test(
     assert.equal(value.readInt32LE(), 4321);
     assert.equal(setSocketOption(fd, SocketOption.SOL_SOCKET, 9999, 1), false);
     assert.equal(setSocketOption(-1, SocketOption.SOL_SOCKET, 9, 1), false);
-    assert.equal(getOriginalDestination(client)?.port ?? -1, -1);
+    // Where the machine tracks connections the kernel knows one that was not redirected too.
+    const { port } = server.address() as AddressInfo;
+    assert.equal(getOriginalDestination(client)?.port ?? port, port);
   },
 );
