@@ -18,6 +18,7 @@ const plurals: Readonly<Record<string, readonly [plural: string, namespaced: boo
   Service: ['services', true],
   PodDisruptionBudget: ['poddisruptionbudgets', true],
   Deployment: ['deployments', true],
+  MutatingWebhookConfiguration: ['mutatingwebhookconfigurations', false],
 };
 
 function resourceOf({ apiVersion, kind }: Manifest): ApiResource {
@@ -69,9 +70,35 @@ export async function applyManifest(
   } catch (error) {
     if (!hasStatus(error, 409)) throw error;
     if (staysAsItIs(manifest)) return 'kept';
-    await client.patch(resource, namespace, name, 'merge', manifest);
+    await client.patch(resource, namespace, name, 'merge', await withTrust(client, resource, manifest));
     return 'patched';
   }
+}
+
+interface Webhooks {
+  readonly webhooks?: readonly {
+    readonly name: string;
+    readonly clientConfig: { readonly caBundle?: string };
+  }[];
+}
+
+/** Webhooks keep the bundle that the control plane has written: without it every call fails until it is back. */
+async function withTrust(client: KubeClient, resource: ApiResource, manifest: Manifest): Promise<Manifest> {
+  if (manifest.kind !== 'MutatingWebhookConfiguration') return manifest;
+  const found = await client.get<KubeObject & Webhooks>(resource, undefined, manifest.metadata.name);
+  const bundles = new Map(
+    (found.webhooks ?? []).map(({ name, clientConfig }) => [name, clientConfig.caBundle]),
+  );
+  const { webhooks = [] } = manifest as Manifest & Webhooks;
+  return {
+    ...manifest,
+    webhooks: webhooks.map((webhook) => {
+      const caBundle = bundles.get(webhook.name);
+      return caBundle === undefined
+        ? webhook
+        : { ...webhook, clientConfig: { ...webhook.clientConfig, caBundle } };
+    }),
+  };
 }
 
 interface Deployment extends KubeObject {
@@ -108,6 +135,11 @@ export async function waitForDeployment(
   }
 }
 
+/** Whether the server is removing it already: kinds stay until their objects are gone. */
+function isGoing({ metadata }: KubeObject): boolean {
+  return (metadata.deletionTimestamp ?? '') !== '';
+}
+
 /** Whether uninstalling takes this object only when all is purged: kinds with their objects, and the namespace. */
 function isKept({ kind }: Manifest): boolean {
   return kind === 'CustomResourceDefinition' || kind === 'Namespace';
@@ -126,7 +158,7 @@ export async function removeManifests(
     const { name, namespace } = manifest.metadata;
     const found = await client.find<KubeObject>(resource, namespace, name);
     // An object of this name that somebody else made, as by another release, is not ours to remove.
-    if (found === undefined || !isOurs(found)) continue;
+    if (found === undefined || !isOurs(found) || isGoing(found)) continue;
     if (await client.delete(resource, namespace, name)) removed++;
   }
   return purge ? removed + (await removeTrustBundles(client)) : removed;

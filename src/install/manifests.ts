@@ -1,6 +1,7 @@
 /** Everything that an installation puts into a cluster, in the order in which it is applied. */
 import { type Right, clusterRights, namespaceRights } from '#pilot/bootstrap/kubernetes_rights.ts';
 import { customResources } from './custom_resources.ts';
+import { injectionWebhook } from './injection_webhook.ts';
 
 /** An object of Kubernetes as it is written. */
 export interface Manifest {
@@ -84,7 +85,7 @@ function container(options: InstallOptions): object {
     command: ['/usr/local/bin/pilot-discovery'],
     args: ['discovery'],
     env: [fromField('POD_NAME', 'metadata.name'), fromField('POD_NAMESPACE', 'metadata.namespace')],
-    ports: [8080, 15012, 15014].map((containerPort) => ({ containerPort, protocol: 'TCP' })),
+    ports: [8080, 15012, 15014, 15017].map((containerPort) => ({ containerPort, protocol: 'TCP' })),
     readinessProbe: { httpGet: { path: '/ready', port: 8080 }, periodSeconds: 3, timeoutSeconds: 5 },
     resources: { requests: { cpu: '100m', memory: '256Mi' } },
     securityContext: {
@@ -156,5 +157,7 @@ export function installManifests(options: InstallOptions): Manifest[] {
         },
       },
     },
+    // Last, so that it is the first to go: a webhook that nobody answers keeps pods from starting.
+    injectionWebhook({ namespace, revision: 'default', service: controlPlaneName, labels }),
   ];
 }

@@ -83,6 +83,29 @@ describe('install', { skip: needs('etcd and kube-apiserver', kubeBinaries()), ti
     assert.equal(data['mesh'], 'accessLogFile: /dev/stdout\n');
   });
 
+  it('keeps the trust in the webhook when it is run again', async () => {
+    const webhooks = apiResource('admissionregistration.k8s.io/v1', 'mutatingwebhookconfigurations', false);
+    const read = async () =>
+      (
+        await client.get<
+          KubeObject & {
+            webhooks: { name: string; failurePolicy: string; clientConfig: { caBundle?: string } }[];
+          }
+        >(webhooks, undefined, 'istio-sidecar-injector')
+      ).webhooks;
+    const caBundle = Buffer.from('a bundle').toString('base64');
+    await client.patch(webhooks, undefined, 'istio-sidecar-injector', 'json', [
+      { op: 'add', path: '/webhooks/1/clientConfig/caBundle', value: caBundle },
+    ]);
+    await applyAll();
+    const found = await read();
+    assert.deepEqual(
+      found.map(({ clientConfig }) => clientConfig.caBundle),
+      [undefined, caBundle, undefined, undefined],
+    );
+    assert.ok(found.every(({ failurePolicy }) => failurePolicy === 'Fail'));
+  });
+
   it('removes what is its own: the kinds stay unless all is purged', async () => {
     const kinds = manifests.filter(({ kind }) => kind === 'CustomResourceDefinition').length;
     const removed = await removeManifests(client, manifests, false);
