@@ -1,5 +1,6 @@
 /** One bounded HTTP/1.1 request to a metrics page or the admin interface. */
-import { request, type IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import { request } from '#base/node_http.ts';
 
 export interface FetchOptions {
   readonly address: string;

@@ -18,7 +18,8 @@ function closure(entry: string): { files: Set<string>; packages: Set<string> } {
     for (const [, specifier = ''] of imports) {
       if (specifier.startsWith('#')) visit(join(source, specifier.slice(1)));
       else if (specifier.startsWith('.')) visit(join(dirname(file), specifier));
-      else if (!specifier.startsWith('node:')) packages.add(specifier.split('/').slice(0, 2).join('/'));
+      else if (specifier === 'node:http' || !specifier.startsWith('node:'))
+        packages.add(specifier.split('/').slice(0, 2).join('/'));
     }
   };
   visit(join(source, entry));

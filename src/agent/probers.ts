@@ -2,7 +2,7 @@
  * Probes of the kubelet that the injector has turned towards the agent (`ISTIO_KUBE_APP_PROBERS`): the agent asks the
  * application, so that mTLS does not stand between the kubelet and the probe.
  */
-import { request as requestHttp, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { connect } from 'node:net';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
@@ -11,6 +11,7 @@ import {
   HealthCheckResponse_ServingStatus,
   HealthCheckResponseSchema,
 } from '#api/gen/grpc/health/v1/health_pb.ts';
+import { request as requestHttp } from '#base/node_http.ts';
 import { GrpcClient } from '#xds/grpc_client.ts';
 
 /** A header to send; Kubernetes `HTTPHeader`. */

@@ -2,11 +2,12 @@
  * The agent's HTTP server (15020): readiness, merged metrics, application probes, the end and the drain of the pod, and
  * the DNS table.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { toJson } from '@bufbuild/protobuf';
 import { NameTableSchema, type NameTable } from '#api/gen/istio/networking/nds/v1/nds_pb.ts';
 import type { Logger } from '#base/log.ts';
+import { createServer } from '#base/node_http.ts';
 import { mergeMetrics, type MergeOptions } from './metrics_merge.ts';
 import type { Endpoint } from './options.ts';
 import { probe, type AppProber } from './probers.ts';

@@ -226,6 +226,36 @@ for (const [transportName, makeTransport] of Object.entries(transports)) {
         assert.deepEqual(names(updates[1]).sort(), all.sort());
       });
 
+      test('what clusters name while they are applied goes out together', async (t) => {
+        const bench = await setUp(t);
+        const { source, client, updates } = bench;
+        const all = Array.from({ length: 5 }, (_, i) => `c${i}`);
+        source.set(
+          eds,
+          all.map((name) => assignment(name)),
+        );
+        source.set(
+          cds,
+          all.map((name) => cluster(name)),
+        );
+        bench.outcome = async ({ typeUrl, changed }) => {
+          if (typeUrl !== cds) return undefined;
+          for (const { name } of changed) {
+            client.subscribe(eds, [name]);
+            await new Promise((resolve) => setImmediate(resolve));
+            await new Promise((resolve) => setImmediate(resolve));
+          }
+          return undefined;
+        };
+        client.subscribe(cds, '*');
+        client.start();
+        await until(() => source.acks.includes(eds), 'ACK of the endpoints');
+        assert.deepEqual(updates.map(names), [all, all]);
+        client.subscribe(eds, ['c5']);
+        source.set(eds, [assignment('c5')]);
+        await until(() => updates.length > 2, 'a name asked for later');
+      });
+
       test('a name subscribed again is sent again', async (t) => {
         const { source, client, updates } = await setUp(t);
         source.set(eds, [assignment('a'), assignment('b')]);

@@ -1,6 +1,7 @@
 /** The admin interface: plain HTTP on the address of `bootstrap.admin`, loopback in a mesh. */
-import { type IncomingMessage, type Server, type ServerResponse, createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Logger } from '#base/log.ts';
+import { createServer } from '#base/node_http.ts';
 import { configDump } from './config_dump_page.ts';
 import { logging } from './logging_page.ts';
 import { type AdminPage, type AdminReply, html, text } from './page.ts';

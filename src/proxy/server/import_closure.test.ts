@@ -24,6 +24,8 @@ function closure(entries: readonly string[]): { files: Set<string>; packages: Se
       const specifier = match[1] ?? match[2] ?? match[3] ?? '';
       if (specifier.startsWith('#')) open.push(join('src', specifier.slice(1)));
       else if (specifier.startsWith('.')) open.push(relative(root, join(root, dirname(file), specifier)));
+      // An import of node:http brings undici along: base/node_http.ts.
+      else if (specifier === 'node:http') packages.add(specifier);
       else if (!specifier.startsWith('node:')) {
         const parts = specifier.split('/');
         packages.add(specifier.startsWith('@') ? parts.slice(0, 2).join('/') : (parts[0] ?? ''));

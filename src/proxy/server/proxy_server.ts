@@ -29,6 +29,9 @@ import { StreamWriter } from './standard_streams.ts';
 import { WorkerPool } from './worker_pool.ts';
 import { WorkerThread } from './worker_thread.ts';
 
+/** Time from live to the collection of what the start has left, milliseconds. */
+const settleAfterMs = 100;
+
 export class ProxyServer implements ProxyHandle {
   readonly exited: Promise<Error | undefined>;
   readonly onExit: Promise<ProxyExit | undefined>;
@@ -55,6 +58,7 @@ export class ProxyServer implements ProxyHandle {
   };
   readonly #scopes = new Map<string, Logger>();
   #admin: AdminServer | undefined;
+  #settling: NodeJS.Timeout | undefined;
   #closing: Promise<void> | undefined;
   #end: (error: Error | undefined) => void = () => {};
 
@@ -158,7 +162,6 @@ export class ProxyServer implements ProxyHandle {
       await this.pool.start();
       this.readiness.workersStarted = true;
       this.overload.start();
-      settleHeap();
       this.#subscribe();
     } catch (error) {
       await this.close();
@@ -260,6 +263,7 @@ export class ProxyServer implements ProxyHandle {
   }
 
   async #close(): Promise<void> {
+    clearTimeout(this.#settling);
     this.overload.close();
     this.discovery.close();
     this.#grpc.close();
@@ -301,10 +305,9 @@ export class ProxyServer implements ProxyHandle {
         this.readiness.listenersReceived = true;
         await this.readiness.listenersWarm();
       }
-      if (cdsConfig === undefined && ldsConfig === undefined) return;
-      // Before the first request: later it would make one wait.
-      this.pool.post({ kind: 'settle_heap' });
-      if (!this.inline) settleHeap();
+      // Before there are many requests, and not before who waits for readiness has seen it.
+      if (cdsConfig === undefined && ldsConfig === undefined) this.#shrinkHeap();
+      else this.#settling = setTimeout(() => this.#shrinkHeap(), settleAfterMs);
     };
     run().catch((error: unknown) => {
       this.#log.error('discovery cannot start', { error });

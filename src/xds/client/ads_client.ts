@@ -7,7 +7,7 @@ import { Backoff } from '#base/backoff.ts';
 import { type Logger, silentLogger } from '#base/log.ts';
 import { GrpcError, grpcStatus } from '../grpc_status.ts';
 import type { AdsStream, AdsTransport, RequestOf, ResponseOf, XdsProtocol } from '../transport.ts';
-import { shortTypeName } from '../type_url.ts';
+import { shortTypeName, typeUrls } from '../type_url.ts';
 import { type ClientEncoding, type RequestReason, deltaEncoding, sotwEncoding } from './encoding.ts';
 import { type UpdateListener, type UpdateOutcome, rejectionText } from './resource_update.ts';
 import { type DecodedResponse, TypeState } from './type_state.ts';
@@ -58,6 +58,8 @@ export class AdsClient {
   readonly #types = new Map<string, TypeEntry>();
   /** Types whose names have changed since the last turn of the event loop. */
   readonly #untold = new Set<TypeState>();
+  /** Updates of clusters and listeners that are being applied: what they ask for waits until they are done. */
+  #naming = 0;
   #state: AdsClientState = { kind: 'idle' };
   #stream: OpenStream | undefined;
   /** Streams are numbered so that what an old one still delivers is dropped. */
@@ -91,7 +93,8 @@ export class AdsClient {
 
   /**
    * Asks for resources by name, or for all (`*`). Adds to what is asked for already. What is asked for in one turn of the
-   * event loop goes out in one request.
+   * event loop goes out in one request; while clusters or listeners are applied, what they all name does (as Envoy pauses
+   * the types that these name).
    * @throws RangeError above 100 000 names.
    */
   subscribe(typeUrl: string, names: readonly string[] | '*'): void {
@@ -121,6 +124,7 @@ export class AdsClient {
   }
 
   #tellChanges(): void {
+    if (this.#naming > 0) return;
     const states = [...this.#untold];
     this.#untold.clear();
     if (this.#stream === undefined) return;
@@ -236,6 +240,8 @@ export class AdsClient {
       state.commit(update, undefined);
       return undefined;
     }
+    const names = response.typeUrl === typeUrls.cds || response.typeUrl === typeUrls.lds;
+    if (names) this.#naming++;
     let outcome: UpdateOutcome;
     try {
       outcome = (await this.#options.onUpdate(response.typeUrl, update)) ?? undefined;
@@ -244,6 +250,7 @@ export class AdsClient {
       outcome = { rejected: update.changed.map(({ name }) => ({ name, message })) };
       if (update.changed.length === 0) outcome = { rejected: [{ name: '', message }] };
     }
+    if (names && --this.#naming === 0) this.#tellChanges();
     if (outcome?.rejected.length === 0) outcome = undefined;
     state.commit(update, outcome);
     return outcome;

@@ -23,8 +23,20 @@ function serverNamesOf(names: CertificateNames): string[] {
   return common === undefined ? [] : [common.toLowerCase()];
 }
 
+/** Certificates whose parts stand in the message itself: a secret is read once for all clusters that name it. */
+const inlineOnes = new WeakMap<TlsCertificate, OwnCertificate>();
+
 /** @throws Error when a part is absent or does not parse. */
 export function readCertificate(proto: TlsCertificate): OwnCertificate {
+  const known = inlineOnes.get(proto);
+  if (known !== undefined) return known;
+  const read = parseCertificate(proto);
+  const sources = [proto.certificateChain, proto.privateKey, proto.password];
+  if (sources.every((source) => source?.specifier.case !== 'filename')) inlineOnes.set(proto, read);
+  return read;
+}
+
+function parseCertificate(proto: TlsCertificate): OwnCertificate {
   if (proto.pkcs12 !== undefined) throw new Error('tls_certificate: pkcs12 is not implemented');
   if (proto.privateKeyProvider !== undefined)
     throw new Error('tls_certificate: private_key_provider is not implemented');

@@ -15,6 +15,7 @@ import type { SdsSecretConfig } from '#api/gen/envoy/extensions/transport_socket
 import type { CommonTlsContext } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts';
 import type { LiveSecret, SecretProvider } from '../../network/secret.ts';
 import { type OwnCertificate, certificatesFor, readCertificate } from './certificates.ts';
+import { clientContext } from './client_contexts.ts';
 import { ClientSessions } from './client_sessions.ts';
 import { readDataSource } from './data_source.ts';
 import { type PeerValidation, compileValidation, mergeValidation } from './peer_validation.ts';
@@ -195,7 +196,9 @@ export class TlsContextSource {
       const key = chosen.map((entry) => certificates.indexOf(entry)).join(' ');
       let identity = byCertificates.get(key);
       if (identity === undefined) {
-        identity = { context: createContext(options, chosen), names: chosen[0]?.names };
+        const whole = withCertificates(options, chosen);
+        const context = role.side === 'client' ? clientContext(whole) : createSecureContext(whole);
+        identity = { context, names: chosen[0]?.names };
         if (keys.list.length > 1) setTicketKeys(identity.context, keys.list);
         byCertificates.set(key, identity);
       }
@@ -275,16 +278,16 @@ function serverOptions(
   };
 }
 
-function createContext(
+function withCertificates(
   options: SecureContextOptions,
   certificates: readonly OwnCertificate[],
-): SecureContext {
-  if (certificates.length === 0) return createSecureContext(options);
-  return createSecureContext({
+): SecureContextOptions {
+  if (certificates.length === 0) return options;
+  return {
     ...options,
     cert: certificates.map(({ cert }) => cert),
     key: certificates.map(({ key, passphrase }) =>
       passphrase === undefined ? key : { pem: key, passphrase },
     ) as Buffer[],
-  });
+  };
 }
