@@ -163,7 +163,8 @@ for (const kind of ['trysail', 'envoy'] as const) {
         () => plane.descriptors() <= base.descriptors + 4,
         () => `descriptors: ${plane.descriptors()}, before: ${base.descriptors}`,
       );
-      assert.ok(plane.rss() < base.rss + 40, `${plane.rss()} MiB, before: ${base.rss} MiB`);
+      // Compiled code and the pages of the first large bodies come on top; what leaks grows with every case.
+      assert.ok(plane.rss() < base.rss + 60, `${plane.rss()} MiB, before: ${base.rss} MiB`);
     }
 
     const noAnswer = /^503 upstream connect error or disconnect\/reset before headers\. reset reason: /;
