@@ -150,9 +150,7 @@ class ProxyRun implements Run {
   }
 
   async stat(name: string): Promise<number> {
-    const answer = await this.admin(
-      `/stats?filter=${encodeURIComponent(`^${name.replaceAll('.', '\\.')}$`)}`,
-    );
+    const answer = await this.admin(`/stats?filter=${encodeURIComponent(`^${RegExp.escape(name)}$`)}`);
     const line = answer.body.split('\n').find((text) => text.startsWith(`${name}: `));
     return line === undefined ? 0 : Number(line.slice(name.length + 2));
   }

@@ -14,7 +14,7 @@ export function dottedName(name: string, labels: Labels): string {
   for (const [label, place] of ownPrefixes) {
     const value = labels[label];
     if (value === undefined || !name.startsWith(`envoy_${place.metric}_`)) continue;
-    const rest = name.slice(`envoy_${place.metric}_`.length);
+    const rest = withRbacLabels(name.slice(`envoy_${place.metric}_`.length), labels);
     return place.first ? `${value}.${place.metric}.${rest}` : `${place.metric}.${value}.${rest}`;
   }
   if (!name.startsWith('envoy_')) {
@@ -40,6 +40,7 @@ const ownPrefixes: readonly (readonly [label: string, { metric: string; first: b
   ['envoy_local_network_ratelimit_prefix', { metric: 'local_rate_limit', first: false }],
   ['envoy_connection_limit_prefix', { metric: 'connection_limit', first: false }],
   ['envoy_ext_authz_prefix', { metric: 'ext_authz', first: false }],
+  ['envoy_rbac_prefix', { metric: 'rbac', first: true }],
 ];
 
 /** Filters that have a level of their own in names of the connection manager and of clusters. */
@@ -53,7 +54,19 @@ const clusterLevels: readonly (readonly [part: string, level: string])[] = [
   ['health_check_', 'health_check.'],
 ];
 
+/** Counters of RBAC: `PREFIX.policy.NAME.allowed`. */
+function withRbacLabels(rest: string, labels: Labels): string {
+  const policy = labels['envoy_rbac_policy_name'];
+  const named = policy === undefined ? rest : rest.replace(/^policy_/, `policy.${policy}.`);
+  const shadow = labels['envoy_rbac_shadow_prefix'];
+  return shadow === undefined ? named : `${shadow}.${named}`;
+}
+
 function withFilter(rest: string, labels: Labels): string {
+  if (rest.startsWith('rbac_')) {
+    const own = labels['envoy_rbac_http_prefix'];
+    return `rbac.${own === undefined ? '' : `${own}.`}${withRbacLabels(rest.slice('rbac_'.length), labels)}`;
+  }
   for (const filter of filterNames) {
     if (!rest.startsWith(`${filter}_`)) continue;
     const own = labels[`envoy_${filter}_prefix`];

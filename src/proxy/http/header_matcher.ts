@@ -6,8 +6,25 @@ import { compileStringMatcher, type StringPredicate } from './string_matcher.ts'
 
 export type HeaderPredicate = (headers: HeaderMap) => boolean;
 
-/** One matcher. Throws Error for an empty name or a bad pattern. */
+/** True when one of the values of a repeated header matches. */
+function someValue(headers: HeaderMap, name: string, matches: StringPredicate): boolean {
+  const { names, values } = headers;
+  for (let i = names.indexOf(name); i >= 0; i = names.indexOf(name, i + 1))
+    if (matches(values[i] as string)) return true;
+  return false;
+}
+
+/** One matcher over the values of a header joined with commas. Throws Error for an empty name or a bad pattern. */
 export function compileHeaderMatcher(matcher: HeaderMatcher): HeaderPredicate {
+  return compile(matcher, false);
+}
+
+/** One matcher as RBAC has it: values of a repeated header are asked one by one, and one that matches is enough. */
+export function compileEachHeaderMatcher(matcher: HeaderMatcher): HeaderPredicate {
+  return compile(matcher, true);
+}
+
+function compile(matcher: HeaderMatcher, each: boolean): HeaderPredicate {
   const name = matcher.name.toLowerCase();
   if (name === '') throw new Error('header matcher without name');
   const { headerMatchSpecifier: specifier, invertMatch, treatMissingHeaderAsEmpty } = matcher;
@@ -16,6 +33,11 @@ export function compileHeaderMatcher(matcher: HeaderMatcher): HeaderPredicate {
     return treatMissingHeaderAsEmpty ? () => wanted : (headers) => headers.has(name) === wanted;
   }
   const matches = valuePredicate(specifier);
+  if (each && !name.startsWith(':'))
+    return (headers) => {
+      if (headers.names.includes(name)) return someValue(headers, name, matches) !== invertMatch;
+      return treatMissingHeaderAsEmpty && matches('') !== invertMatch;
+    };
   return (headers) => {
     const value = headers.get(name) ?? (treatMissingHeaderAsEmpty ? '' : undefined);
     // A missing header never matches, inverted or not.

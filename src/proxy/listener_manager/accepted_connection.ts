@@ -256,6 +256,7 @@ export class AcceptedConnection
     this.#timer = undefined;
     this.#handle?.sockets.delete(this.socket);
     for (let i = 0; i < this.#readFilterIndex; i++) this.#readFilters[i]?.onClose?.();
+    if (!this.established) this.#handle?.current.onUnserved?.(this);
     this.#owner.onConnectionClosed(this);
   };
 }

@@ -100,6 +100,8 @@ export interface ChainHandle {
 /** The last filter of a chain (http_connection_manager, tcp_proxy): owns the socket from here on. */
 export interface TerminalNetworkFilter {
   onConnection(connection: DownstreamConnection): void;
+  /** A connection of the chain ended before it came here: its handshake failed, a filter refused it, its client left. */
+  onUnserved?(connection: DownstreamConnection): void;
 }
 
 /** How a drain spreads: over its time with growing probability, or at once (`--drain-strategy`). */

@@ -85,9 +85,11 @@ export class StreamInfo {
     this.start = start;
   }
 
-  setDynamicMetadata(filter: string, values: Record<string, unknown>): void {
+  /** Adds to what the filter has already said; the values are not copied when it is the first to speak. */
+  setDynamicMetadata(filter: string, values: Readonly<Record<string, unknown>>): void {
     this.dynamicMetadata ??= new Map();
-    this.dynamicMetadata.set(filter, { ...this.dynamicMetadata.get(filter), ...values });
+    const said = this.dynamicMetadata.get(filter);
+    this.dynamicMetadata.set(filter, said === undefined ? values : { ...said, ...values });
   }
 
   setFilterState(key: string, value: unknown): void {

@@ -15,7 +15,7 @@ import type { FilterRoute } from '../../http/filter.ts';
 import type { TlsInfo } from '../../network/connection.ts';
 import { AcceptedConnectionInfo } from '../../network/connection_info.ts';
 import { StreamInfo } from '../../stream_info/stream_info.ts';
-import { denialDetails, RbacEngine, shadowMetadata } from './engine.ts';
+import { denialDetails, RbacEngine } from './engine.ts';
 import type { RbacSubject } from './subject.ts';
 
 type PermissionInit = MessageInitShape<typeof PermissionSchema>;
@@ -215,10 +215,10 @@ test('principals', () => {
     ['any certificate', { identifier: { case: 'authenticated', value: {} } }, sleep, true],
     ['no certificate', { identifier: { case: 'authenticated', value: {} } }, ask(), false],
     [
-      'certificate that was not verified',
+      'TLS, whatever it asks of clients',
       { identifier: { case: 'authenticated', value: {} } },
       withTls({ peerCertificateValidated: false }),
-      false,
+      true,
     ],
     ['exact', named('exact', id), sleep, true],
     ['other', named('exact', `${id}x`), sleep, false],
@@ -324,11 +324,15 @@ test('texts of denials and shadow rules', () => {
     'rbac_access_denied_matched_policy[ns[a]-policy[b_c]-rule[0]]',
   );
   assert.equal(denialDetails(''), 'rbac_access_denied_matched_policy[none]');
-  assert.deepEqual(shadowMetadata('x_', 'p', false), {
+  const any = { permissions: [{ rule: { case: 'any' as const, value: true } }] };
+  const policies = { p: { ...any, principals: [{ identifier: { case: 'any' as const, value: true } }] } };
+  const engine = new RbacEngine(create(RBACSchema, { action: RBAC_Action.DENY, policies }), 'rules');
+  assert.deepEqual(engine.metadataOf('x_shadow_', 0), {
     x_shadow_effective_policy_id: 'p',
     x_shadow_engine_result: 'denied',
   });
-  assert.deepEqual(shadowMetadata('', '', true), { shadow_engine_result: 'allowed' });
+  assert.equal(engine.metadataOf('x_shadow_', 0), engine.metadataOf('x_shadow_', 0));
+  assert.deepEqual(engine.metadataOf('shadow_', -1), { shadow_engine_result: 'allowed' });
 });
 
 test('what cannot be run is refused with its place', () => {

@@ -30,6 +30,9 @@ export class RbacEngine {
   readonly #action: RBAC_Action;
   readonly #names: readonly string[];
   readonly #policies: readonly RbacMatcher[];
+  #prefix = '';
+  /** By index of the policy plus one. */
+  #metadata: Readonly<Record<string, unknown>>[] = [];
 
   /**
    * @param where place of the rules, for errors (`rules`, `shadow_rules`)
@@ -68,19 +71,26 @@ export class RbacEngine {
   nameOf(index: number): string {
     return this.#names[index] ?? '';
   }
+
+  /**
+   * What the rules leave in dynamic metadata: one object per policy, made once.
+   * @param prefix of the configuration, ending in `shadow_` or `enforced_`
+   */
+  metadataOf(prefix: string, index: number): Readonly<Record<string, unknown>> {
+    if (this.#prefix !== prefix) {
+      this.#prefix = prefix;
+      this.#metadata = [];
+    }
+    return (this.#metadata[index + 1] ??= {
+      ...(index < 0 ? {} : { [`${prefix}effective_policy_id`]: this.nameOf(index) }),
+      [`${prefix}engine_result`]: this.allows(index) ? 'allowed' : 'denied',
+    });
+  }
 }
 
 /** `%RESPONSE_CODE_DETAILS%` or `%CONNECTION_TERMINATION_DETAILS%` of a denial; `none` when no policy matched. */
 export function denialDetails(policy: string): string {
   return `rbac_access_denied_matched_policy[${policy === '' ? 'none' : policy.replace(/\s/g, '_')}]`;
-}
-
-/** What shadow rules leave in dynamic metadata. */
-export function shadowMetadata(prefix: string, policy: string, allowed: boolean): Record<string, unknown> {
-  const values: Record<string, unknown> = {};
-  if (policy !== '') values[`${prefix}shadow_effective_policy_id`] = policy;
-  values[`${prefix}shadow_engine_result`] = allowed ? 'allowed' : 'denied';
-  return values;
 }
 
 /** Key and namespace in which the LOG action marks requests. */

@@ -20,10 +20,9 @@ function hasName(tls: TlsInfo, matches: StringPredicate): boolean {
   return matches(tls.peerSubject);
 }
 
-/** Without a name: any peer that showed a certificate. */
+/** Without a name: any peer that came with TLS; whether it needs a certificate says the TLS context. */
 function authenticatedRule({ principalName }: Principal_Authenticated): RbacMatcher {
-  if (principalName === undefined)
-    return ({ connection }) => connection.tls?.peerCertificateValidated === true;
+  if (principalName === undefined) return ({ connection }) => connection.tls !== undefined;
   const matches = compileStringMatcher(principalName);
   if (principalName.matchPattern.case !== 'safeRegex')
     return ({ connection: { tls } }) => tls?.peerCertificateValidated === true && hasName(tls, matches);

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { RBAC_Action } from '#api/gen/envoy/config/rbac/v3/rbac_pb.ts';
 import { RBACPerRouteSchema, RBACSchema } from '#api/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.ts';
+import { MetricsRegistry } from '#telemetry/metrics.ts';
 import type { FactoryContext } from '../../../factory_context.ts';
 import { type FilterCallbacks, FilterStatus, type LocalReply } from '../../../http/filter.ts';
 import { RequestHeaderMap } from '../../../http/header_map.ts';
@@ -11,7 +12,7 @@ import { StreamInfo } from '../../../stream_info/stream_info.ts';
 import { httpRbac } from './config.ts';
 
 type Config = MessageInitShape<typeof RBACSchema>;
-const context = {} as FactoryContext;
+const context = { metrics: new MetricsRegistry(), statPrefix: 'in' } as unknown as FactoryContext;
 const filterName = 'my-rbac';
 
 const onPath = (path: string) => ({

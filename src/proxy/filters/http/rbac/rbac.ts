@@ -7,7 +7,8 @@ import {
   type HttpFilterFactory,
 } from '../../../http/filter.ts';
 import { HeaderMap, type RequestHeaderMap } from '../../../http/header_map.ts';
-import { accessLogHint, denialDetails, RbacEngine, shadowMetadata } from '../../rbac/engine.ts';
+import { accessLogHint, denialDetails, RbacEngine } from '../../rbac/engine.ts';
+import type { RbacCounts } from '../../rbac/stats.ts';
 import type { RbacSubject } from '../../rbac/subject.ts';
 
 /** Name in dynamic metadata. */
@@ -17,7 +18,20 @@ export const httpRbacName = 'envoy.filters.http.rbac';
 export interface CompiledHttpRbac {
   readonly rules: RbacEngine | undefined;
   readonly shadow: RbacEngine | undefined;
+  /** `track_per_rule_stats`: counters for each policy. */
+  readonly perPolicy: boolean;
+}
+
+/** What comes from the filter alone, whatever rules a route has. */
+export interface HttpRbacShared {
+  readonly config: CompiledHttpRbac;
+  /** Name in the chain, under which routes override the rules. */
+  readonly filterName: string;
+  /** `rules_stat_prefix` and `shadow_rules_stat_prefix` with the word that follows in dynamic metadata. */
+  readonly enforcedPrefix: string;
   readonly shadowPrefix: string;
+  readonly counts: RbacCounts;
+  readonly shadowCounts: RbacCounts;
 }
 
 /** Throws RbacConfigError for what cannot be run. */
@@ -28,7 +42,7 @@ export function compileHttpRbac(config: HttpRbac): CompiledHttpRbac {
   return {
     rules: config.rules === undefined ? undefined : new RbacEngine(config.rules, 'rules'),
     shadow: config.shadowRules === undefined ? undefined : new RbacEngine(config.shadowRules, 'shadow_rules'),
-    shadowPrefix: config.shadowRulesStatPrefix,
+    perPolicy: config.trackPerRuleStats,
   };
 }
 
@@ -43,20 +57,27 @@ const subject: RbacSubject = {
   callbacks: undefined,
 };
 
-function runShadow(engine: RbacEngine, prefix: string, callbacks: FilterCallbacks): void {
+function runShadow(engine: RbacEngine, shared: HttpRbacShared, perPolicy: boolean): void {
   const index = engine.find(subject);
-  callbacks.streamInfo.setDynamicMetadata(
-    httpRbacName,
-    shadowMetadata(prefix, engine.nameOf(index), engine.allows(index)),
-  );
+  const allowed = shared.shadowCounts.count(engine, index);
+  if (perPolicy) shared.shadowCounts.countPolicy(engine.nameOf(index), allowed);
+  subject.streamInfo?.setDynamicMetadata(httpRbacName, engine.metadataOf(shared.shadowPrefix, index));
 }
 
 /** True when the request may pass; answers it otherwise. */
-function runRules(engine: RbacEngine, callbacks: FilterCallbacks): boolean {
+function runRules(
+  engine: RbacEngine,
+  callbacks: FilterCallbacks,
+  shared: HttpRbacShared,
+  perPolicy: boolean,
+): boolean {
   const index = engine.find(subject);
+  const allowed = shared.counts.count(engine, index);
+  if (perPolicy) shared.counts.countPolicy(engine.nameOf(index), allowed);
   if (engine.logs)
     callbacks.streamInfo.setDynamicMetadata(accessLogHint.filter, { [accessLogHint.key]: index >= 0 });
-  if (engine.allows(index)) return true;
+  callbacks.streamInfo.setDynamicMetadata(httpRbacName, engine.metadataOf(shared.enforcedPrefix, index));
+  if (allowed) return true;
   callbacks.sendLocalReply({
     status: 403,
     body: 'RBAC: access denied',
@@ -68,19 +89,18 @@ function runRules(engine: RbacEngine, callbacks: FilterCallbacks): boolean {
 
 class RbacFilter implements HttpFilter {
   readonly #callbacks: FilterCallbacks;
-  readonly #config: CompiledHttpRbac;
-  readonly #name: string;
+  readonly #shared: HttpRbacShared;
 
-  constructor(callbacks: FilterCallbacks, config: CompiledHttpRbac, name: string) {
+  constructor(callbacks: FilterCallbacks, shared: HttpRbacShared) {
     this.#callbacks = callbacks;
-    this.#config = config;
-    this.#name = name;
+    this.#shared = shared;
   }
 
   decodeHeaders(headers: RequestHeaderMap): FilterStatus {
     const callbacks = this.#callbacks;
-    const override = callbacks.route()?.perFilterConfig(this.#name) as CompiledHttpRbac | undefined;
-    const { rules, shadow, shadowPrefix } = override ?? this.#config;
+    const shared = this.#shared;
+    const override = callbacks.route()?.perFilterConfig(shared.filterName) as CompiledHttpRbac | undefined;
+    const { rules, shadow, perPolicy } = override ?? shared.config;
     if (rules === undefined && shadow === undefined) return FilterStatus.continue;
     const info = callbacks.streamInfo;
     subject.connection = info.connection;
@@ -88,16 +108,13 @@ class RbacFilter implements HttpFilter {
     subject.path = headers.path;
     subject.streamInfo = info;
     subject.callbacks = callbacks;
-    if (shadow !== undefined) runShadow(shadow, shadowPrefix, callbacks);
-    if (rules === undefined || runRules(rules, callbacks)) return FilterStatus.continue;
+    if (shadow !== undefined) runShadow(shadow, shared, perPolicy);
+    if (rules === undefined || runRules(rules, callbacks, shared, perPolicy)) return FilterStatus.continue;
     return FilterStatus.stopIteration;
   }
 }
 
-/**
- * The filter of one chain.
- * @param name of the filter in the chain, under which routes override it
- */
-export function createHttpRbac(config: CompiledHttpRbac, name: string): HttpFilterFactory {
-  return { createFilter: (callbacks) => new RbacFilter(callbacks, config, name) };
+/** The filter of one chain. */
+export function createHttpRbac(shared: HttpRbacShared): HttpFilterFactory {
+  return { createFilter: (callbacks) => new RbacFilter(callbacks, shared) };
 }

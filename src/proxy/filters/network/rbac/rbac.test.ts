@@ -6,6 +6,8 @@ import { RBAC_Action } from '#api/gen/envoy/config/rbac/v3/rbac_pb.ts';
 import { RBACSchema } from '#api/gen/envoy/extensions/filters/network/rbac/v3/rbac_pb.ts';
 import { AcceptedConnectionInfo } from '../../../network/connection_info.ts';
 import { NetworkFilterStatus, type ReadFilterCallbacks } from '../../../network/filter.ts';
+import { MetricsRegistry } from '#telemetry/metrics.ts';
+import { RbacCounts } from '../../rbac/stats.ts';
 import { compileNetworkRbac, createNetworkRbac } from './rbac.ts';
 
 const fromTen = {
@@ -15,8 +17,14 @@ const fromTen = {
   ],
 };
 
+const metrics = new MetricsRegistry();
+
 function run(config: MessageInitShape<typeof RBACSchema>, ip: string) {
-  const factory = createNetworkRbac(compileNetworkRbac(create(RBACSchema, config)));
+  const factory = createNetworkRbac({
+    ...compileNetworkRbac(create(RBACSchema, config)),
+    counts: new RbacCounts(metrics, 'envoy_rbac', {}, false),
+    shadowCounts: new RbacCounts(metrics, 'envoy_rbac', {}, true),
+  });
   assert.ok(!factory.terminal);
   const info = new AcceptedConnectionInfo({ ip: '10.0.0.1', port: 80 }, { ip, port: 1234 });
   const closed: string[] = [];

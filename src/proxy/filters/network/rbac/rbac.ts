@@ -13,7 +13,8 @@ import {
   type ReadFilterCallbacks,
 } from '../../../network/filter.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
-import { denialDetails, RbacEngine, shadowMetadata } from '../../rbac/engine.ts';
+import { denialDetails, RbacEngine } from '../../rbac/engine.ts';
+import type { RbacCounts } from '../../rbac/stats.ts';
 import type { RbacSubject } from '../../rbac/subject.ts';
 
 /** Envoy's name of the filter, and its key in dynamic metadata. */
@@ -23,9 +24,16 @@ export const networkRbacName = 'envoy.filters.network.rbac';
 export interface CompiledNetworkRbac {
   readonly rules: RbacEngine | undefined;
   readonly shadow: RbacEngine | undefined;
+  /** `shadow_rules_stat_prefix` with the word that follows in dynamic metadata. */
   readonly shadowPrefix: string;
   /** How long a denied connection is kept, so that hasty clients do not come back at once, milliseconds. */
   readonly delayDenyMs: number;
+}
+
+/** A configuration with its counters. */
+export interface NetworkRbacShared extends CompiledNetworkRbac {
+  readonly counts: RbacCounts;
+  readonly shadowCounts: RbacCounts;
 }
 
 /** Throws Error for what cannot be run. */
@@ -39,28 +47,28 @@ export function compileNetworkRbac(config: NetworkRbac): CompiledNetworkRbac {
   return {
     rules: config.rules === undefined ? undefined : new RbacEngine(config.rules, 'rules'),
     shadow: config.shadowRules === undefined ? undefined : new RbacEngine(config.shadowRules, 'shadow_rules'),
-    shadowPrefix: config.shadowRulesStatPrefix,
+    shadowPrefix: `${config.shadowRulesStatPrefix}shadow_`,
     delayDenyMs: durationMs(config.delayDeny) ?? 0,
   };
 }
 
 const noHeaders = new HeaderMap();
 
-function setMetadata(info: ConnectionInfo, values: Record<string, unknown>): void {
+function setMetadata(info: ConnectionInfo, values: Readonly<Record<string, unknown>>): void {
   info.dynamicMetadata ??= new Map();
   info.dynamicMetadata.set(networkRbacName, { ...info.dynamicMetadata.get(networkRbacName), ...values });
 }
 
 class NetworkRbacFilter implements NetworkReadFilter {
-  readonly #config: CompiledNetworkRbac;
+  readonly #config: NetworkRbacShared;
   #delay: TimerHandle | undefined = undefined;
 
-  constructor(config: CompiledNetworkRbac) {
+  constructor(config: NetworkRbacShared) {
     this.#config = config;
   }
 
   onNewConnection(callbacks: ReadFilterCallbacks): NetworkFilterStatus {
-    const { rules, shadow, shadowPrefix, delayDenyMs } = this.#config;
+    const { rules, shadow, shadowPrefix, delayDenyMs, counts, shadowCounts } = this.#config;
     const { info } = callbacks.connection;
     const subject: RbacSubject = {
       connection: info,
@@ -71,11 +79,12 @@ class NetworkRbacFilter implements NetworkReadFilter {
     };
     if (shadow !== undefined) {
       const index = shadow.find(subject);
-      setMetadata(info, shadowMetadata(shadowPrefix, shadow.nameOf(index), shadow.allows(index)));
+      shadowCounts.count(shadow, index);
+      setMetadata(info, shadow.metadataOf(shadowPrefix, index));
     }
     if (rules === undefined) return NetworkFilterStatus.continue;
     const index = rules.find(subject);
-    if (rules.allows(index)) return NetworkFilterStatus.continue;
+    if (counts.count(rules, index)) return NetworkFilterStatus.continue;
     const details = denialDetails(rules.nameOf(index));
     if (delayDenyMs > 0) this.#delay = workerTimers.schedule(delayDenyMs, () => callbacks.close(details));
     else callbacks.close(details);
@@ -87,6 +96,6 @@ class NetworkRbacFilter implements NetworkReadFilter {
   }
 }
 
-export function createNetworkRbac(config: CompiledNetworkRbac): NetworkFilterFactory {
+export function createNetworkRbac(config: NetworkRbacShared): NetworkFilterFactory {
   return { terminal: false, create: () => new NetworkRbacFilter(config) };
 }

@@ -53,6 +53,11 @@ export class TcpProxyFilter implements TerminalNetworkFilter {
   onConnection(connection: DownstreamConnection): void {
     new TcpSession(connection, this.config).start();
   }
+
+  /** Refused connections stand in the access log, too. */
+  onUnserved(connection: DownstreamConnection): void {
+    if (this.config.accessLoggers.length > 0) new TcpSession(connection, this.config).onUnserved();
+  }
 }
 
 function ignoreError(): void {
@@ -298,6 +303,10 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
     if (details !== '' && this.#connection.info.terminationDetails === '')
       this.#connection.info.terminationDetails = details;
     this.#client.destroy();
+  }
+
+  onUnserved(): void {
+    this.#finish();
   }
 
   #finish(): void {
