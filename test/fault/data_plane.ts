@@ -30,6 +30,8 @@ export interface DataPlaneOptions {
   readonly files?: Readonly<Record<string, string>>;
   /** Worker threads, default 1. */
   readonly concurrency?: number;
+  /** Further arguments, which both data planes know. */
+  readonly args?: readonly string[];
 }
 
 export class DataPlaneProcess {
@@ -55,7 +57,13 @@ export class DataPlaneProcess {
     return plane;
   }
 
-  async #start({ yaml, values = {}, files = {}, concurrency = 1 }: DataPlaneOptions): Promise<void> {
+  async #start({
+    yaml,
+    values = {},
+    files = {},
+    concurrency = 1,
+    args: more = [],
+  }: DataPlaneOptions): Promise<void> {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(this.directory, name), text);
     for (const [, name = ''] of yaml.matchAll(/\$\{port:([\w-]+)\}/g))
       if (!this.#ports.has(name)) this.#ports.set(name, await freePort());
@@ -70,6 +78,7 @@ export class DataPlaneProcess {
     writeFileSync(bootstrap, text);
     const [command = '', ...args] = dataPlaneCommand(this.kind, bootstrap);
     args[args.indexOf('--concurrency') + 1] = String(concurrency);
+    args.push(...more);
     const log = openSync(join(this.directory, 'proxy.log'), 'a');
     const child = spawn(command, args, { stdio: ['ignore', log, log], cwd: this.directory });
     child.once('exit', () => (this.exited = true));

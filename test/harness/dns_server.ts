@@ -39,11 +39,14 @@ export class DnsServer {
   readonly asked = new Map<string, number>();
   /** Names whose questions are answered with SERVFAIL. */
   readonly failing = new Set<string>();
+  /** Names whose questions are not answered. */
+  readonly silent = new Set<string>();
 
   private constructor() {
     this.#socket = createSocket('udp4');
     this.#socket.on('message', (message, from) => {
       const answer = this.#answer(message);
+      if (answer === undefined) return;
       this.#socket.send(answer, from.port, from.address);
     });
   }
@@ -59,10 +62,11 @@ export class DnsServer {
     return this.#socket.address().port;
   }
 
-  #answer(question: Buffer): Buffer {
+  #answer(question: Buffer): Buffer | undefined {
     const { name, end } = nameAt(question, 12);
     const type = question.readUInt16BE(end);
     this.asked.set(name, (this.asked.get(name) ?? 0) + 1);
+    if (this.silent.has(name)) return undefined;
     const entry = this.entries.get(name);
     const wanted = (entry?.addresses ?? []).filter((address) => isIPv6(address) === (type === 28));
     const header = Buffer.alloc(12);

@@ -36,9 +36,9 @@ export class EchoBackend {
     this.server.on('connection', () => this.connections++);
   }
 
-  static async start(name: string, host = '127.0.0.1'): Promise<EchoBackend> {
+  static async start(name: string, host = '127.0.0.1', port = 0): Promise<EchoBackend> {
     const backend = new EchoBackend(name);
-    backend.server.listen(0, host);
+    backend.server.listen(port, host);
     await once(backend.server, 'listening');
     return backend;
   }

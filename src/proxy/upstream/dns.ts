@@ -20,6 +20,8 @@ const minRefreshMs = 50;
 const minTtlMs = 1000;
 /** Most addresses taken from one answer. */
 const maxAddresses = 1000;
+/** Envoy's defaults of `query_timeout_seconds` and `query_tries`. */
+const defaultQuery = { timeoutMs: 5000, tries: 4 };
 
 /** How a DNS cluster resolves. */
 export interface DnsOptions {
@@ -32,6 +34,8 @@ export interface DnsOptions {
   readonly family: 'auto' | 'v4' | 'v6' | 'v4_preferred' | 'all';
   /** `host:port` of DNS servers; empty asks the system. */
   readonly servers: readonly string[];
+  /** Milliseconds that a question waits for its answer the first time, and how often it is asked. */
+  readonly query: { readonly timeoutMs: number; readonly tries: number };
   /** One host per name (LOGICAL_DNS). */
   readonly firstOnly: boolean;
 }
@@ -48,7 +52,7 @@ export type DnsStats = Pick<
   'updateAttempt' | 'updateSuccess' | 'updateFailure' | 'updateNoRebuild'
 >;
 
-/** Asks DNS; tests inject their own. Rejects when a name has no address. */
+/** Asks DNS; tests inject their own. No addresses: the name does not exist or has none. Rejects when nobody can tell. */
 export type ResolveName = (name: string, options: DnsOptions) => Promise<DnsAnswer>;
 
 const families = new Map<number, DnsOptions['family']>([
@@ -67,11 +71,20 @@ function serversOf(addresses: readonly AddressProto[]): string[] {
   });
 }
 
-function readServers(cluster: Cluster): string[] {
+function readResolver(cluster: Cluster): Pick<DnsOptions, 'servers' | 'query'> {
   const typed = cluster.typedDnsResolverConfig?.typedConfig;
-  if (typed?.typeUrl === typeUrlOf(CaresDnsResolverConfigSchema))
-    return serversOf(fromBinary(CaresDnsResolverConfigSchema, typed.value).resolvers);
-  return serversOf(cluster.dnsResolutionConfig?.resolvers ?? cluster.dnsResolvers);
+  if (typed?.typeUrl !== typeUrlOf(CaresDnsResolverConfigSchema))
+    return {
+      servers: serversOf(cluster.dnsResolutionConfig?.resolvers ?? cluster.dnsResolvers),
+      query: defaultQuery,
+    };
+  const { resolvers, queryTimeoutSeconds, queryTries } = fromBinary(
+    CaresDnsResolverConfigSchema,
+    typed.value,
+  );
+  const timeoutMs =
+    queryTimeoutSeconds === undefined ? defaultQuery.timeoutMs : Number(queryTimeoutSeconds) * 1000;
+  return { servers: serversOf(resolvers), query: { timeoutMs, tries: queryTries ?? defaultQuery.tries } };
 }
 
 /** @throws Error when an extension's configuration cannot be decoded. */
@@ -89,7 +102,7 @@ export function readDnsOptions(cluster: Cluster, logical: boolean): DnsOptions {
       jitterMs: durationMs(config.dnsJitter) ?? 0,
       // The new enum has one value more in front: UNSPECIFIED.
       family: families.get(Number(config.dnsLookupFamily) - 1) ?? 'auto',
-      servers: readServers(cluster),
+      ...readResolver(cluster),
       firstOnly: config.allAddressesInSingleEndpoint,
     };
   }
@@ -104,7 +117,7 @@ export function readDnsOptions(cluster: Cluster, logical: boolean): DnsOptions {
     respectTtl: cluster.respectDnsTtl,
     jitterMs: durationMs(cluster.dnsJitter) ?? 0,
     family: families.get(Number(cluster.dnsLookupFamily)) ?? 'auto',
-    servers: readServers(cluster),
+    ...readResolver(cluster),
     firstOnly: logical,
   };
 }
@@ -122,14 +135,26 @@ async function records(resolver: dns.Resolver, name: string, six: boolean): Prom
   }
 }
 
+/** One for each cluster, for as long as it lives. */
+const resolvers = new WeakMap<DnsOptions, dns.Resolver>();
+
+function resolverFor(options: DnsOptions): dns.Resolver {
+  let resolver = resolvers.get(options);
+  if (resolver === undefined) {
+    resolver = new dns.Resolver({ timeout: options.query.timeoutMs, tries: options.query.tries });
+    if (options.servers.length > 0) resolver.setServers(options.servers);
+    resolvers.set(options, resolver);
+  }
+  return resolver;
+}
+
 async function ask(
   name: string,
   options: DnsOptions,
 ): Promise<{ four: RecordWithTtl[]; six: RecordWithTtl[] }> {
   const { family, servers } = options;
   if (servers.length > 0 || options.respectTtl) {
-    const resolver = new dns.Resolver();
-    if (servers.length > 0) resolver.setServers(servers);
+    const resolver = resolverFor(options);
     const [four, six] = await Promise.all([
       family === 'v6' ? [] : records(resolver, name, false),
       family === 'v4' ? [] : records(resolver, name, true),
@@ -137,9 +162,13 @@ async function ask(
     if (four.length + six.length > 0 || servers.length > 0) return { four, six };
   }
   // getaddrinfo also knows /etc/hosts, as Envoy's resolver does.
-  const found = await dns.lookup(name, { all: true, family: family === 'v4' ? 4 : family === 'v6' ? 6 : 0 });
-  const of = (wanted: number): RecordWithTtl[] =>
-    found.filter((entry) => entry.family === wanted).map(({ address }) => ({ address, ttl: NaN }));
+  const wanted = family === 'v4' ? 4 : family === 'v6' ? 6 : 0;
+  const found = await dns.lookup(name, { all: true, family: wanted }).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTFOUND') return [];
+    throw error;
+  });
+  const of = (version: number): RecordWithTtl[] =>
+    found.filter((entry) => entry.family === version).map(({ address }) => ({ address, ttl: NaN }));
   return { four: of(4), six: of(6) };
 }
 
@@ -156,11 +185,10 @@ export const resolveName: ResolveName = async (name, options) => {
         : six.length > 0
           ? six
           : four;
-  if (chosen.length === 0) throw new Error(`no address for ${name}`);
   const ttl = Math.min(...chosen.map((record) => record.ttl));
   return {
     addresses: [...new Set(chosen.map((record) => record.address))].slice(0, maxAddresses),
-    ttlMs: Number.isNaN(ttl) ? undefined : ttl * 1000,
+    ttlMs: !Number.isFinite(ttl) ? undefined : ttl * 1000,
   };
 };
 
@@ -224,6 +252,8 @@ export class DnsEndpoints {
     stats.updateAttempt++;
     try {
       const answer = await this.#resolve(name, this.#options);
+      // As in Envoy: without an address a STRICT_DNS name has no hosts, a LOGICAL_DNS one keeps what it has.
+      if (this.#options.firstOnly && answer.addresses.length === 0) throw new Error(`no address for ${name}`);
       state.failures = 0;
       const addresses = this.#options.firstOnly ? answer.addresses.slice(0, 1) : answer.addresses;
       changed = addresses.join() !== state.addresses.join();
