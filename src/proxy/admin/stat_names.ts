@@ -27,7 +27,7 @@ export function dottedName(name: string, labels: Labels): string {
   for (const label of nameLabels) {
     const value = labels[label];
     if (value !== undefined)
-      return `${plain.slice(0, first)}.${value}.${withFilter(plain.slice(first + 1), labels)}`;
+      return `${plain.slice(0, first)}.${value}.${withFilter(withCode(plain.slice(first + 1), labels), labels)}`;
   }
   for (const part of parts)
     if (plain.startsWith(`${part}_`)) return `${part}.${plain.slice(part.length + 1)}`;
@@ -52,6 +52,10 @@ const clusterLevels: readonly (readonly [part: string, level: string])[] = [
   ['circuit_breakers_high_', 'circuit_breakers.high.'],
   ['outlier_detection_', 'outlier_detection.'],
   ['health_check_', 'health_check.'],
+  ['external_upstream_', 'external.upstream_'],
+  ['internal_upstream_', 'internal.upstream_'],
+  ['canary_upstream_', 'canary.upstream_'],
+  ['retry_upstream_', 'retry.upstream_'],
 ];
 
 /** Counters of RBAC: `PREFIX.policy.NAME.allowed`. */
@@ -60,6 +64,14 @@ function withRbacLabels(rest: string, labels: Labels): string {
   const named = policy === undefined ? rest : rest.replace(/^policy_/, `policy.${policy}.`);
   const shadow = labels['envoy_rbac_shadow_prefix'];
   return shadow === undefined ? named : `${shadow}.${named}`;
+}
+
+/** Status or class of status, which are labels, back in their place. */
+function withCode(rest: string, labels: Labels): string {
+  const code = labels['envoy_response_code'];
+  if (code !== undefined) return `${rest}_${code}`;
+  const digit = labels['envoy_response_code_class'];
+  return digit === undefined ? rest : `${rest.slice(0, -'xx'.length)}${digit}xx`;
 }
 
 function withFilter(rest: string, labels: Labels): string {

@@ -12,6 +12,7 @@ import {
 } from './page.ts';
 import type { ProxyState } from './proxy_state.ts';
 import { dottedName } from './stat_names.ts';
+import { withTagNames } from './stat_tags.ts';
 import {
   type Distribution,
   bucketJson,
@@ -136,12 +137,17 @@ function asJson({ values, histograms }: Shown, mode: BucketMode): AdminReply {
   });
 }
 
-async function prometheus(snapshot: MetricsSnapshot, query: StatsQuery): Promise<AdminReply> {
+async function prometheus(
+  snapshot: MetricsSnapshot,
+  query: StatsQuery,
+  state: ProxyState,
+): Promise<AdminReply> {
   const shown = snapshot.map((family) => ({
     ...family,
     series: family.series.filter((series) => query.wants(family, series)),
   }));
-  return { status: 200, contentType: prometheusContentType, body: await toPrometheusTextInSlices(shown) };
+  const named = withTagNames(shown, state.bootstrap.statsConfig);
+  return { status: 200, contentType: prometheusContentType, body: await toPrometheusTextInSlices(named) };
 }
 
 function escape(line: string): string {
@@ -160,7 +166,7 @@ async function answer(
   if (format === 'prometheus' && wanted.buckets !== 'cumulative')
     return text(`histogram_buckets=${wanted.buckets} is not supported for prometheus\n`, 400);
   const snapshot = await state.metrics();
-  if (format === 'prometheus') return prometheus(snapshot, wanted);
+  if (format === 'prometheus') return prometheus(snapshot, wanted, state);
   const shown = collect(snapshot, wanted);
   if (format === 'json') return asJson(shown, wanted.buckets);
   const body = asText(shown, wanted.buckets);

@@ -16,6 +16,7 @@ import type { LiveCluster } from '../upstream/cluster.ts';
 import type { LiveClusterManager } from '../upstream/cluster_manager.ts';
 import type { UpstreamHost } from '../upstream/host.ts';
 import { type ClusterStat, clusterStats } from './cluster_stats.ts';
+import { ResponseCodeFamilies } from './response_code_stats.ts';
 import type { StatInclusion } from './stat_inclusion.ts';
 import type {
   CertificateState,
@@ -86,6 +87,8 @@ function limitsOf(resources: ThresholdResources): ClusterLimits {
 interface KeptStats {
   readonly labels: Labels;
   readonly wanted: readonly boolean[] | undefined;
+  /** Of its counts by status, by name and code. */
+  readonly codes: Map<string, boolean>;
 }
 
 export class WorkerReport {
@@ -161,15 +164,22 @@ export class WorkerReport {
   /** A mesh has many clusters and asks for few of their counters: what is kept is looked up once per cluster. */
   #clusterFamilies(): FamilySnapshot[] {
     const series: SeriesSnapshot[][] = clusterStats.map(() => []);
+    const codes = new ResponseCodeFamilies();
     for (const cluster of this.#clusters.all()) {
       let kept = this.#kept.get(cluster);
       if (kept === undefined) {
         const labels = { cluster_name: cluster.statName };
         const wanted = clusterStats.map(({ name }) => this.#inclusion.includes(name, labels));
-        kept = { labels, wanted: wanted.includes(true) ? wanted : undefined };
+        kept = { labels, wanted: wanted.includes(true) ? wanted : undefined, codes: new Map() };
         this.#kept.set(cluster, kept);
       }
-      const { labels, wanted } = kept;
+      const { labels, wanted, codes: keptCodes } = kept;
+      codes.add(labels, cluster.stats.codes, (name, own) => {
+        const key = `${name} ${own['envoy_response_code'] ?? own['envoy_response_code_class'] ?? ''}`;
+        let keeps = keptCodes.get(key);
+        if (keeps === undefined) keptCodes.set(key, (keeps = this.#inclusion.includes(name, own)));
+        return keeps;
+      });
       if (wanted === undefined) continue;
       for (let i = 0; i < clusterStats.length; i++) {
         if (wanted[i] !== true) continue;
@@ -178,10 +188,11 @@ export class WorkerReport {
         if (value !== undefined) (series[i] as SeriesSnapshot[]).push({ labels, value });
       }
     }
-    return clusterStats.flatMap(({ name, type }, i) => {
+    const families = clusterStats.flatMap(({ name, type }, i): FamilySnapshot[] => {
       const list = series[i] ?? [];
       return list.length === 0 ? [] : [{ name, type, help: '', series: list }];
     });
+    return [...families, ...codes.families()];
   }
 
   #listenerFamilies(): FamilySnapshot[] {

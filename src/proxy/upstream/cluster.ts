@@ -27,6 +27,7 @@ import { newLoadBalancerStats } from './load_balancer_stats.ts';
 import { OriginalDstHosts } from './original_dst_hosts.ts';
 import { OutlierDetector } from './outlier_detection.ts';
 import type { EventLog } from './outlier_event_log.ts';
+import { newResponseCodes } from './response_codes.ts';
 import { ThresholdResources } from './resource_manager.ts';
 import { type TransportSockets, createTransportSockets } from './transport_socket_matches.ts';
 import type {
@@ -80,6 +81,7 @@ export function newClusterStats(): ClusterStats {
     upstreamRqPerTryTimeout: 0,
     upstreamRqRxReset: 0,
     upstreamRqTxReset: 0,
+    codes: newResponseCodes(),
     tls: newTlsStats(),
     membershipChange: 0,
     updateAttempt: 0,

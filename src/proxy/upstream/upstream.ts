@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { ClientConnection, RequestEncoder, ResponseDecoder, ResetReason } from '../http/codec.ts';
 import type { RequestHeaderMap } from '../http/header_map.ts';
 import type { LoadBalancerStats } from './load_balancer_stats.ts';
+import type { ResponseCodes } from './response_codes.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionInfo, TlsInfo } from '../network/connection.ts';
 import type { TlsStats, UpstreamTransportOptions } from '../network/transport_socket.ts';
@@ -124,6 +125,7 @@ export interface ClusterStats {
   upstreamRqPerTryTimeout: number;
   upstreamRqRxReset: number;
   upstreamRqTxReset: number;
+  readonly codes: ResponseCodes;
   /** TLS to all hosts. */
   readonly tls: TlsStats;
   membershipChange: number;

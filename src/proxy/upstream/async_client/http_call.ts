@@ -12,6 +12,7 @@ import {
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from '../../http/header_map.ts';
 import type { ConnectionInfo } from '../../network/connection.ts';
 import { type TimerHandle, workerTimers } from '../../network/timer_wheel.ts';
+import { countCode } from '../response_codes.ts';
 import type {
   Cancellable,
   Cluster,
@@ -192,6 +193,7 @@ export class HttpCall implements ResponseDecoder, HttpPoolCallbacks, LoadBalance
 
   decodeHeaders(headers: ResponseHeaderMap, endStream: boolean): void {
     this.#response = headers;
+    if (this.#cluster !== undefined) countCode(this.#cluster.stats.codes.internal, headers.status);
     this.#host?.report({ kind: 'http', status: headers.status, localOrigin: false });
     if (endStream) this.#finish(undefined);
   }

@@ -26,6 +26,7 @@ function createFactory(value: Uint8Array, context: FactoryContext): TerminalHttp
     suppressEnvoyHeaders: proto.suppressEnvoyHeaders,
     respectExpectedTimeout: proto.respectExpectedRqTimeout,
     strictCheckHeaders: proto.strictCheckHeaders,
+    countsCodes: proto.dynamicStats ?? true,
     random: () => context.random(),
   };
   return {

@@ -27,7 +27,8 @@ import {
   retriesOnReset,
 } from '../../../router/retry_policy.ts';
 import { newUpstreamInfo, type StreamInfo } from '../../../stream_info/stream_info.ts';
-import type { Cluster, ClusterManager, LoadBalancerContext } from '../../../upstream/upstream.ts';
+import { countCode } from '../../../upstream/response_codes.ts';
+import type { Cluster, ClusterManager, Host, LoadBalancerContext } from '../../../upstream/upstream.ts';
 import { directAnswer, passesStrictCheck } from './direct_answer.ts';
 import { flagOf, resetResult, resultOf, timeoutResult } from './outcome.ts';
 import { finalizeRequestHeaders, setHost } from './request_headers.ts';
@@ -42,6 +43,8 @@ export interface RouterShared {
   readonly suppressEnvoyHeaders: boolean;
   readonly respectExpectedTimeout: boolean;
   readonly strictCheckHeaders: readonly string[];
+  /** Count responses by status. */
+  readonly countsCodes: boolean;
   /** In [0, 1). */
   random(): number;
 }
@@ -133,7 +136,10 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     info.clusterMetadata = cluster.metadata;
     if (shared.strictCheckHeaders.length > 0 && !passesStrictCheck(headers, shared.strictCheckHeaders))
       return this.#refuse(localReplies.invalidEnvoyHeaders);
-    if (cluster.maintenanceMode) return this.#refuse(localReplies.maintenanceMode);
+    if (cluster.maintenanceMode) {
+      this.#countCode(localReplies.maintenanceMode.status, undefined);
+      return this.#refuse(localReplies.maintenanceMode);
+    }
     const insert = !shared.suppressEnvoyHeaders;
     info.attemptCount = 1;
     if (route.virtualHost.includeAttemptCount) headers.set('x-envoy-attempt-count', '1');
@@ -363,6 +369,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
       if (retriesOnHeaders(this.retryOn, headers, this.statusCodes, this.policy.retriableHeaders)) {
         const answer = this.mayRetry();
         if (answer === RetryAnswer.yes) {
+          if (this.#shared.countsCodes) countCode((this.cluster as Cluster).stats.codes.retry, status);
           const limited = this.policy.rateLimited;
           const delay =
             limited === undefined
@@ -379,6 +386,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
       if (attempt.requestStarted) this.#body = undefined;
     }
     this.#responseStarted = true;
+    this.#countCode(status, attempt.host);
     const route = this.#route as RouteEntry;
     if (!this.#shared.suppressEnvoyHeaders) {
       const since = this.#requestEnded ? this.#requestEndedAt : this.#info.start;
@@ -411,6 +419,17 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
   onUpstreamTrailers(_attempt: UpstreamRequest, trailers: HeaderMap): void {
     this.#onUpstreamEnd();
     this.#callbacks.encodeTrailers(trailers);
+  }
+
+  /** The status that the client sees, under the name of the cluster. */
+  #countCode(status: number, host: Host | undefined): void {
+    if (!this.#shared.countsCodes) return;
+    const { codes } = (this.cluster as Cluster).stats;
+    const headers = this.#headers as RequestHeaderMap;
+    const internal =
+      (headers.seen & HeaderFlag.envoy) !== 0 && headers.getFirst('x-envoy-internal') === 'true';
+    countCode(internal ? codes.internal : codes.external, status);
+    if (host?.metadata?.['envoy.lb']?.['canary'] === true) countCode(codes.canary, status);
   }
 
   #stopGlobalTimer(): void {
@@ -457,7 +476,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     this.#attempt = undefined;
     attempt.abandon();
     this.#stopGlobalTimer();
-    this.#failWith(upstreamResetReply(reason, transportFailure, this.retries > 0, flags));
+    this.#failWith(upstreamResetReply(reason, transportFailure, this.retries > 0, flags), attempt.host);
   }
 
   // === timeouts ===
@@ -472,7 +491,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
       (this.cluster as Cluster).stats.upstreamRqTxReset++;
       attempt.abandon();
     }
-    this.#failWith(localReplies.upstreamRequestTimeout);
+    this.#failWith(localReplies.upstreamRequestTimeout, attempt?.host);
   }
 
   /** @param idle the attempt made no progress; else it took too long as a whole. */
@@ -494,11 +513,15 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     stats.upstreamRqTxReset++;
     attempt.abandon();
     this.#stopGlobalTimer();
-    this.#failWith(idle ? localReplies.upstreamPerTryIdleTimeout : localReplies.upstreamPerTryTimeout);
+    this.#failWith(
+      idle ? localReplies.upstreamPerTryIdleTimeout : localReplies.upstreamPerTryTimeout,
+      attempt.host,
+    );
   }
 
   /** After headers the reply cannot be sent: the stream is reset, flags and details are the same. */
-  #failWith(reply: LocalReply): void {
+  #failWith(reply: LocalReply, host?: Host): void {
+    if (!this.#responseStarted) this.#countCode(reply.status, host);
     if (this.#route?.virtualHost.includeAttemptCountInResponse === true) {
       const count = String(this.#info.attemptCount);
       const headers = [...(reply.headers ?? []), ['x-envoy-attempt-count', count] as const];

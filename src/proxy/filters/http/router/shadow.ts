@@ -5,9 +5,10 @@ import {
   ResetReason,
   type ResponseDecoder,
 } from '../../../http/codec.ts';
-import { type HeaderMap, RequestHeaderMap } from '../../../http/header_map.ts';
+import { type HeaderMap, RequestHeaderMap, type ResponseHeaderMap } from '../../../http/header_map.ts';
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
 import type { MirrorPolicy } from '../../../router/route_entry.ts';
+import { countCode } from '../../../upstream/response_codes.ts';
 import type {
   Cancellable,
   Cluster,
@@ -49,6 +50,7 @@ export class ShadowRequest implements ResponseDecoder, HttpPoolCallbacks, LoadBa
   readonly downstream = undefined;
   readonly requestHeaders: RequestHeaderMap;
   readonly hostSelectionRetryCount = 1;
+  readonly #cluster: Cluster;
   #encoder: RequestEncoder | undefined = undefined;
   #waiting: Cancellable | undefined = undefined;
   #body: Buffer[] = [];
@@ -68,6 +70,7 @@ export class ShadowRequest implements ResponseDecoder, HttpPoolCallbacks, LoadBa
     timeoutMs: number,
     downstreamProtocol: string,
   ) {
+    this.#cluster = cluster;
     this.requestHeaders = copyHeaders(headers, policy);
     this.#ended = endStream;
     this.#limit = limit;
@@ -135,7 +138,8 @@ export class ShadowRequest implements ResponseDecoder, HttpPoolCallbacks, LoadBa
 
   decode1xxHeaders(): void {}
 
-  decodeHeaders(_headers: HeaderMap, endStream: boolean): void {
+  decodeHeaders(headers: ResponseHeaderMap, endStream: boolean): void {
+    countCode(this.#cluster.stats.codes.internal, headers.status);
     if (endStream) this.#finish();
   }
 

@@ -261,7 +261,16 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
   }
 
   encode1xxHeaders(headers: ResponseHeaderMap): void {
-    if (!this.finished && !this.responseStarted) this.#encoder.encode1xxHeaders(headers);
+    if (this.finished || this.responseStarted) return;
+    this.#countResponse(headers.status);
+    this.#encoder.encode1xxHeaders(headers);
+  }
+
+  #countResponse(status: number): void {
+    const { stats } = this.config;
+    stats.rqCompleted.value++;
+    const byClass = stats.rqByClass[(status / 100) | 0];
+    if (byClass !== undefined) byClass.value++;
   }
 
   protected writeHeaders(headers: ResponseHeaderMap, endStream: boolean): void {
@@ -280,6 +289,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
       info.startTimeMs + (now - info.start),
     );
     this.#session.beforeResponse();
+    this.#countResponse(headers.status);
     info.firstDownstreamByteSent = now;
     if (endStream) info.lastDownstreamByteSent = now;
     if (upgraded && this.#extendedConnect) switchedToHttp2(headers);
@@ -315,8 +325,6 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
     this.#session.takeWireBytes(info, this.#encoder);
     const { stats, accessLoggers } = config;
     stats.rqActive.value--;
-    const byClass = stats.rqByClass[Math.floor(info.responseCode / 100)];
-    if (byClass !== undefined) byClass.value++;
     stats.rqTime.observe(info.end - info.start);
     for (let i = 0; i < accessLoggers.length; i++)
       accessLoggers[i]?.log(info, this.requestHeaders(), this.responseHeaders(), this.responseTrailers());

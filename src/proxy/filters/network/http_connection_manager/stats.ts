@@ -15,6 +15,7 @@ export class HcmStats {
   readonly rqActive: Gauge;
   readonly rqTime: Histogram;
   readonly rqIdleTimeout: Counter;
+  readonly rqCompleted: Counter;
   readonly rqTimeout: Counter;
   readonly rqMaxDurationReached: Counter;
   readonly rqOverloadClose: Counter;
@@ -38,6 +39,7 @@ export class HcmStats {
     this.rqActive = metrics.gauge('envoy_http_downstream_rq_active', labels);
     this.rqTime = metrics.histogram('envoy_http_downstream_rq_time', labels);
     this.rqIdleTimeout = counter('downstream_rq_idle_timeout');
+    this.rqCompleted = counter('downstream_rq_completed');
     this.rqTimeout = counter('downstream_rq_timeout');
     this.rqHeaderTimeout = counter('downstream_rq_header_timeout');
     this.rqOverloadClose = counter('downstream_rq_overload_close');
