@@ -2,7 +2,7 @@
  * `npm run bench`: our proxy, Envoy, HAProxy and nginx in the same minutes on the same core; wrk and h2load as clients,
  * nginx as backend, 1 KiB bodies, 64 connections. Prints a table and writes JSON.
  *
- *   node bench/compare/main.ts [--seconds 6] [--rounds 3] [--only NAME,NAME] [--cases plain,pair,latency,h2,grpc,tcp,connections,idle] [--access-log] [--out FILE]
+ *   node bench/compare/main.ts [--seconds 6] [--rounds 3] [--only NAME,NAME] [--cases plain,pair,latency,h2,grpc,tcp,connections,idle,workers] [--access-log] [--out FILE]
  *                              [--sanity]   short run: every proxy must answer every request; figures are not judged
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
@@ -11,11 +11,13 @@ import { connect } from 'node:net';
 import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Certificates, ProxyShape } from './envoy_config.ts';
+import { makeCertificates } from './certificates.ts';
+import type { ProxyShape } from './envoy_config.ts';
 import { http2CaseNames, runHttp2Cases } from './http2_cases.ts';
 import { cpuNanoseconds, rssMib } from './process_cost.ts';
 import { backendCommand, findEnvoy, findRivals, type Rival, type Tools } from './rivals.ts';
 import { runTcpCases, tcpCaseNames } from './tcp_cases.ts';
+import { runWorkersCase } from './workers_case.ts';
 
 const { values: flags } = parseArgs({
   options: {
@@ -34,64 +36,6 @@ const proxyCore = '0';
 const clientCore = cpus().length > 1 ? '1' : '0';
 const directory = mkdtempSync(join(tmpdir(), 'trysail-bench-'));
 const children = new Set<ChildProcess>();
-
-function makeCertificates(): Certificates {
-  const file = (name: string): string => join(directory, name);
-  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { stdio: 'pipe' });
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-days',
-    '2',
-    '-subj',
-    '/O=bench',
-    '-keyout',
-    file('ca.key'),
-    '-out',
-    file('ca.pem'),
-  );
-  openssl(
-    'req',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-subj',
-    '/',
-    '-keyout',
-    file('leaf.key'),
-    '-out',
-    file('leaf.csr'),
-  );
-  writeFileSync(
-    file('ext'),
-    'subjectAltName=critical,URI:spiffe://cluster.local/ns/default/sa/bench\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth,clientAuth\n',
-  );
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    file('leaf.csr'),
-    '-CA',
-    file('ca.pem'),
-    '-CAkey',
-    file('ca.key'),
-    '-CAcreateserial',
-    '-days',
-    '2',
-    '-extfile',
-    file('ext'),
-    '-out',
-    file('leaf.pem'),
-  );
-  return { ca: file('ca.pem'), cert: file('leaf.pem'), key: file('leaf.key') };
-}
 
 /** Starts a command pinned to a core; output goes to a file in the run's directory. */
 function start(core: string, command: string[]): ChildProcess {
@@ -248,7 +192,7 @@ async function main(): Promise<number> {
   const only = flags.only?.split(',');
   const rivals = all.filter((rival) => only === undefined || only.includes(rival.name));
   const cases = flags.cases.split(',');
-  const certificates = makeCertificates();
+  const certificates = makeCertificates(directory);
   const accessLog = flags['access-log'] ? '/dev/null' : undefined;
   const shape = (port: number, upstreamPort: number, tls: ProxyShape['tls']): ProxyShape => ({
     port,
@@ -366,6 +310,23 @@ async function main(): Promise<number> {
       waitForPort,
     });
     writeFileSync(flags.out.replace(/\.json$/, '.tcp.json'), `${JSON.stringify(rows, null, 2)}\n`);
+  }
+  const ours = rivals.find(({ name }) => name === 'trysail');
+  if (cases.includes('workers') && ours !== undefined) {
+    const { results, failures: failed } = await runWorkersCase({
+      rounds,
+      seconds,
+      command: (workers) =>
+        ours
+          .command(single[0] as ProxyShape, directory)
+          .map((word, i, all) => (all[i - 1] === '--concurrency' ? String(workers) : word)),
+      start,
+      stop,
+      ready: (child) => waitForPort(frontPort, child),
+      load: (duration) => runWrk(tools, frontPort, duration),
+    });
+    failures += failed;
+    writeFileSync(flags.out.replace(/\.json$/, '.workers.json'), `${JSON.stringify(results, null, 2)}\n`);
   }
   return failures === 0 ? 0 : 1;
 }
