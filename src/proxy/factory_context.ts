@@ -1,6 +1,7 @@
 /** What factories of extensions get from the worker that builds them (envoy Server::Configuration::FactoryContext). */
 import { fromBinary, type JsonObject } from '@bufbuild/protobuf';
 import type { Node } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import type { SubstitutionFormatString } from '#api/gen/envoy/config/core/v3/substitution_format_string_pb.ts';
 import type { ConfigSource } from '#api/gen/envoy/config/core/v3/config_source_pb.ts';
 import { TypedStructSchema as UdpaTypedStructSchema } from '#api/gen/udpa/type/v1/typed_struct_pb.ts';
 import { TypedStructSchema } from '#api/gen/xds/type/v3/typed_struct_pb.ts';
@@ -8,6 +9,7 @@ import { TYPED_STRUCT, UDPA_TYPED_STRUCT } from '#api/type_urls.ts';
 import type { Logger } from '#base/log.ts';
 import type { MetricsRegistry } from '#telemetry/metrics.ts';
 import type { HttpFilterFactory, TerminalHttpFilterFactory } from './http/filter.ts';
+import type { ReplyBodyFormat } from './http/local_reply.ts';
 import type { NetworkFilterFactory } from './network/filter.ts';
 import type { ListenerFilterFactory } from './network/listener_filter.ts';
 import type { OverloadState } from './network/overload_state.ts';
@@ -94,6 +96,8 @@ export interface FactoryContext {
   readonly direction: 'inbound' | 'outbound' | 'unspecified';
   /** Access loggers from `repeated AccessLog`; throws Error with a readable cause for what is unknown. */
   accessLoggers(configs: readonly unknown[]): AccessLogger[];
+  /** Compiles a format of reply bodies; throws Error that names an unknown operator. Absent where formats are not known. */
+  readonly replyBody?: (format: SubstitutionFormatString) => ReplyBodyFormat;
   /**
    * Subscribes to a route configuration by RDS name (from ADS unless a source is named), or wraps an inline one (a decoded
    * RouteConfiguration message). Called only while the factory's `create` runs: the listener then waits for the routes.

@@ -8,6 +8,8 @@ export interface LogEntry {
   request: RequestHeaderMap | undefined;
   response: ResponseHeaderMap | undefined;
   trailers: HeaderMap | undefined;
+  /** Body of the reply that is being made, one character per byte: known to formats of replies alone. */
+  replyBody?: string;
 }
 
 /** True when an entry is to be logged. */

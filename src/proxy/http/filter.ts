@@ -39,6 +39,8 @@ export interface LocalReply {
   /** `%RESPONSE_CODE_DETAILS%`. */
   readonly details: string;
   readonly flags: ResponseFlags;
+  /** Of a body, unless headers say something else; default `text/plain`. */
+  readonly contentType?: string;
   /** Extra response headers, names in lower case. */
   readonly headers?: readonly (readonly [name: string, value: string])[];
   /** Last change of the response headers before the encoder filters see them. */

@@ -14,18 +14,13 @@ function someValue(headers: HeaderMap, name: string, matches: StringPredicate): 
   return false;
 }
 
-/** One matcher over the values of a header joined with commas. Throws Error for an empty name or a bad pattern. */
+/**
+ * One matcher. Values of a repeated header are asked one by one: one that matches is enough, and none may where the matcher
+ * is inverted. Throws Error for an empty name or a bad pattern.
+ */
 export function compileHeaderMatcher(matcher: HeaderMatcher): HeaderPredicate {
-  return compile(matcher, false);
-}
-
-/** One matcher as RBAC has it: values of a repeated header are asked one by one, and one that matches is enough. */
-export function compileEachHeaderMatcher(matcher: HeaderMatcher): HeaderPredicate {
-  return compile(matcher, true);
-}
-
-function compile(matcher: HeaderMatcher, each: boolean): HeaderPredicate {
-  const name = matcher.name.toLowerCase();
+  const lower = matcher.name.toLowerCase();
+  const name = lower === 'host' ? ':authority' : lower;
   if (name === '') throw new Error('header matcher without name');
   const { headerMatchSpecifier: specifier, invertMatch, treatMissingHeaderAsEmpty } = matcher;
   if (specifier.case === undefined || specifier.case === 'presentMatch') {
@@ -33,15 +28,15 @@ function compile(matcher: HeaderMatcher, each: boolean): HeaderPredicate {
     return treatMissingHeaderAsEmpty ? () => wanted : (headers) => headers.has(name) === wanted;
   }
   const matches = valuePredicate(specifier);
-  if (each && !name.startsWith(':'))
+  if (name.startsWith(':'))
     return (headers) => {
-      if (headers.names.includes(name)) return someValue(headers, name, matches) !== invertMatch;
-      return treatMissingHeaderAsEmpty && matches('') !== invertMatch;
+      const value = headers.get(name) ?? (treatMissingHeaderAsEmpty ? '' : undefined);
+      // A missing header never matches, inverted or not.
+      return value !== undefined && matches(value) !== invertMatch;
     };
   return (headers) => {
-    const value = headers.get(name) ?? (treatMissingHeaderAsEmpty ? '' : undefined);
-    // A missing header never matches, inverted or not.
-    return value !== undefined && matches(value) !== invertMatch;
+    if (headers.names.includes(name)) return someValue(headers, name, matches) !== invertMatch;
+    return treatMissingHeaderAsEmpty && matches('') !== invertMatch;
   };
 }
 

@@ -3,11 +3,24 @@
  * the response headers made of a reply.
  */
 import { ResponseFlag } from '../stream_info/response_flags.ts';
+import type { StreamInfo } from '../stream_info/stream_info.ts';
 import type { LocalReply } from './filter.ts';
 import { encodeGrpcMessage, GrpcStatus, httpToGrpcStatus } from './grpc.ts';
-import { ResponseHeaderMap } from './header_map.ts';
+import { type RequestHeaderMap, ResponseHeaderMap } from './header_map.ts';
 import { HeaderFlag } from './header_names.ts';
 import { reasonPhrase } from './status.ts';
+
+/** A format of reply bodies (SubstitutionFormatString), compiled. */
+export interface ReplyBodyFormat {
+  readonly contentType: string;
+  /** @param body text that `%LOCAL_REPLY_BODY%` stands for */
+  format(
+    info: StreamInfo,
+    request: RequestHeaderMap | undefined,
+    response: ResponseHeaderMap | undefined,
+    body: string,
+  ): string;
+}
 
 function reply(status: number, body: string, details: string, flags = 0): LocalReply {
   return { status, body, details, flags };
@@ -126,7 +139,7 @@ export function localReplyHeaders(local: LocalReply, grpc: boolean): ResponseHea
   } else if (local.body !== '') {
     headers.addFlagged('content-length', String(Buffer.byteLength(local.body)), HeaderFlag.contentLength);
     if (!headers.has('content-type'))
-      headers.addFlagged('content-type', 'text/plain', HeaderFlag.contentType);
+      headers.addFlagged('content-type', local.contentType ?? 'text/plain', HeaderFlag.contentType);
   }
   return headers;
 }

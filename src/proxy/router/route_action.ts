@@ -4,12 +4,19 @@ import {
   type RetryPolicy as RetryPolicyProto,
   type Route,
   type RouteAction,
+  RouteActionSchema,
   type RouteAction_RequestMirrorPolicy,
 } from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
-import { type DataSource, RoutingPriority } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import { create } from '@bufbuild/protobuf';
+import type { SubstitutionFormatString } from '#api/gen/envoy/config/core/v3/substitution_format_string_pb.ts';
+import { RoutingPriority } from '#api/gen/envoy/config/core/v3/base_pb.ts';
 import { compileHeaderFormat, type HeaderFormatContext } from '../http/header_formatter.ts';
+import type { ReplyBodyFormat } from '../http/local_reply.ts';
 import { compileSubstitution } from '../http/regex.ts';
+import { readDataSource } from '../network/data_source.ts';
 import { durationMs } from '../network/duration.ts';
+import type { RuntimeValues } from '../network/runtime.ts';
+import { compileShare } from '../network/runtime_fraction.ts';
 import { compileHashPolicies } from './hash_policy.ts';
 import { compileRedirect } from './redirect.ts';
 import { compileRetryPolicy } from './retry_policy.ts';
@@ -20,7 +27,7 @@ import type {
   PathRewrite,
   RouteActionEntry,
 } from './route_entry.ts';
-import { type PrefixRewrite, runtimeFractionOf } from './route_match.ts';
+import type { PrefixRewrite } from './route_match.ts';
 
 /** Response time limit of a route that names none (Envoy's default). */
 const defaultTimeoutMs = 15_000;
@@ -32,13 +39,20 @@ export interface InheritedPolicies {
   readonly maxDirectResponseBytes: number;
   /** Reads `DataSource.filename`; undefined refuses files. */
   readonly readFile: ((path: string) => string) | undefined;
+  /** Undefined leaves formats out. */
+  readonly replyBody: ((format: SubstitutionFormatString) => ReplyBodyFormat) | undefined;
+  /** Undefined leaves shares and weights as the configuration has them. */
+  readonly runtime: RuntimeValues | undefined;
 }
 
-export function compileMirror(policy: RouteAction_RequestMirrorPolicy): MirrorPolicy {
+function compileMirror(
+  policy: RouteAction_RequestMirrorPolicy,
+  runtime: RuntimeValues | undefined,
+): MirrorPolicy {
   return {
     cluster: policy.cluster,
     clusterHeader: policy.clusterHeader.toLowerCase(),
-    fraction: runtimeFractionOf(policy.runtimeFraction),
+    fraction: compileShare(policy.runtimeFraction, 1, runtime),
     appendSuffix: !policy.disableShadowHostSuffixAppend,
     hostRewrite: policy.hostRewriteLiteral,
   };
@@ -120,28 +134,14 @@ export function compileForward(
     priority: action.priority === RoutingPriority.HIGH ? 'high' : 'default',
     hashPolicy: compileHashPolicies(action.hashPolicy),
     metadataMatch: action.metadataMatch?.filterMetadata['envoy.lb'],
-    mirrors: mirrors.map(compileMirror),
+    mirrors: mirrors.map((policy) => compileMirror(policy, inherited.runtime)),
     upgrades: upgrades.length === 0 ? undefined : new Map(upgrades),
     connect: connectOf(action),
   };
 }
 
-/** Text of a data source. Environment variables are not for the data plane. */
-function readDataSource(source: DataSource | undefined, inherited: InheritedPolicies): string {
-  const specifier = source?.specifier;
-  switch (specifier?.case) {
-    case 'inlineString':
-      return specifier.value;
-    case 'inlineBytes':
-      return Buffer.from(specifier.value).toString();
-    case 'filename':
-      if (inherited.readFile === undefined) throw new Error('files are not read here');
-      return inherited.readFile(specifier.value);
-    case 'environmentVariable':
-      throw new Error('direct_response.body from an environment variable is not supported');
-    default:
-      return '';
-  }
+function refuseFiles(): string {
+  throw new Error('files are not read here');
 }
 
 /** The action of a route; throws Error for what is malformed or not supported. */
@@ -157,14 +157,17 @@ export function compileAction(
     case 'redirect':
       return compileRedirect(action.value, replacePrefix);
     case 'directResponse': {
-      const body = readDataSource(action.value.body, inherited);
+      const body = readDataSource(action.value.body, inherited.readFile ?? refuseFiles);
       if (Buffer.byteLength(body) > inherited.maxDirectResponseBytes)
         throw new Error(`response body is longer than ${inherited.maxDirectResponseBytes} bytes`);
-      return { kind: 'direct', status: action.value.status, body };
+      const { bodyFormat } = action.value;
+      const format = bodyFormat === undefined ? undefined : inherited.replyBody?.(bodyFormat);
+      return { kind: 'direct', status: action.value.status, body, format };
     }
     case 'nonForwardingAction':
     case 'filterAction':
-      return { kind: 'direct', status: 500, body: '' };
+      // For filters that answer; the router finds no cluster.
+      return compileForward(create(RouteActionSchema), replacePrefix, inherited);
     default:
       throw new Error('route without an action');
   }

@@ -4,6 +4,7 @@
  */
 import { fromBinary } from '@bufbuild/protobuf';
 import { type Any, anyUnpack } from '@bufbuild/protobuf/wkt';
+import type { SubstitutionFormatString } from '#api/gen/envoy/config/core/v3/substitution_format_string_pb.ts';
 import type { RouteConfiguration } from '#api/gen/envoy/config/route/v3/route_pb.ts';
 import {
   FilterConfigSchema,
@@ -14,8 +15,10 @@ import {
 } from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
 import { ROUTE_FILTER_CONFIG } from '#api/type_urls.ts';
 import { compileHeaderRules, type HeaderRules } from '../http/header_rules.ts';
+import type { ReplyBodyFormat } from '../http/local_reply.ts';
 import type { RequestHeaderMap } from '../http/header_map.ts';
 import type { TlsInfo } from '../network/connection.ts';
+import type { RuntimeValues } from '../network/runtime.ts';
 import { compileRateLimits } from './rate_limit_policy.ts';
 import { type InheritedPolicies, compileAction } from './route_action.ts';
 import {
@@ -26,7 +29,7 @@ import {
   type VirtualHostInfo,
 } from './route_entry.ts';
 import { compileRouteMatch, type MatchInput, type MatchPredicate, pathOnly } from './route_match.ts';
-import { DomainMatcher, stripPort } from './virtual_host_match.ts';
+import { DomainMatcher, withoutPort } from './virtual_host_match.ts';
 import { compileWeighted, type WeightedChoice } from './weighted_clusters.ts';
 
 /** What building needs from outside. */
@@ -38,6 +41,10 @@ export interface RouteBuildContext {
   readonly filterConfig?: (filterName: string, config: Any, place: string) => unknown;
   /** Reads `DataSource.filename`. */
   readonly readFile?: (path: string) => string;
+  /** Compiles a `body_format`. The CLI leaves it out: formats are not known there. */
+  readonly replyBody?: (format: SubstitutionFormatString) => ReplyBodyFormat;
+  /** Runtime values that change shares and weights. */
+  readonly runtime?: RuntimeValues;
 }
 
 /** Inputs of a match besides the headers. */
@@ -181,6 +188,8 @@ export class RouteTableBuilder {
         host.requestMirrorPolicies.length > 0 ? host.requestMirrorPolicies : this.proto.requestMirrorPolicies,
       maxDirectResponseBytes: this.proto.maxDirectResponseBodySizeBytes ?? maxDirectResponseBytes,
       readFile: this.context.readFile,
+      runtime: this.context.runtime,
+      replyBody: this.context.replyBody,
     };
     const filters = this.#filterConfigs(host.typedPerFilterConfig, host.name);
     const request = compileHeaderRules(host.requestHeadersToAdd, host.requestHeadersToRemove);
@@ -190,7 +199,7 @@ export class RouteTableBuilder {
       name: '',
       clusterName: '',
       clusterHeader: '',
-      action: { kind: 'direct', status: 500, body: '' },
+      action: { kind: 'direct', status: 500, body: '', format: undefined },
       virtualHost: info,
       metadata: undefined,
       filterConfigs: [filters, this.#globalFilters].filter((level) => level !== undefined),
@@ -234,7 +243,7 @@ export class RouteTableBuilder {
     hostResponse: HeaderRules | undefined,
   ): CompiledRoute {
     if (route.match === undefined) throw new Error('match is missing');
-    const { matches, replacePrefix } = compileRouteMatch(route.match);
+    const { matches, replacePrefix } = compileRouteMatch(route.match, this.context.runtime);
     const action = compileAction(route, replacePrefix, inherited);
     const filters = this.#filterConfigs(route.typedPerFilterConfig, place);
     const request = compileHeaderRules(route.requestHeadersToAdd, route.requestHeadersToRemove);
@@ -264,29 +273,33 @@ export class RouteTableBuilder {
     };
     if (specifier?.case !== 'weightedClusters' || action.kind !== 'forward')
       return { matches, entry: new RouteEntry(parts), weighted: undefined };
-    const weighted = compileWeighted(specifier.value, (cluster) => {
-      if (cluster.name !== '') this.#clusters.add(cluster.name);
-      const own = this.#filterConfigs(cluster.typedPerFilterConfig, `${place}\0${cluster.name}`);
-      const ownRequest = compileHeaderRules(cluster.requestHeadersToAdd, cluster.requestHeadersToRemove);
-      const ownResponse = compileHeaderRules(cluster.responseHeadersToAdd, cluster.responseHeadersToRemove);
-      const rewrite = cluster.hostRewriteSpecifier;
-      const subset = cluster.metadataMatch?.filterMetadata['envoy.lb'];
-      const ownAction: ForwardAction = {
-        ...action,
-        hostRewrite:
-          rewrite.case === undefined ? action.hostRewrite : { kind: 'literal', host: rewrite.value },
-        metadataMatch: subset === undefined ? action.metadataMatch : { ...action.metadataMatch, ...subset },
-      };
-      return new RouteEntry({
-        ...parts,
-        clusterName: cluster.name,
-        clusterHeader: cluster.clusterHeader.toLowerCase(),
-        action: ownAction,
-        filterConfigs: own === undefined ? parts.filterConfigs : [own, ...parts.filterConfigs],
-        requestRules: this.#order([ownRequest, request, hostRequest, this.#globalRequest]),
-        responseRules: this.#order([ownResponse, response, hostResponse, this.#globalResponse]),
-      });
-    });
+    const weighted = compileWeighted(
+      specifier.value,
+      (cluster) => {
+        if (cluster.name !== '') this.#clusters.add(cluster.name);
+        const own = this.#filterConfigs(cluster.typedPerFilterConfig, `${place}\0${cluster.name}`);
+        const ownRequest = compileHeaderRules(cluster.requestHeadersToAdd, cluster.requestHeadersToRemove);
+        const ownResponse = compileHeaderRules(cluster.responseHeadersToAdd, cluster.responseHeadersToRemove);
+        const rewrite = cluster.hostRewriteSpecifier;
+        const subset = cluster.metadataMatch?.filterMetadata['envoy.lb'];
+        const ownAction: ForwardAction = {
+          ...action,
+          hostRewrite:
+            rewrite.case === undefined ? action.hostRewrite : { kind: 'literal', host: rewrite.value },
+          metadataMatch: subset === undefined ? action.metadataMatch : { ...action.metadataMatch, ...subset },
+        };
+        return new RouteEntry({
+          ...parts,
+          clusterName: cluster.name,
+          clusterHeader: cluster.clusterHeader.toLowerCase(),
+          action: ownAction,
+          filterConfigs: own === undefined ? parts.filterConfigs : [own, ...parts.filterConfigs],
+          requestRules: this.#order([ownRequest, request, hostRequest, this.#globalRequest]),
+          responseRules: this.#order([ownResponse, response, hostResponse, this.#globalResponse]),
+        });
+      },
+      this.context.runtime,
+    );
     return { matches, entry: new RouteEntry(parts), weighted };
   }
 }
@@ -353,12 +366,13 @@ class LiveRouteTable implements RouteTable, MatchInput {
   }
 
   #findHost(headers: RequestHeaderMap): CompiledVirtualHost | undefined {
-    const named = this.#hostHeader === '' ? undefined : headers.get(this.#hostHeader);
-    const authority = named ?? headers.authority;
+    const authority = this.#hostHeader === '' ? headers.authority : headers.get(this.#hostHeader);
+    // Where a header names the host, requests without it have none.
+    if (authority === undefined) return undefined;
     // Clients ask for the same host again and again.
     if (authority === this.#lastAuthority) return this.#lastHost;
     const lower = authority.toLowerCase();
-    this.#lastHost = this.#hosts.match(this.#ignorePort ? stripPort(lower) : lower);
+    this.#lastHost = this.#hosts.match(this.#ignorePort ? withoutPort(lower) : lower);
     this.#lastAuthority = authority;
     return this.#lastHost;
   }

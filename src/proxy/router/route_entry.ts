@@ -3,6 +3,8 @@ import type { HeaderFormatContext } from '../http/header_formatter.ts';
 import type { FilterRoute } from '../http/filter.ts';
 import type { HeaderMap, RequestHeaderMap } from '../http/header_map.ts';
 import type { HeaderRules } from '../http/header_rules.ts';
+import type { ReplyBodyFormat } from '../http/local_reply.ts';
+import type { Share } from '../network/runtime_fraction.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
 import type { HashPolicy } from './hash_policy.ts';
 import type { RateLimitPolicy } from './rate_limit_policy.ts';
@@ -16,8 +18,8 @@ export interface MirrorPolicy {
   readonly cluster: string;
   /** Header that names the cluster; empty when `cluster` does. */
   readonly clusterHeader: string;
-  /** Share of requests, 0 to 1. */
-  readonly fraction: number;
+  /** Share of requests. */
+  readonly fraction: Share;
   /** Appends `-shadow` to the host. */
   readonly appendSuffix: boolean;
   readonly hostRewrite: string;
@@ -70,11 +72,13 @@ export interface ForwardAction {
   readonly connect: { readonly allowPost: boolean } | undefined;
 }
 
-/** `DirectResponseAction`, and routes that only filters may answer. */
+/** `DirectResponseAction`. */
 export interface DirectAction {
   readonly kind: 'direct';
   readonly status: number;
   readonly body: string;
+  /** Makes the body of the one above. */
+  readonly format: ReplyBodyFormat | undefined;
 }
 
 export interface RedirectAction {

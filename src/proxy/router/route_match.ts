@@ -3,12 +3,9 @@ import type {
   QueryParameterMatcher,
   RouteMatch,
 } from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
-import type { RuntimeFractionalPercent } from '#api/gen/envoy/config/core/v3/base_pb.ts';
-import {
-  type FractionalPercent,
-  FractionalPercent_DenominatorType as Denominator,
-} from '#api/gen/envoy/type/v3/percent_pb.ts';
 import type { TlsInfo } from '../network/connection.ts';
+import type { RuntimeValues } from '../network/runtime.ts';
+import { compileShare } from '../network/runtime_fraction.ts';
 import { isGrpcRequest } from '../http/grpc.ts';
 import { compileHeaderMatchers } from '../http/header_matcher.ts';
 import type { RequestHeaderMap } from '../http/header_map.ts';
@@ -117,20 +114,6 @@ export function compileQueryMatchers(matchers: readonly QueryParameterMatcher[])
   return (path) => tests.every((test) => test(path));
 }
 
-/** The share of requests a fraction stands for, 0 to 1. */
-export function fractionOf(percent: FractionalPercent | undefined): number {
-  if (percent === undefined) return 0;
-  const { denominator, numerator } = percent;
-  const whole =
-    denominator === Denominator.MILLION ? 1e6 : denominator === Denominator.TEN_THOUSAND ? 1e4 : 100;
-  return Math.min(numerator / whole, 1);
-}
-
-/** Default of a runtime fraction: there is no runtime layer that could override it. Absent means always. */
-export function runtimeFractionOf(fraction: RuntimeFractionalPercent | undefined): number {
-  return fraction === undefined ? 1 : fractionOf(fraction.defaultValue);
-}
-
 /** First value of a cookie; undefined when it is absent. */
 export function cookieValue(headers: RequestHeaderMap, name: string): string | undefined {
   for (const header of headers.getAll('cookie')) {
@@ -145,13 +128,13 @@ export function cookieValue(headers: RequestHeaderMap, name: string): string | u
   return undefined;
 }
 
-/** Throws Error for what is malformed or not supported. */
-export function compileRouteMatch(match: RouteMatch): CompiledMatch {
+/** Throws Error for what is malformed or not supported. Without `runtime` fractions have their defaults. */
+export function compileRouteMatch(match: RouteMatch, runtime?: RuntimeValues): CompiledMatch {
   const { test, prefixLength } = compilePath(match);
   const conditions: MatchPredicate[] = [];
   if (match.runtimeFraction !== undefined) {
-    const share = runtimeFractionOf(match.runtimeFraction);
-    conditions.push((input) => input.random() < share);
+    const share = compileShare(match.runtimeFraction, 1, runtime);
+    conditions.push((input) => input.random() < share());
   }
   if (match.grpc !== undefined) conditions.push(({ headers }) => isGrpcRequest(headers));
   const headers = compileHeaderMatchers(match.headers);
@@ -165,7 +148,7 @@ export function compileRouteMatch(match: RouteMatch): CompiledMatch {
     const value = compileStringMatcher(cookie.stringMatch);
     conditions.push((input) => {
       const found = cookieValue(input.headers, cookie.name);
-      return found !== undefined && value(found) !== cookie.invertMatch;
+      return (found !== undefined && value(found)) !== cookie.invertMatch;
     });
   }
   if (match.tlsContext !== undefined) {

@@ -66,6 +66,12 @@ function lengthsOf(map: ReadonlyMap<string, unknown>): number[] {
   return [...new Set([...map.keys()].map((text) => text.length))].sort((a, b) => b - a);
 }
 
+/** The host without what follows its last colon, number or not (ignore_port_in_host_matching). */
+export function withoutPort(host: string): string {
+  const colon = host.lastIndexOf(':');
+  return colon < 0 || host.endsWith(']') ? host : host.slice(0, colon);
+}
+
 /** The host without `:port`; IPv6 literals keep their brackets. */
 export function stripPort(host: string): string {
   const colon = host.lastIndexOf(':');

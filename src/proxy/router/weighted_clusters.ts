@@ -4,6 +4,7 @@ import type {
   WeightedCluster_ClusterWeight,
 } from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
 import type { RequestHeaderMap } from '../http/header_map.ts';
+import type { RuntimeValues } from '../network/runtime.ts';
 import type { RouteEntry } from './route_entry.ts';
 
 export interface WeightedChoice {
@@ -12,10 +13,14 @@ export interface WeightedChoice {
   choose(headers: RequestHeaderMap, random: number): RouteEntry;
 }
 
-/** Throws Error when no cluster has a weight. */
+/**
+ * Throws Error when no cluster has a weight.
+ * @param runtime values that stand in place of the weights (`runtime_key_prefix.cluster`)
+ */
 export function compileWeighted(
   proto: WeightedCluster,
   makeEntry: (cluster: WeightedCluster_ClusterWeight) => RouteEntry,
+  runtime?: RuntimeValues,
 ): WeightedChoice {
   const entries = proto.clusters.map((cluster) => ({
     entry: makeEntry(cluster),
@@ -28,17 +33,36 @@ export function compileWeighted(
     proto.randomValueSpecifier.case === 'headerName'
       ? proto.randomValueSpecifier.value.toLowerCase()
       : undefined;
+  const weigh = runtimeWeights(proto, runtime);
   return {
     entries,
     choose(headers, random) {
       const named = header === undefined ? undefined : headers.get(header);
+      const weights = weigh?.();
+      const sum = weights === undefined ? total : weights.reduce((all, weight) => all + weight, 0);
       let value =
-        named !== undefined && /^\d{1,15}$/.test(named) ? Number(named) % total : Math.floor(random * total);
-      for (const { entry, weight } of entries) {
+        named !== undefined && /^\d{1,15}$/.test(named) ? Number(named) % sum : Math.floor(random * sum);
+      for (let i = 0; i < entries.length; i++) {
+        const { entry, weight: own } = entries[i] as (typeof entries)[number];
+        const weight = weights === undefined ? own : (weights[i] as number);
         if (value < weight) return entry;
         value -= weight;
       }
       return (entries[entries.length - 1] as (typeof entries)[number]).entry;
     },
   };
+}
+
+/** Weights as the runtime has them now; undefined when no key can change them. */
+function runtimeWeights(
+  proto: WeightedCluster,
+  runtime: RuntimeValues | undefined,
+): (() => number[]) | undefined {
+  const prefix = proto.runtimeKeyPrefix;
+  if (prefix === '' || runtime === undefined) return undefined;
+  return () =>
+    proto.clusters.map(({ name, weight }) => {
+      const value = runtime.number(`${prefix}.${name}`, weight ?? 0);
+      return value >= 0 ? Math.min(Math.floor(value), 0xffff_ffff) : (weight ?? 0);
+    });
 }

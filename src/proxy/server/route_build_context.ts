@@ -1,4 +1,5 @@
 /** What building routes needs from outside: the filters that are compiled in. */
+import { readFileSync } from 'node:fs';
 import type { FactoryContext, HttpFilterExtension } from '../factory_context.ts';
 import { readTypedConfig } from '../factory_context.ts';
 import type { RouteBuildContext } from '../router/route_config.ts';
@@ -13,6 +14,9 @@ export function routeBuildContext(context: Omit<FactoryContext, 'routeConfig'>):
     },
   };
   return {
+    runtime: context.runtime,
+    ...(context.replyBody === undefined ? {} : { replyBody: context.replyBody }),
+    readFile: (path) => readFileSync(path, 'utf8'),
     filterConfig(filterName, any, place) {
       const typed = readTypedConfig(any);
       const found = registry.find('http_filter', typed.typeUrl) as HttpFilterExtension | undefined;

@@ -59,6 +59,24 @@ test('an admin layer is there by default, and only then', () => {
   );
 });
 
+test('shares: percent as a number, or a FractionalPercent', () => {
+  const { values } = layers({
+    layers: [
+      {
+        name: 's',
+        static_layer: { a: 25, b: { numerator: 5, denominator: 'TEN_THOUSAND' }, c: 'x', d: { e: 200 } },
+      },
+    ],
+  });
+  const runtime = new RuntimeValues(values);
+  assert.deepEqual(
+    ['a', 'b', 'c', 'd.e', 'f'].map((key) => runtime.share(key)),
+    [0.25, 0.0005, undefined, 1, undefined],
+  );
+  runtime.replace(new Map([['a', '0']]));
+  assert.deepEqual([runtime.share('a'), runtime.share('b')], [0, undefined]);
+});
+
 test('layers that are not implemented are refused by name', () => {
   assert.throws(
     () => layers({ layers: [{ name: 'files', disk_layer: { symlink_root: '/x' } }] }),

@@ -19,6 +19,11 @@ function flatten(prefix: string, value: JsonValue, into: Map<string, string>): v
     into.set(prefix, String(value));
     return;
   }
+  // A FractionalPercent is one value.
+  if (prefix !== '' && ('numerator' in value || 'denominator' in value)) {
+    into.set(prefix, JSON.stringify(value));
+    return;
+  }
   for (const [key, inner] of Object.entries(value))
     flatten(prefix === '' ? key : `${prefix}.${key}`, inner, into);
 }
@@ -34,7 +39,7 @@ export class RuntimeLayers implements RuntimeState {
   readonly #onChange: () => void;
 
   /**
-   * Without layers there is an admin layer alone, as in Envoy.
+   * Without `layered_runtime` there is an admin layer alone.
    * @throws Error that names a layer of a kind that is not implemented (disk, RTDS).
    */
   constructor(config: LayeredRuntime | undefined, onChange: () => void) {

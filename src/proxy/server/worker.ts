@@ -7,6 +7,7 @@ import { MetricsRegistry } from '#telemetry/metrics.ts';
 import { createAccessLoggers } from '../access_loggers/access_log.ts';
 import { LogSinks } from '../access_loggers/log_sinks.ts';
 import { createOperators } from '../access_loggers/operators.ts';
+import { compileReplyBody } from '../access_loggers/reply_body.ts';
 import type { DrainRequest } from '../admin/proxy_state.ts';
 import type { ConfigUpdate, Rejection, SubscriptionPort } from '../config/config_update.ts';
 import { messageOf } from '../config/config_update.ts';
@@ -109,6 +110,7 @@ export class WorkerRuntime {
       log,
       direction: 'unspecified',
       accessLoggers: (configs) => createAccessLoggers(configs, { registry, operators, sinks }),
+      replyBody: (format) => compileReplyBody(format, operators),
       counts,
       overload,
       runtime: this.#runtime,

@@ -4,14 +4,14 @@ import type { HeaderMatcher } from '#api/gen/envoy/config/route/v3/route_compone
 import type { FilterStateMatcher } from '#api/gen/envoy/type/matcher/v3/filter_state_pb.ts';
 import type { MetadataMatcher } from '#api/gen/envoy/type/matcher/v3/metadata_pb.ts';
 import type { PathMatcher } from '#api/gen/envoy/type/matcher/v3/path_pb.ts';
-import { compileEachHeaderMatcher } from '../../http/header_matcher.ts';
+import { compileHeaderMatcher } from '../../http/header_matcher.ts';
 import { compileStringMatcher } from '../../http/string_matcher.ts';
 import { cidrContains, createCidr, parseIp } from '../../network/ip.ts';
 import type { RbacMatcher, RbacSubject } from './subject.ts';
 import { compileMetadataMatcher } from './value_matcher.ts';
 
 export function compileHeaderRule(matcher: HeaderMatcher): RbacMatcher {
-  const matches = compileEachHeaderMatcher(matcher);
+  const matches = compileHeaderMatcher(matcher);
   return ({ headers }) => matches(headers);
 }
 

@@ -17,5 +17,6 @@ export const cors = {
     };
     return { createFilter: (callbacks) => new CorsFilter(callbacks, shared) };
   },
-  createRouteConfig: (config) => compileCorsPolicy(fromBinary(CorsPolicySchema, config.value)),
+  createRouteConfig: (config, context) =>
+    compileCorsPolicy(fromBinary(CorsPolicySchema, config.value), context.runtime),
 } as const satisfies HttpFilterExtension;

@@ -4,7 +4,8 @@ import type { Counter } from '#telemetry/metrics.ts';
 import { type FilterCallbacks, FilterStatus, type HttpFilter } from '../../../http/filter.ts';
 import type { RequestHeaderMap, ResponseHeaderMap } from '../../../http/header_map.ts';
 import { compileStringMatcher, type StringPredicate } from '../../../http/string_matcher.ts';
-import { runtimeFractionOf } from '../../../router/route_match.ts';
+import type { RuntimeValues } from '../../../network/runtime.ts';
+import { compileShare, type Share } from '../../../network/runtime_fraction.ts';
 
 /** A `CorsPolicy` ready to run; empty texts stand for headers that are not sent. */
 export interface CompiledCorsPolicy {
@@ -19,14 +20,14 @@ export interface CompiledCorsPolicy {
   readonly allowPrivateNetworkAccess: boolean;
   /** Default true: preflights of origins that do not match go to the upstream. */
   readonly forwardNotMatchingPreflights: boolean;
-  /** Share of requests, 0 to 1; 1 when absent. */
-  readonly enabled: number;
+  /** Share of requests; 1 when absent. */
+  readonly enabled: Share;
   /** Share of requests whose origin is only counted; 0 when absent. */
-  readonly shadow: number;
+  readonly shadow: Share;
 }
 
 /** Throws Error for a matcher that cannot run. */
-export function compileCorsPolicy(policy: CorsPolicy): CompiledCorsPolicy {
+export function compileCorsPolicy(policy: CorsPolicy, runtime?: RuntimeValues): CompiledCorsPolicy {
   const origins = policy.allowOriginStringMatch.map((matcher, i) => {
     try {
       return compileStringMatcher(matcher);
@@ -45,8 +46,8 @@ export function compileCorsPolicy(policy: CorsPolicy): CompiledCorsPolicy {
     allowCredentials: policy.allowCredentials ?? false,
     allowPrivateNetworkAccess: policy.allowPrivateNetworkAccess ?? false,
     forwardNotMatchingPreflights: policy.forwardNotMatchingPreflights ?? true,
-    enabled: runtimeFractionOf(policy.filterEnabled),
-    shadow: policy.shadowEnabled === undefined ? 0 : runtimeFractionOf(policy.shadowEnabled),
+    enabled: compileShare(policy.filterEnabled, 1, runtime),
+    shadow: compileShare(policy.shadowEnabled, 0, runtime),
   };
 }
 
@@ -103,8 +104,8 @@ export class CorsFilter implements HttpFilter {
     if (route === undefined || route.clusterName === '') return FilterStatus.continue;
     const policy = route.perFilterConfig(filterName) as CompiledCorsPolicy | undefined;
     if (policy === undefined) return FilterStatus.continue;
-    const enforced = this.#draw(policy.enabled);
-    if (!enforced && !this.#draw(policy.shadow)) return FilterStatus.continue;
+    const enforced = this.#draw(policy.enabled());
+    if (!enforced && !this.#draw(policy.shadow())) return FilterStatus.continue;
     const allowed = policy.anyOrigin || policy.origins.some((matches) => matches(origin));
     (allowed ? originValid : originInvalid).inc();
     if (!enforced) return FilterStatus.continue;

@@ -7,12 +7,12 @@ import type { HttpFilterExtension } from '../../../factory_context.ts';
 import { type FilterCallbacks, FilterStatus, type HttpFilter } from '../../../http/filter.ts';
 import type { RequestHeaderMap } from '../../../http/header_map.ts';
 import { compileStringMatcher, type StringPredicate } from '../../../http/string_matcher.ts';
-import { fractionOf } from '../../../router/route_match.ts';
+import type { RuntimeValues } from '../../../network/runtime.ts';
+import { compileShare, type Share } from '../../../network/runtime_fraction.ts';
 
 interface Policy {
-  /** Shares of requests, 0 to 1. */
-  readonly enabled: number;
-  readonly shadow: number;
+  readonly enabled: Share;
+  readonly shadow: Share;
   readonly origins: readonly StringPredicate[];
 }
 
@@ -26,11 +26,11 @@ interface Shared {
 }
 
 /** @throws Error for a matcher that cannot run. */
-export function compileCsrf(proto: CsrfPolicy): Policy {
+export function compileCsrf(proto: CsrfPolicy, runtime?: RuntimeValues): Policy {
   if (proto.filterEnabled === undefined) throw new Error('filter_enabled is missing');
   return {
-    enabled: fractionOf(proto.filterEnabled.defaultValue),
-    shadow: fractionOf(proto.shadowEnabled?.defaultValue),
+    enabled: compileShare(proto.filterEnabled, 1, runtime),
+    shadow: compileShare(proto.shadowEnabled, 0, runtime),
     origins: proto.additionalOrigins.map(compileStringMatcher),
   };
 }
@@ -64,8 +64,8 @@ class CsrfFilter implements HttpFilter {
   decodeHeaders(headers: RequestHeaderMap): FilterStatus {
     const { filterName, missing, valid, invalid, policy: own } = this.#shared;
     const policy = (this.#callbacks.route()?.perFilterConfig(filterName) as Policy | undefined) ?? own;
-    const enforced = this.#draw(policy.enabled);
-    if ((!enforced && !this.#draw(policy.shadow)) || !changing.has(headers.method))
+    const enforced = this.#draw(policy.enabled());
+    if ((!enforced && !this.#draw(policy.shadow())) || !changing.has(headers.method))
       return FilterStatus.continue;
     const source = sourceOf(headers);
     if (source === '') missing.value++;
@@ -93,7 +93,7 @@ export const csrf = {
         envoy_http_conn_manager_prefix: context.statPrefix ?? '',
       });
     const shared: Shared = {
-      policy: compileCsrf(fromBinary(CsrfPolicySchema, config.value)),
+      policy: compileCsrf(fromBinary(CsrfPolicySchema, config.value), context.runtime),
       filterName,
       missing: counter('missing_source_origin'),
       valid: counter('request_valid'),
@@ -102,5 +102,6 @@ export const csrf = {
     };
     return { createFilter: (callbacks) => new CsrfFilter(callbacks, shared) };
   },
-  createRouteConfig: (config) => compileCsrf(fromBinary(CsrfPolicySchema, config.value)),
+  createRouteConfig: (config, context) =>
+    compileCsrf(fromBinary(CsrfPolicySchema, config.value), context.runtime),
 } as const satisfies HttpFilterExtension;

@@ -90,7 +90,7 @@ export const extAuthz = {
     const proto = fromBinary(ExtAuthzSchema, config.value);
     const shared: ExtAuthzShared = {
       filterName,
-      settings: compileSettings(proto),
+      settings: compileSettings(proto, context.runtime),
       stats: statsOf(context, proto.statPrefix),
       clusterStats: clusterStatsOf(context, proto.statPrefix),
       check: checkOf(proto, context),

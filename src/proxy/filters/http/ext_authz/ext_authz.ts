@@ -101,7 +101,8 @@ export class ExtAuthzFilter implements HttpFilter {
 
   #enabled(): boolean {
     const { settings } = this.#shared;
-    const { enabled, enabledBy } = settings;
+    const { enabledBy } = settings;
+    const enabled = settings.enabled();
     if (enabled < 1 && (enabled === 0 || this.#shared.random() >= enabled)) return false;
     return enabledBy === undefined || enabledBy(this.#callbacks.streamInfo);
   }

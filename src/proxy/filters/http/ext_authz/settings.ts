@@ -6,7 +6,8 @@ import type {
 } from '#api/gen/envoy/extensions/filters/http/ext_authz/v3/ext_authz_pb.ts';
 import type { ListStringMatcher } from '#api/gen/envoy/type/matcher/v3/string_pb.ts';
 import { compileStringMatcher } from '../../../http/string_matcher.ts';
-import { fractionOf } from '../../../router/route_match.ts';
+import type { RuntimeValues } from '../../../network/runtime.ts';
+import { compileShare, type Share } from '../../../network/runtime_fraction.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import { compileMetadataMatcher } from '../../rbac/value_matcher.ts';
 
@@ -47,8 +48,7 @@ export interface ExtAuthzSettings {
   readonly body: BodySettings | undefined;
   readonly clearRouteCache: boolean;
   readonly statusOnError: number;
-  /** Share of requests, 0 to 1. */
-  readonly enabled: number;
+  readonly enabled: Share;
   readonly enabledBy: ((info: StreamInfo) => boolean) | undefined;
   readonly denyAtDisable: boolean;
   readonly ingestMetadata: boolean;
@@ -72,7 +72,7 @@ function refuseUnknown(proto: ExtAuthz): void {
 }
 
 /** @throws Error that names the field which cannot be run. */
-export function compileSettings(proto: ExtAuthz): ExtAuthzSettings {
+export function compileSettings(proto: ExtAuthz, runtime?: RuntimeValues): ExtAuthzSettings {
   refuseUnknown(proto);
   const matcher = proto.filterEnabledMetadata;
   const status = proto.statusOnError?.code ?? 0;
@@ -82,7 +82,7 @@ export function compileSettings(proto: ExtAuthz): ExtAuthzSettings {
     body: readBody(proto.withRequestBody),
     clearRouteCache: proto.clearRouteCache,
     statusOnError: status === 0 ? 403 : status,
-    enabled: proto.filterEnabled === undefined ? 1 : fractionOf(proto.filterEnabled.defaultValue),
+    enabled: compileShare(proto.filterEnabled, 1, runtime),
     enabledBy:
       matcher === undefined
         ? undefined

@@ -9,7 +9,7 @@ import type { FactoryContext, HttpFilterExtension } from '../../../factory_conte
 import { compileHeaderRules } from '../../../http/header_rules.ts';
 import { rateLimitedGrpcStatus } from '../../../http/local_reply.ts';
 import { compileRateLimits } from '../../../router/rate_limit_policy.ts';
-import { fractionOf } from '../../../router/route_match.ts';
+import { compileShare } from '../../../network/runtime_fraction.ts';
 import { hostPoliciesOf } from '../../ratelimit/request_descriptors.ts';
 import { Limiter, readLimiter } from './limiter.ts';
 import {
@@ -60,8 +60,8 @@ export function compileLocalRateLimit(
   );
   const status = proto.status?.code ?? 0;
   return {
-    enabled: proto.filterEnabled === undefined ? 0 : fractionOf(proto.filterEnabled.defaultValue),
-    enforced: proto.filterEnforced === undefined ? 0 : fractionOf(proto.filterEnforced.defaultValue),
+    enabled: compileShare(proto.filterEnabled, 0, context.runtime),
+    enforced: compileShare(proto.filterEnforced, 0, context.runtime),
     // Envoy takes no status below 400.
     status: status >= 400 ? status : 429,
     grpcStatus: proto.rateLimitedAsResourceExhausted ? rateLimitedGrpcStatus : undefined,

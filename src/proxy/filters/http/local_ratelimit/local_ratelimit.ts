@@ -3,6 +3,7 @@ import type { Counter } from '#telemetry/metrics.ts';
 import { type FilterCallbacks, FilterStatus, type HttpFilter } from '../../../http/filter.ts';
 import type { HeaderRules } from '../../../http/header_rules.ts';
 import type { RequestHeaderMap, ResponseHeaderMap } from '../../../http/header_map.ts';
+import type { Share } from '../../../network/runtime_fraction.ts';
 import type { RouteEntry } from '../../../router/route_entry.ts';
 import { ResponseFlag } from '../../../stream_info/response_flags.ts';
 import { type DescriptorSource, requestDescriptors } from '../../ratelimit/request_descriptors.ts';
@@ -11,9 +12,8 @@ import { Limiter, type LimiterSettings } from './limiter.ts';
 
 /** A configuration of the filter, or of a route in its place. */
 export interface LocalRateLimitPlace {
-  /** Shares of requests, 0 to 1. */
-  readonly enabled: number;
-  readonly enforced: number;
+  readonly enabled: Share;
+  readonly enforced: Share;
   readonly status: number;
   readonly grpcStatus: number | undefined;
   readonly responseRules: HeaderRules | undefined;
@@ -76,7 +76,7 @@ export class LocalRateLimitFilter implements HttpFilter {
     const route = callbacks.route() as RouteEntry | undefined;
     const { filterName, place: own } = this.#shared;
     const place = (route?.perFilterConfig(filterName) as LocalRateLimitPlace | undefined) ?? own;
-    if (place === undefined || !this.#draw(place.enabled)) return FilterStatus.continue;
+    if (place === undefined || !this.#draw(place.enabled())) return FilterStatus.continue;
     const { stats } = place;
     stats.enabled.value++;
     const info = callbacks.streamInfo;
@@ -96,7 +96,7 @@ export class LocalRateLimitFilter implements HttpFilter {
       stats.shadowMode.value++;
       return FilterStatus.continue;
     }
-    if (!this.#draw(place.enforced)) {
+    if (!this.#draw(place.enforced())) {
       place.notEnforcedRules?.apply(headers, { info, request: headers, response: undefined });
       return FilterStatus.continue;
     }

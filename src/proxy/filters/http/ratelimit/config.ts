@@ -11,7 +11,7 @@ import type { FactoryContext, HttpFilterExtension } from '../../../factory_conte
 import { compileHeaderRules } from '../../../http/header_rules.ts';
 import { durationMs } from '../../../network/duration.ts';
 import { compileRateLimits } from '../../../router/rate_limit_policy.ts';
-import { fractionOf } from '../../../router/route_match.ts';
+import { compileShare } from '../../../network/runtime_fraction.ts';
 import { readGrpcService } from '../../../upstream/async_client/grpc_call.ts';
 import { hostPoliciesOf } from '../../ratelimit/request_descriptors.ts';
 import {
@@ -91,10 +91,9 @@ export function compileRateLimit(
       localCluster: context.node.cluster,
     },
     requestType: requestTypeOf(proto.requestType),
-    enabled: proto.filterEnabled === undefined ? 1 : fractionOf(proto.filterEnabled.defaultValue),
-    enforced: proto.filterEnforced === undefined ? 1 : fractionOf(proto.filterEnforced.defaultValue),
-    failureModeDeny:
-      denyShare === undefined ? Number(proto.failureModeDeny) : fractionOf(denyShare.defaultValue),
+    enabled: compileShare(proto.filterEnabled, 1, context.runtime),
+    enforced: compileShare(proto.filterEnforced, 1, context.runtime),
+    failureModeDeny: compileShare(denyShare, Number(proto.failureModeDeny), context.runtime),
     // Envoy takes no status below 400.
     status: status >= 400 ? status : 429,
     statusOnError: onError === 0 ? 500 : onError,

@@ -16,6 +16,7 @@ import { type FilterCallbacks, FilterStatus, type HttpFilter } from '../../../ht
 import type { HeaderRules } from '../../../http/header_rules.ts';
 import type { RequestHeaderMap, ResponseHeaderMap } from '../../../http/header_map.ts';
 import { rateLimitedGrpcStatus } from '../../../http/local_reply.ts';
+import type { Share } from '../../../network/runtime_fraction.ts';
 import type { Descriptor } from '../../../router/rate_limit_policy.ts';
 import type { RouteEntry } from '../../../router/route_entry.ts';
 import { ResponseFlag } from '../../../stream_info/response_flags.ts';
@@ -50,10 +51,9 @@ export interface RateLimitShared {
   readonly domain: string;
   readonly descriptors: DescriptorSource;
   readonly requestType: 'internal' | 'external' | 'both';
-  /** Shares of requests, 0 to 1. */
-  readonly enabled: number;
-  readonly enforced: number;
-  readonly failureModeDeny: number;
+  readonly enabled: Share;
+  readonly enforced: Share;
+  readonly failureModeDeny: Share;
   readonly status: number;
   readonly statusOnError: number;
   readonly grpcStatus: number | undefined;
@@ -125,7 +125,7 @@ export class RateLimitFilter implements HttpFilter {
     const callbacks = this.#callbacks;
     const route = callbacks.route() as RouteEntry | undefined;
     const own = route?.perFilterConfig(shared.filterName) as RouteRateLimit | undefined;
-    if (!this.#wants(headers) || !this.#draw(shared.enabled)) return this.#pass();
+    if (!this.#wants(headers) || !this.#draw(shared.enabled())) return this.#pass();
     const source =
       own === undefined
         ? shared.descriptors
@@ -222,7 +222,7 @@ export class RateLimitFilter implements HttpFilter {
     }
     const stats = this.#stats();
     if (stats !== undefined) stats.overLimit.value++;
-    if (this.#draw(shared.enforced)) {
+    if (this.#draw(shared.enforced())) {
       this.#refuse(response);
       return;
     }
@@ -264,7 +264,7 @@ export class RateLimitFilter implements HttpFilter {
     const shared = this.#shared;
     const stats = this.#stats();
     if (stats !== undefined) stats.error.value++;
-    if (!this.#draw(shared.failureModeDeny)) {
+    if (!this.#draw(shared.failureModeDeny())) {
       if (stats !== undefined) stats.failureModeAllowed.value++;
       this.#continue();
       return;

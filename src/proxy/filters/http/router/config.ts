@@ -5,6 +5,7 @@ import { typeUrlOf } from '#api/type_urls.ts';
 import type { FactoryContext, HttpFilterExtension } from '../../../factory_context.ts';
 import type { TerminalHttpFilterFactory } from '../../../http/filter.ts';
 import { RouterFilter, type RouterShared } from './router.ts';
+import { RouterStats } from './stats.ts';
 
 /** Headers that `strict_check_headers` may name. */
 const strictHeaders: ReadonlySet<string> = new Set([
@@ -28,6 +29,7 @@ function createFactory(value: Uint8Array, context: FactoryContext): TerminalHttp
     strictCheckHeaders: proto.strictCheckHeaders,
     countsCodes: proto.dynamicStats ?? true,
     random: () => context.random(),
+    stats: new RouterStats(context.metrics, context.statPrefix ?? ''),
   };
   return {
     terminal: true,

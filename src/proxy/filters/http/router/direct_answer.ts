@@ -8,9 +8,13 @@ import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 /** Redirects and direct responses. */
 export function directAnswer(route: RouteEntry, headers: RequestHeaderMap, info: StreamInfo): LocalReply {
   const { action } = route;
+  let body = action.kind === 'direct' ? action.body : '';
+  const format = action.kind === 'direct' ? action.format : undefined;
+  if (format !== undefined) body = format.format(info, headers, undefined, body);
   return {
     status: action.kind === 'forward' ? 500 : action.status,
-    body: action.kind === 'direct' ? action.body : '',
+    body,
+    contentType: format?.contentType ?? 'text/plain',
     details: 'direct_response',
     flags: 0,
     modifyHeaders: (response) => {

@@ -34,6 +34,7 @@ import { flagOf, resetResult, resultOf, timeoutResult } from './outcome.ts';
 import { finalizeRequestHeaders, setHost } from './request_headers.ts';
 import { flagRetry, RetryAnswer, RetryState } from './retry_state.ts';
 import { ShadowRequest } from './shadow.ts';
+import type { RouterStats } from './stats.ts';
 import { finalTimeouts, type Timeouts } from './timeouts.ts';
 import { UpstreamRequest } from './upstream_request.ts';
 
@@ -45,6 +46,7 @@ export interface RouterShared {
   readonly strictCheckHeaders: readonly string[];
   /** Count responses by status. */
   readonly countsCodes: boolean;
+  readonly stats: RouterStats;
   /** In [0, 1). */
   random(): number;
 }
@@ -119,17 +121,26 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     const info = this.#info;
     // The connection manager gives routes of our own route table.
     const route = this.#callbacks.route() as RouteEntry | undefined;
-    if (route === undefined) return this.#refuse(localReplies.routeNotFound);
+    const shared = this.#shared;
+    shared.stats.rqTotal.value++;
+    if (route === undefined) {
+      shared.stats.noRoute.value++;
+      return this.#refuse(localReplies.routeNotFound);
+    }
     this.#route = route;
     info.routeName = route.name;
     info.virtualHostName = route.virtualHost.name;
     const { action } = route;
-    if (action.kind !== 'forward') return this.#refuse(directAnswer(route, headers, info));
+    if (action.kind !== 'forward') {
+      (action.kind === 'direct' ? shared.stats.rqDirectResponse : shared.stats.rqRedirect).value++;
+      return this.#refuse(directAnswer(route, headers, info));
+    }
     this.action = action;
-    const shared = this.#shared;
     const cluster = shared.clusterManager.get(route.clusterName);
-    if (cluster === undefined)
+    if (cluster === undefined) {
+      shared.stats.noCluster.value++;
       return this.#refuse({ ...localReplies.clusterNotFound, status: action.clusterNotFoundStatus });
+    }
     this.cluster = cluster;
     info.clusterName = cluster.name;
     info.clusterStatName = cluster.statName;
@@ -176,7 +187,8 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
 
   #startShadows(action: ForwardAction, headers: RequestHeaderMap, endStream: boolean): void {
     for (const mirror of action.mirrors) {
-      if (mirror.fraction < 1 && this.#shared.random() >= mirror.fraction) continue;
+      const share = mirror.fraction();
+      if (share < 1 && this.#shared.random() >= share) continue;
       const name = mirror.clusterHeader === '' ? mirror.cluster : (headers.get(mirror.clusterHeader) ?? '');
       const cluster = this.#shared.clusterManager.get(name);
       if (cluster === undefined) continue;

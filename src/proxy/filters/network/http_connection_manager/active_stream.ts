@@ -315,7 +315,8 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
   }
 
   protected mapLocalReply(reply: LocalReply): LocalReply {
-    return reply;
+    const map = this.config.localReplies;
+    return map === undefined ? reply : map(reply, this.streamInfo, this.requestHeaders());
   }
 
   protected onFinished(): void {

@@ -34,6 +34,7 @@ import {
   type ForwardClientCert,
 } from './forwarded_client_cert.ts';
 import { type InternalAddresses, internalAddresses } from './forwarded_for.ts';
+import { compileLocalReplyConfig, type LocalReplyMapper } from './local_reply_config.ts';
 import type { RequestIdOptions } from './request_id.ts';
 import { HcmStats } from './stats.ts';
 
@@ -58,6 +59,8 @@ export interface HcmConfig {
   readonly chain: FilterChain;
   readonly upgrades: ReadonlyMap<string, HcmUpgrade>;
   readonly accessLoggers: readonly AccessLogger[];
+  /** Changes replies of the proxy's own; undefined leaves them. */
+  readonly localReplies: LocalReplyMapper | undefined;
   readonly stats: HcmStats;
   readonly clusters: ClusterManager;
   readonly random: () => number;
@@ -70,6 +73,8 @@ export interface HcmConfig {
   readonly via: string;
   /** Overwrites `:scheme`; empty for none. */
   readonly scheme: string;
+  /** Who we are, for `add_user_agent`; undefined without it. */
+  readonly userAgent: { readonly cluster: string; readonly node: string } | undefined;
   readonly useRemoteAddress: boolean;
   readonly trustedHops: number;
   readonly skipXffAppend: boolean;
@@ -80,6 +85,8 @@ export interface HcmConfig {
   readonly clientCert: ClientCertOptions;
   readonly proxy100Continue: boolean;
   readonly path: PathOptions;
+  /** Paths with a fragment are refused; else the fragment is cut off. */
+  readonly rejectsFragments: () => boolean;
   /** True when paths must be looked at for normalization. */
   readonly changesPath: boolean;
   readonly stripPort: 'no' | 'matching' | 'any';
@@ -96,6 +103,9 @@ export interface HcmConfig {
   /** 0 means no bound. */
   readonly maxRequestsPerConnection: number;
 }
+
+/** Runtime key of Envoy's guard. */
+const rejectFragmentKey = 'envoy.reloadable_features.http_reject_path_with_fragment';
 
 /** Defaults of Envoy, milliseconds. */
 const defaultIdleMs = 3_600_000;
@@ -215,8 +225,6 @@ function routeProvider(proto: Proto, context: FactoryContext): RouteConfigProvid
 export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfig {
   const proto = fromBinary(HttpConnectionManagerSchema, value);
   if (proto.codecType === CodecType.HTTP3) throw new Error('codec_type HTTP3 is not supported');
-  if (proto.localReplyConfig !== undefined && proto.localReplyConfig.mappers.length > 0)
-    throw new Error('local_reply_config.mappers are not supported');
   if (proto.originalIpDetectionExtensions.length > 0)
     throw new Error('original_ip_detection_extensions are not supported');
   const bufferLimit = defaultBufferLimit;
@@ -247,6 +255,7 @@ export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfi
     chain,
     upgrades,
     accessLoggers: context.accessLoggers(proto.accessLog),
+    localReplies: compileLocalReplyConfig(proto.localReplyConfig, context),
     stats: new HcmStats(context.metrics, proto.statPrefix),
     clusters: context.clusterManager,
     random: () => context.random(),
@@ -264,6 +273,8 @@ export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfi
       proto.schemeHeaderTransformation?.transformation.case === 'schemeToOverwrite'
         ? proto.schemeHeaderTransformation.transformation.value
         : '',
+    userAgent:
+      proto.addUserAgent === true ? { cluster: context.node.cluster, node: context.node.id } : undefined,
     useRemoteAddress: proto.useRemoteAddress ?? false,
     trustedHops: proto.xffNumTrustedHops,
     skipXffAppend: proto.skipXffAppend,
@@ -280,6 +291,7 @@ export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfi
     ),
     proxy100Continue: proto.proxy100Continue,
     path,
+    rejectsFragments: () => context.runtime.boolean(rejectFragmentKey, true),
     changesPath: path.normalize || path.mergeSlashes || path.escapedSlashes !== 'keep',
     stripPort:
       proto.stripPortMode.case === 'stripAnyHostPort' && proto.stripPortMode.value

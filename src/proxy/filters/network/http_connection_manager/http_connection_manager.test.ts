@@ -216,10 +216,10 @@ test('paths are normalized before anything else sees them', async (t) => {
   for (const [path, seen] of [
     ['/a/../b', '/b'],
     ['/a%2f..%2Fb//c?q=/../', '/b/c?q=/../'],
-    ['/a#frag', '/a'],
   ] as const)
     assert.equal(seenUpstream(await exchange(proxy.port, get(path))).line, `GET ${seen} HTTP/1.1`);
-  assert.match(await exchange(proxy.port, get('/a%00')), /^HTTP\/1\.1 400 /);
+  for (const path of ['/a%00', '/a#frag'])
+    assert.match(await exchange(proxy.port, get(path)), /^HTTP\/1\.1 400 /);
   const redirecting = await proxyFor(t, {
     hcm: { normalize_path: true, path_with_escaped_slashes_action: 'UNESCAPE_AND_REDIRECT' },
   });

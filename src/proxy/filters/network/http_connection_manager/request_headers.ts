@@ -51,6 +51,7 @@ export function checkRequest(
   if (headers.method === 'CONNECT') return undefined;
   if (path.charCodeAt(0) !== 47) return localReplies.absolutePathRejected;
   if (!isPlainPath(path) && (config.changesPath || path.includes('#'))) {
+    if (path.includes('#') && config.rejectsFragments()) return localReplies.pathNormalizationFailed;
     const result = normalizePath(path, config.path);
     if (result.kind === 'reject') return localReplies.pathNormalizationFailed;
     if (result.kind === 'redirect') {
@@ -164,8 +165,10 @@ export function mutateRequestHeaders(
   }
   if (config.appendForwardedPort && (config.trustedHops === 0 || !headers.has('x-forwarded-port')))
     headers.set('x-forwarded-port', String(connection.localAddress.port));
-  if (config.scheme !== '') headers.scheme = config.scheme;
-  else if (headers.scheme === '') headers.scheme = forwardedScheme(headers, scheme);
+  if (config.scheme !== '') {
+    headers.scheme = config.scheme;
+    setForwardedProto(headers, config.scheme);
+  } else if (headers.scheme === '') headers.scheme = forwardedScheme(headers, scheme);
   info.remoteAddress = client;
   const internal = single && config.internal !== undefined && config.internal(client);
   const edge = !internal && config.useRemoteAddress;
@@ -178,11 +181,19 @@ export function mutateRequestHeaders(
     }
     for (const name of internalOnlyHeaders) headers.remove(name);
   }
+  if (config.userAgent !== undefined) addUserAgent(headers, config.userAgent);
   if (edge) headers.set('x-envoy-external-address', client.ip);
   info.requestId = setRequestId(headers, edge, config.requestId);
   if (config.tracing !== undefined) decideTracing(headers, info, config.tracing, config.random);
   if (config.via !== '') headers.set('via', appended(headers.get('via'), config.via));
   forwardClientCert(headers, config.clientCert.mode, clientCert);
+}
+
+/** Tells the upstream who calls (add_user_agent). */
+function addUserAgent(headers: RequestHeaderMap, { cluster, node }: { cluster: string; node: string }): void {
+  headers.set('x-envoy-downstream-service-cluster', cluster);
+  if ((headers.seen & HeaderFlag.userAgent) === 0) headers.set('user-agent', cluster);
+  if (node !== '') headers.set('x-envoy-downstream-service-node', node);
 }
 
 /** `old, next`, as `via` lists are written. */
