@@ -94,20 +94,38 @@ class Session {
   }
 }
 
+/** RFC 9113 section 8.7: a stream that a GOAWAY overtook was not looked at, its request goes out again. */
+function wasRefused(error: unknown): boolean {
+  return /NGHTTP2_REFUSED_STREAM|ERR_HTTP2_GOAWAY_SESSION|New streams cannot be created after receiving a GOAWAY/.test(
+    `${(error as NodeJS.ErrnoException).code} ${(error as Error).message}`,
+  );
+}
+
+async function untilTaken(round: () => Promise<void>): Promise<void> {
+  for (let tries = 0; ; tries++)
+    try {
+      await round();
+      return;
+    } catch (error) {
+      if (tries === 5 || !wasRefused(error)) throw error;
+    }
+}
+
 export function http2Traffic(port: number): Traffic {
   const session = new Session(port);
   let i = 0;
   return {
     name: 'HTTP/2',
-    async round() {
-      const stream = session
-        .get()
-        .request({ ':path': `/?${i++}`, 'x-want-bytes': String((i * 977) % 40_000) });
-      const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders & { ':status'?: number }];
-      stream.resume();
-      await once(stream, 'end');
-      if (headers[':status'] !== 200) throw new Error(`status ${headers[':status']}`);
-    },
+    round: () =>
+      untilTaken(async () => {
+        const stream = session
+          .get()
+          .request({ ':path': `/?${i++}`, 'x-want-bytes': String((i * 977) % 40_000) });
+        const [headers] = (await once(stream, 'response')) as [IncomingHttpHeaders & { ':status'?: number }];
+        stream.resume();
+        await once(stream, 'end');
+        if (headers[':status'] !== 200) throw new Error(`status ${headers[':status']}`);
+      }),
     close: () => session.close(),
   };
 }
