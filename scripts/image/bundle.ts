@@ -26,12 +26,16 @@ const paths: Plugin = {
       .replaceAll(
         `new URL('../../package.json', import.meta.url)`,
         `new URL('../package.json', import.meta.url)`,
+      )
+      .replaceAll(
+        `new URL('../../deploy/helm/', import.meta.url)`,
+        `new URL('../deploy/helm/', import.meta.url)`,
       );
     return changed === code ? null : { code: changed };
   },
 };
 
-/** Writes `js/*.js`, `bin/`, `package.json` and licences below `directory`. */
+/** Writes `js/*.js`, `bin/`, `package.json`, the charts and licences below `directory`. */
 export async function writeBundle(directory: string): Promise<void> {
   await build({
     cwd: root,
@@ -73,5 +77,7 @@ export async function writeBundle(directory: string): Promise<void> {
   // Loaded by name when a pattern needs it (src/proxy/http/regex.ts).
   for (const file of ['package.json', 'build/index.cjs', 'LICENSE'])
     cpSync(join(root, 'node_modules/re2js', file), join(directory, 'node_modules/re2js', file));
+  // What `trysail install` and `manifest generate` render.
+  cpSync(join(root, 'deploy/helm'), join(directory, 'deploy/helm'), { recursive: true });
   for (const file of ['LICENSE', 'NOTICE']) cpSync(join(root, file), join(directory, file));
 }

@@ -1,69 +1,87 @@
-/** `trysail manifest generate`, and the choices it shares with `install` and `uninstall`. */
+/** `trysail manifest generate`, and the choices it shares with `install`. */
+import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { stringify } from 'yaml';
-import { type InstallOptions, installManifests } from '#install/manifests.ts';
-import { type Env, UsageError, version } from './main.ts';
+import { type InstallOptions, defaultKubeVersion, installManifests } from '#install/manifests.ts';
+import { type InstallValues, readInstallValues } from '#install/read_values.ts';
+import { type Env, UsageError } from './main.ts';
 
 /** Flags of an installation. */
 export interface InstallFlags {
   readonly set: readonly string[];
+  readonly filename: readonly string[];
+  readonly revision?: string;
   readonly istioNamespace: string;
 }
 
-const pullPolicies = ['Always', 'IfNotPresent', 'Never'];
-
-/** Reads `--set`; a key that is not known is refused by name. @throws UsageError */
-export function installOptions(flags: InstallFlags, policyVersion: 'v1' | 'v1beta1'): InstallOptions {
-  const given = new Map<string, string>();
-  for (const text of flags.set) {
-    const equals = text.indexOf('=');
-    if (equals < 1) throw new UsageError(`--set: ${JSON.stringify(text)} is not KEY=VALUE`);
-    given.set(text.slice(0, equals), text.slice(equals + 1));
-  }
-  const take = (key: string, otherwise: string): string => {
-    const value = given.get(key) ?? otherwise;
-    given.delete(key);
-    return value;
-  };
-  const hub = take('global.hub', 'docker.io/trysail');
-  const tag = take('global.tag', version());
-  const imagePullPolicy = take('global.imagePullPolicy', 'IfNotPresent');
-  const replicas = Number(take('pilot.replicaCount', '1'));
-  const [unknown] = given.keys();
-  if (unknown !== undefined)
-    throw new UsageError(
-      `--set: ${unknown} is not known (global.hub, global.tag, global.imagePullPolicy, pilot.replicaCount)`,
-    );
-  if (!pullPolicies.includes(imagePullPolicy))
-    throw new UsageError(`--set: global.imagePullPolicy is one of ${pullPolicies.join(', ')}`);
-  if (!Number.isInteger(replicas) || replicas < 1 || replicas > 100)
-    throw new UsageError('--set: pilot.replicaCount is a number from 1 to 100');
-  return { namespace: flags.istioNamespace, hub, tag, imagePullPolicy, replicas, policyVersion };
+function collect(value: string, list: readonly string[]): readonly string[] {
+  return [...list, value];
 }
 
-/** Adds the flags that all three commands take. */
+/** Reads files and `--set`; what is odd is told on standard error. @throws UsageError that names every wrong value */
+export async function readFlags(flags: InstallFlags): Promise<InstallValues> {
+  try {
+    const files = await Promise.all(
+      flags.filename.map(async (name) => ({ name, text: await readFile(name, 'utf8') })),
+    );
+    const { revision } = flags;
+    const values = readInstallValues({
+      files,
+      set: flags.set,
+      ...(revision === undefined ? {} : { revision }),
+    });
+    for (const warning of values.warnings) process.stderr.write(`warning: ${warning}\n`);
+    return values;
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Renders; a template's complaint about values is wrong use. @throws UsageError */
+export function render<T>(options: InstallOptions, make: (options: InstallOptions) => T): T {
+  try {
+    return make(options);
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Adds the flags that say what is installed. */
 export function addInstallOptions(command: Command): Command {
   return command
-    .option(
-      '--set <key=value>',
-      'a choice; may be repeated',
-      (value: string, list: readonly string[]) => [...list, value],
-      [],
-    )
+    .option('-f, --filename <file>', 'values, or an IstioOperator; may be repeated', collect, [])
+    .option('-s, --set <key=value>', 'a value, over those of files; may be repeated', collect, [])
+    .option('-r, --revision <name>', 'name of this control plane beside others')
     .option('-i, --istioNamespace <name>', 'namespace of the control plane', 'istio-system');
+}
+
+/** Objects as YAML documents. */
+export function manifestText(manifests: readonly object[]): string {
+  return manifests
+    .map((manifest) => `---\n${stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false })}`)
+    .join('');
+}
+
+/** `1.20`, `v1.20.2`. */
+function parseKubeVersion(text: string): string {
+  if (!/^v?\d{1,3}\.\d{1,3}(?:\.\d{1,4})?(?:[-+][\w.+-]{1,64})?$/.test(text))
+    throw new UsageError(`--kube-version: ${JSON.stringify(text)} is no version such as 1.28.0`);
+  return text.startsWith('v') ? text : `v${text}`;
 }
 
 /** Exit code 0, or 2 on wrong use. */
 export function manifestCommand(_env: Env): Command {
   const generate = addInstallOptions(
     new Command('generate').description('print what install would apply, as YAML'),
-  ).action((flags: InstallFlags) => {
-    const manifests = installManifests(installOptions(flags, 'v1'));
-    process.stdout.write(
-      manifests
-        .map((manifest) => `---\n${stringify(manifest, { lineWidth: 0, aliasDuplicateObjects: false })}`)
-        .join(''),
-    );
-  });
+  )
+    .option('--kube-version <version>', 'version of Kubernetes to write for', defaultKubeVersion)
+    .action(async (flags: InstallFlags & { readonly kubeVersion: string }) => {
+      const options: InstallOptions = {
+        namespace: flags.istioNamespace,
+        kubeVersion: parseKubeVersion(flags.kubeVersion),
+        values: await readFlags(flags),
+      };
+      process.stdout.write(manifestText(render(options, installManifests)));
+    });
   return new Command('manifest').description('manifests of an installation').addCommand(generate);
 }

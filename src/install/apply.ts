@@ -1,51 +1,30 @@
-/** Puts manifests into a cluster and takes them out again. */
+/** Puts manifests into a cluster. */
+import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KubeClient } from '#kube/client.ts';
 import { hasStatus } from '#kube/kube_error.ts';
-import { type ApiResource, type KubeObject, apiResource, apiResources } from '#kube/object.ts';
-import { type Manifest, meshConfigName, ownerLabels } from './manifests.ts';
+import { type KubeObject, apiResource } from '#kube/object.ts';
+import type { Manifest } from './manifests.ts';
+import { isOurs, resourceOf } from './resources.ts';
 
-/** Plural, and whether it stands in a namespace, of each kind that is installed. */
-const plurals: Readonly<Record<string, readonly [plural: string, namespaced: boolean]>> = {
-  Namespace: ['namespaces', false],
-  CustomResourceDefinition: ['customresourcedefinitions', false],
-  ServiceAccount: ['serviceaccounts', true],
-  ClusterRole: ['clusterroles', false],
-  ClusterRoleBinding: ['clusterrolebindings', false],
-  Role: ['roles', true],
-  RoleBinding: ['rolebindings', true],
-  ConfigMap: ['configmaps', true],
-  Service: ['services', true],
-  PodDisruptionBudget: ['poddisruptionbudgets', true],
-  Deployment: ['deployments', true],
-  MutatingWebhookConfiguration: ['mutatingwebhookconfigurations', false],
-};
+/** Annotation with a hash of what was written last, where its owner may have changed it since. */
+const writtenAnnotation = 'install.trysail.io/written';
 
-function resourceOf({ apiVersion, kind }: Manifest): ApiResource {
-  const known = plurals[kind];
-  if (known === undefined) throw new Error(`${kind} is not installed by this program`);
-  return apiResource(apiVersion, ...known);
+/** What may be there before us and stays as it is when it is not ours. */
+function mayBeForeign({ kind }: Manifest): boolean {
+  return kind === 'Namespace' || kind === 'CustomResourceDefinition';
 }
 
-function isOurs({ metadata }: KubeObject): boolean {
-  const [[label, value]] = Object.entries(ownerLabels) as [[string, string]];
-  return metadata.labels?.[label] === value;
-}
-
-/** What may be there before us and stays as it is: namespaces, kinds, and the mesh's settings, which are its owner's. */
-function staysAsItIs({ kind, metadata }: Manifest): boolean {
-  return (
-    kind === 'Namespace' ||
-    kind === 'CustomResourceDefinition' ||
-    (kind === 'ConfigMap' && metadata.name === meshConfigName)
-  );
+/** A ConfigMap with MeshConfig: whoever runs the mesh edits it. */
+function isMeshConfig({ kind, data }: Manifest): boolean {
+  return kind === 'ConfigMap' && typeof data === 'object' && data !== null && 'mesh' in data;
 }
 
 /** Names of objects that are there, would be written over, and are not ours: another installation's. */
 export async function foreignObjects(client: KubeClient, manifests: readonly Manifest[]): Promise<string[]> {
   const foreign: string[] = [];
   for (const manifest of manifests) {
-    if (staysAsItIs(manifest)) continue;
+    if (mayBeForeign(manifest)) continue;
     const { name, namespace } = manifest.metadata;
     const found = await client.find<KubeObject>(resourceOf(manifest), namespace, name);
     if (found !== undefined && !isOurs(found))
@@ -54,51 +33,39 @@ export async function foreignObjects(client: KubeClient, manifests: readonly Man
   return foreign;
 }
 
+/** Marks what is written, so that a later run can tell a change of values from a change by hand. */
+function withHash(manifest: Manifest): Manifest {
+  const hash = createHash('sha256').update(JSON.stringify(manifest['data'])).digest('hex').slice(0, 16);
+  const { metadata } = manifest;
+  return {
+    ...manifest,
+    metadata: { ...metadata, annotations: { ...metadata.annotations, [writtenAnnotation]: hash } },
+  };
+}
+
 /**
- * Creates what is missing and merges over what is ours (RFC 7386). Namespaces, kinds and the mesh's settings that are
- * there stay as they are. Ask `foreignObjects` first. @throws KubeError
+ * Creates what is missing and applies over what is ours (server-side apply: what others wrote, such as `caBundle`,
+ * stays). Namespaces and kinds of others stay as they are; MeshConfig is written over only when its values have changed
+ * since the last run. Ask `foreignObjects` first. @throws KubeError
  */
 export async function applyManifest(
   client: KubeClient,
-  manifest: Manifest,
-): Promise<'created' | 'patched' | 'kept'> {
-  const resource = resourceOf(manifest);
-  const { name, namespace } = manifest.metadata;
-  try {
-    await client.create(resource, namespace, manifest);
-    return 'created';
-  } catch (error) {
-    if (!hasStatus(error, 409)) throw error;
-    if (staysAsItIs(manifest)) return 'kept';
-    await client.patch(resource, namespace, name, 'merge', await withTrust(client, resource, manifest));
-    return 'patched';
+  given: Manifest,
+): Promise<'created' | 'configured' | 'unchanged' | 'kept'> {
+  const resource = resourceOf(given);
+  const { name, namespace } = given.metadata;
+  const manifest = isMeshConfig(given) ? withHash(given) : given;
+  const found = await client.find<KubeObject>(resource, namespace, name);
+  if (found !== undefined) {
+    if (mayBeForeign(given) && !isOurs(found)) return 'kept';
+    const written = found.metadata.annotations?.[writtenAnnotation];
+    if (isMeshConfig(given) && written === manifest.metadata.annotations?.[writtenAnnotation]) return 'kept';
   }
-}
-
-interface Webhooks {
-  readonly webhooks?: readonly {
-    readonly name: string;
-    readonly clientConfig: { readonly caBundle?: string };
-  }[];
-}
-
-/** Webhooks keep the bundle that the control plane has written: without it every call fails until it is back. */
-async function withTrust(client: KubeClient, resource: ApiResource, manifest: Manifest): Promise<Manifest> {
-  if (manifest.kind !== 'MutatingWebhookConfiguration') return manifest;
-  const found = await client.get<KubeObject & Webhooks>(resource, undefined, manifest.metadata.name);
-  const bundles = new Map(
-    (found.webhooks ?? []).map(({ name, clientConfig }) => [name, clientConfig.caBundle]),
-  );
-  const { webhooks = [] } = manifest as Manifest & Webhooks;
-  return {
-    ...manifest,
-    webhooks: webhooks.map((webhook) => {
-      const caBundle = bundles.get(webhook.name);
-      return caBundle === undefined
-        ? webhook
-        : { ...webhook, clientConfig: { ...webhook.clientConfig, caBundle } };
-    }),
-  };
+  const applied = await client.patch<KubeObject>(resource, namespace, name, 'apply', manifest, {
+    force: true,
+  });
+  if (found === undefined) return 'created';
+  return applied.metadata.resourceVersion === found.metadata.resourceVersion ? 'unchanged' : 'configured';
 }
 
 interface Deployment extends KubeObject {
@@ -135,41 +102,39 @@ export async function waitForDeployment(
   }
 }
 
-/** Whether the server is removing it already: kinds stay until their objects are gone. */
-function isGoing({ metadata }: KubeObject): boolean {
-  return (metadata.deletionTimestamp ?? '') !== '';
+interface Definition extends KubeObject {
+  readonly status?: {
+    readonly conditions?: readonly { readonly type: string; readonly status: string }[];
+  };
 }
 
-/** Whether uninstalling takes this object only when all is purged: kinds with their objects, and the namespace. */
-function isKept({ kind }: Manifest): boolean {
-  return kind === 'CustomResourceDefinition' || kind === 'Namespace';
-}
-
-/** Removes what was installed, last first; with `purge` also kinds, trust bundles and the namespace. Gives the count. */
-export async function removeManifests(
-  client: KubeClient,
-  manifests: readonly Manifest[],
-  purge: boolean,
-): Promise<number> {
-  let removed = 0;
-  for (const manifest of manifests.toReversed()) {
-    if (!purge && isKept(manifest)) continue;
-    const resource = resourceOf(manifest);
-    const { name, namespace } = manifest.metadata;
-    const found = await client.find<KubeObject>(resource, namespace, name);
-    // An object of this name that somebody else made, as by another release, is not ours to remove.
-    if (found === undefined || !isOurs(found) || isGoing(found)) continue;
-    if (await client.delete(resource, namespace, name)) removed++;
+/** Waits until the server serves a kind. @throws Error after `timeoutMs` */
+export async function waitForKind(client: KubeClient, manifest: Manifest, timeoutMs: number): Promise<void> {
+  const { name } = manifest.metadata;
+  for (let waited = 0; ; waited += pollMs) {
+    const { status } = await client.get<Definition>(resourceOf(manifest), undefined, name);
+    if (status?.conditions?.some((item) => item.type === 'Established' && item.status === 'True')) return;
+    if (waited >= timeoutMs) throw new Error(`${name}: not served after ${timeoutMs / 1000} s`);
+    await sleep(pollMs);
   }
-  return purge ? removed + (await removeTrustBundles(client)) : removed;
 }
 
-/** The control plane writes one into every namespace; nobody else is left to remove them. */
-async function removeTrustBundles(client: KubeClient): Promise<number> {
-  const { items } = await client.listPage<KubeObject>(apiResources.configMaps, {
-    fieldSelector: 'metadata.name=istio-ca-root-cert',
+/** Version of the server, `v1.20.2`. @throws KubeError */
+export async function serverVersion(client: KubeClient): Promise<string> {
+  const { gitVersion } = await client.request<{ readonly gitVersion?: string }>({
+    method: 'GET',
+    path: '/version',
   });
-  for (const { metadata } of items)
-    await client.delete(apiResources.configMaps, metadata.namespace, metadata.name);
-  return items.length;
+  return gitVersion ?? 'v1.20.0';
+}
+
+/** Whether the server serves a group in a version. @throws KubeError */
+export async function serves(client: KubeClient, groupVersion: string): Promise<boolean> {
+  try {
+    await client.request({ method: 'GET', path: `/apis/${groupVersion}` });
+    return true;
+  } catch (error) {
+    if (hasStatus(error, 404)) return false;
+    throw error;
+  }
 }

@@ -1,7 +1,6 @@
 /** Everything that an installation puts into a cluster, in the order in which it is applied. */
-import { type Right, clusterRights, namespaceRights } from '#pilot/bootstrap/kubernetes_rights.ts';
-import { customResources } from './custom_resources.ts';
-import { injectionWebhook } from './injection_webhook.ts';
+import { type Release, loadChart, renderChart } from './chart.ts';
+import { type InstallValues, gatewayName } from './read_values.ts';
 
 /** An object of Kubernetes as it is written. */
 export interface Manifest {
@@ -11,153 +10,79 @@ export interface Manifest {
     readonly name: string;
     readonly namespace?: string;
     readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
   };
   readonly [field: string]: unknown;
 }
 
-/** What may be chosen. */
+/** What is installed, and where. */
 export interface InstallOptions {
+  /** Of the control plane. */
   readonly namespace: string;
-  /** Registry and folder of the image. */
-  readonly hub: string;
-  readonly tag: string;
-  /** `Always`, `IfNotPresent` or `Never`; of the control plane and of sidecars. */
-  readonly imagePullPolicy: string;
-  readonly replicas: number;
-  /** `policy/v1` is served from Kubernetes 1.21 on. */
-  readonly policyVersion: 'v1' | 'v1beta1';
+  /** Version of Kubernetes, `v1.20.2`. */
+  readonly kubeVersion: string;
+  readonly values: InstallValues;
 }
 
-/** Every object of an installation carries it; uninstalling removes a namespace only where it stands. */
-export const ownerLabels = { 'app.kubernetes.io/managed-by': 'trysail' } as const;
+/** Version of Kubernetes that `manifest generate` assumes: of the newest APIs that the charts use. */
+export const defaultKubeVersion = 'v1.31.0';
 
-/** Name of the control plane's objects. */
-export const controlPlaneName = 'istiod';
+/** Every object of an installation carries it; uninstalling removes only what does. */
+export const ownerLabel = { name: 'app.kubernetes.io/managed-by', value: 'trysail' } as const;
 
-/** Name of the ConfigMap that holds MeshConfig. */
-export const meshConfigName = 'istio';
+/** Names the namespace of the control plane that an object belongs to. */
+export const installationLabel = 'install.trysail.io/namespace';
 
-const rbac = 'rbac.authorization.k8s.io';
-
-function rules(rights: readonly Right[]): object[] {
-  // The reason is for people: it stands in docs/installation.md.
-  return rights.map(({ reason: _reason, ...rule }) => rule);
+/** Names of what a revision has for itself. */
+export function namesOf(revision: string): { readonly controlPlane: string; readonly meshConfig: string } {
+  const suffix = revision === '' || revision === 'default' ? '' : `-${revision}`;
+  return { controlPlane: `istiod${suffix}`, meshConfig: `istio${suffix}` };
 }
 
-function roles(namespace: string, labels: Readonly<Record<string, string>>): Manifest[] {
-  const subjects = [{ kind: 'ServiceAccount', name: controlPlaneName, namespace }];
-  const clusterName = `${controlPlaneName}-${namespace}`;
-  const own = { name: controlPlaneName, namespace, labels };
-  return [
-    {
-      apiVersion: `${rbac}/v1`,
-      kind: 'ClusterRole',
-      metadata: { name: clusterName, labels },
-      rules: rules(clusterRights),
-    },
-    {
-      apiVersion: `${rbac}/v1`,
-      kind: 'ClusterRoleBinding',
-      metadata: { name: clusterName, labels },
-      roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: clusterName },
-      subjects,
-    },
-    { apiVersion: `${rbac}/v1`, kind: 'Role', metadata: own, rules: rules(namespaceRights) },
-    {
-      apiVersion: `${rbac}/v1`,
-      kind: 'RoleBinding',
-      metadata: own,
-      roleRef: { apiGroup: rbac, kind: 'Role', name: controlPlaneName },
-      subjects,
-    },
-  ];
+/** Kinds in the order of their application. Webhooks are last: one that nobody answers keeps pods from starting. */
+const order = [
+  'Namespace',
+  'CustomResourceDefinition',
+  'ServiceAccount',
+  'ConfigMap',
+  'ClusterRole',
+  'ClusterRoleBinding',
+  'Role',
+  'RoleBinding',
+  'Service',
+  'PodDisruptionBudget',
+  'Deployment',
+  'HorizontalPodAutoscaler',
+  'MutatingWebhookConfiguration',
+];
+
+function inOrder(manifests: readonly Manifest[]): Manifest[] {
+  return manifests.toSorted((first, second) => order.indexOf(first.kind) - order.indexOf(second.kind));
 }
 
-function fromField(name: string, fieldPath: string): object {
-  return { name, valueFrom: { fieldRef: { apiVersion: 'v1', fieldPath } } };
+function releaseOf({ namespace, kubeVersion }: InstallOptions, name: string): Release {
+  return { name, namespace, service: ownerLabel.value, kubeVersion };
 }
 
-function container(options: InstallOptions): object {
-  return {
-    name: 'discovery',
-    image: `${options.hub}/proxyv2:${options.tag}`,
-    imagePullPolicy: options.imagePullPolicy,
-    command: ['/usr/local/bin/pilot-discovery'],
-    args: ['discovery'],
-    env: [fromField('POD_NAME', 'metadata.name'), fromField('POD_NAMESPACE', 'metadata.namespace')],
-    ports: [8080, 15012, 15014, 15017].map((containerPort) => ({ containerPort, protocol: 'TCP' })),
-    readinessProbe: { httpGet: { path: '/ready', port: 8080 }, periodSeconds: 3, timeoutSeconds: 5 },
-    resources: { requests: { cpu: '100m', memory: '256Mi' } },
-    securityContext: {
-      allowPrivilegeEscalation: false,
-      capabilities: { drop: ['ALL'] },
-      readOnlyRootFilesystem: true,
-      runAsNonRoot: true,
-      runAsUser: 1337,
-      runAsGroup: 1337,
-    },
-    volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
-  };
-}
-
-/** All objects: namespace, kinds, rights, settings, service, and the control plane at the end. */
-export function installManifests(options: InstallOptions): Manifest[] {
-  const { namespace, hub, tag, imagePullPolicy } = options;
-  const labels = ownerLabels;
-  const own = (name: string) => ({ name, namespace, labels });
-  const selector = { app: controlPlaneName };
-  return [
+/** The control plane: namespace, kinds, rights, settings, service, deployment, webhooks. @throws Error */
+export function controlPlaneManifests(options: InstallOptions): Manifest[] {
+  const { namespace, values } = options;
+  const labels = { [ownerLabel.name]: ownerLabel.value, [installationLabel]: namespace };
+  return inOrder([
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: namespace, labels } },
-    ...customResources(labels),
-    { apiVersion: 'v1', kind: 'ServiceAccount', metadata: own(controlPlaneName) },
-    ...roles(namespace, labels),
-    { apiVersion: 'v1', kind: 'ConfigMap', metadata: own(meshConfigName), data: { mesh: '{}\n' } },
-    {
-      apiVersion: 'v1',
-      kind: 'ConfigMap',
-      metadata: own('istio-sidecar-injector'),
-      data: {
-        config: 'policy: enabled\n',
-        values: `${JSON.stringify({ global: { hub, tag, imagePullPolicy } }, undefined, 2)}\n`,
-      },
-    },
-    {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata: own(controlPlaneName),
-      spec: {
-        selector,
-        ports: [
-          { name: 'https-dns', port: 15012, protocol: 'TCP' },
-          { name: 'https-webhook', port: 443, targetPort: 15017, protocol: 'TCP' },
-          { name: 'http-monitoring', port: 15014, protocol: 'TCP' },
-        ],
-      },
-    },
-    {
-      apiVersion: `policy/${options.policyVersion}`,
-      kind: 'PodDisruptionBudget',
-      metadata: own(controlPlaneName),
-      spec: { minAvailable: 1, selector: { matchLabels: selector } },
-    },
-    {
-      apiVersion: 'apps/v1',
-      kind: 'Deployment',
-      metadata: own(controlPlaneName),
-      spec: {
-        replicas: options.replicas,
-        selector: { matchLabels: selector },
-        template: {
-          metadata: { labels: { ...labels, ...selector, 'sidecar.istio.io/inject': 'false' } },
-          spec: {
-            serviceAccountName: controlPlaneName,
-            containers: [container(options)],
-            volumes: [{ name: 'tmp', emptyDir: {} }],
-          },
-        },
-      },
-    },
-    // Last, so that it is the first to go: a webhook that nobody answers keeps pods from starting.
-    injectionWebhook({ namespace, revision: 'default', service: controlPlaneName, labels }),
-  ];
+    ...renderChart(loadChart('base'), values.base, releaseOf(options, 'istio-base')),
+    ...renderChart(loadChart('istiod'), values.istiod, releaseOf(options, 'istiod')),
+  ]);
+}
+
+/** The ingress gateway, if one is wanted. It needs the control plane: its pods are made by injection. @throws Error */
+export function gatewayManifests(options: InstallOptions): Manifest[] {
+  const { gateway } = options.values;
+  if (gateway === undefined) return [];
+  return inOrder(renderChart(loadChart('gateway'), gateway, releaseOf(options, gatewayName)));
+}
+
+/** All objects. @throws Error */
+export function installManifests(options: InstallOptions): Manifest[] {
+  return [...controlPlaneManifests(options), ...gatewayManifests(options)];
 }

@@ -1,36 +1,67 @@
 /** Installing into a real API server and out of it. No controllers run: nothing becomes available. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { applyManifest, foreignObjects, removeManifests } from '#install/apply.ts';
-import { type InstallOptions, installManifests, meshConfigName } from '#install/manifests.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { applyManifest, foreignObjects, serverVersion, waitForKind } from '#install/apply.ts';
+import { type Manifest, installManifests } from '#install/manifests.ts';
+import { readInstallValues } from '#install/read_values.ts';
+import { removeInstallation } from '#install/remove.ts';
 import type { KubeClient } from '#kube/client.ts';
+import { KubeError } from '#kube/kube_error.ts';
 import { type KubeObject, apiResource, apiResources } from '#kube/object.ts';
 import { KubeApiServer, kubeBinaries } from '../harness/kube_api_server.ts';
 import { needs } from '../harness/optional_parts.ts';
 
-const options: InstallOptions = {
-  namespace: 'istio-system',
-  hub: 'docker.io/trysail',
-  tag: '0.1.0',
-  imagePullPolicy: 'Never',
-  replicas: 1,
-  policyVersion: 'v1beta1',
-};
+const namespace = 'istio-system';
 const services = apiResource('v1', 'services');
+const deployments = apiResource('apps/v1', 'deployments');
+const webhooks = apiResource('admissionregistration.k8s.io/v1', 'mutatingwebhookconfigurations', false);
+const definitions = apiResource('apiextensions.k8s.io/v1', 'customresourcedefinitions', false);
+const budgets = apiResource('policy/v1beta1', 'poddisruptionbudgets');
 
-describe('install', { skip: needs('etcd and kube-apiserver', kubeBinaries()), timeout: 120_000 }, () => {
+interface Webhooks extends KubeObject {
+  readonly webhooks: readonly {
+    readonly name: string;
+    readonly failurePolicy: string;
+    readonly clientConfig: { readonly caBundle?: string };
+  }[];
+}
+interface ConfigMap extends KubeObject {
+  readonly data: Readonly<Record<string, string>>;
+}
+interface Deployment extends KubeObject {
+  readonly spec: {
+    readonly template: {
+      readonly spec: {
+        readonly nodeSelector?: object;
+        readonly containers: readonly { readonly image: string }[];
+      };
+    };
+  };
+}
+
+describe('install', { skip: needs('etcd and kube-apiserver', kubeBinaries()), timeout: 240_000 }, () => {
   let server: KubeApiServer;
   let client: KubeClient;
-  const manifests = installManifests(options);
-  const applyAll = async (): Promise<string[]> => {
+  let kubeVersion: string;
+  const manifestsOf = (...set: readonly string[]): readonly Manifest[] =>
+    installManifests({ namespace, kubeVersion, values: readInstallValues({ set }) });
+  /** Applies; gives what was done with each object that was not left as it was. */
+  const apply = async (...set: readonly string[]): Promise<string[]> => {
     const done: string[] = [];
-    for (const manifest of manifests) done.push(`${manifest.kind} ${await applyManifest(client, manifest)}`);
+    for (const manifest of manifestsOf(...set)) {
+      const outcome = await applyManifest(client, manifest);
+      if (outcome !== 'unchanged') done.push(`${manifest.kind} ${manifest.metadata.name} ${outcome}`);
+    }
     return done;
   };
+  const withKind = (done: readonly string[], kind: string): string[] =>
+    done.filter((text) => text.startsWith(`${kind} `));
 
   before(async () => {
     server = await KubeApiServer.start();
     client = await server.client();
+    kubeVersion = await serverVersion(client);
   });
   after(async () => {
     client?.close();
@@ -38,67 +69,85 @@ describe('install', { skip: needs('etcd and kube-apiserver', kubeBinaries()), ti
   });
 
   it('touches nothing of another installation', async () => {
-    await client.create(apiResource('v1', 'namespaces', false), undefined, {
-      apiVersion: 'v1',
-      kind: 'Namespace',
-      metadata: { name: 'istio-system' },
-    });
-    await client.create(services, 'istio-system', {
+    await client.create(apiResources.namespaces, undefined, { metadata: { name: namespace } });
+    await client.create(services, namespace, {
       apiVersion: 'v1',
       kind: 'Service',
-      metadata: { name: 'istiod', namespace: 'istio-system' },
+      metadata: { name: 'istiod', namespace },
       spec: { ports: [{ port: 1 }] },
     } as KubeObject);
-    assert.deepEqual(await foreignObjects(client, manifests), ['Service istio-system/istiod']);
-    assert.equal(await removeManifests(client, manifests, true), 0);
-    await client.delete(services, 'istio-system', 'istiod');
-    assert.deepEqual(await foreignObjects(client, manifests), []);
+    assert.deepEqual(await foreignObjects(client, manifestsOf()), ['Service istio-system/istiod']);
+    assert.equal(await removeInstallation(client, { namespace, purge: true }), 0);
+    await client.delete(services, namespace, 'istiod');
+    assert.deepEqual(await foreignObjects(client, manifestsOf()), []);
   });
 
   it('creates all objects, and the kinds can be used', async () => {
-    const done = await applyAll();
+    const done = await apply();
     assert.deepEqual(
       done.filter((text) => !text.endsWith(' created')),
-      ['Namespace kept'],
+      ['Namespace istio-system kept'],
     );
-    await client.create(apiResource('networking.istio.io/v1', 'virtualservices'), 'default', {
-      apiVersion: 'networking.istio.io/v1',
-      kind: 'VirtualService',
-      metadata: { name: 'a', namespace: 'default' },
-      spec: { hosts: ['a'], http: [{ route: [{ destination: { host: 'a' } }] }] },
-    } as KubeObject);
+    for (const manifest of manifestsOf())
+      if (manifest.kind === 'CustomResourceDefinition') await waitForKind(client, manifest, 30_000);
+    const object = (spec: object): KubeObject =>
+      ({
+        apiVersion: 'networking.istio.io/v1',
+        kind: 'VirtualService',
+        metadata: { name: 'a', namespace: 'default' },
+        spec,
+      }) as KubeObject;
+    const virtualServices = apiResource('networking.istio.io/v1', 'virtualservices');
+    await assert.rejects(
+      client.create(virtualServices, 'default', object({ hosts: 'a' })),
+      (error) => error instanceof KubeError && error.status === 422 && /spec\.hosts/.test(error.message),
+    );
+    await client.create(
+      virtualServices,
+      'default',
+      object({ hosts: ['a'], http: [{ route: [{ destination: { host: 'a' } }] }] }),
+    );
+    // The server turns objects of all versions into one another.
+    const old = apiResource('networking.istio.io/v1alpha3', 'virtualservices');
+    assert.equal((await client.get<KubeObject>(old, 'default', 'a')).metadata.name, 'a');
   });
 
-  it('keeps the settings of the mesh when it is run again', async () => {
+  it('changes nothing when it is run again', async () => {
+    assert.deepEqual(await apply(), ['Namespace istio-system kept', 'ConfigMap istio kept']);
+  });
+
+  it('takes over changed values, and takes back those that are gone', async () => {
+    const read = async (): Promise<Deployment['spec']['template']['spec']> =>
+      (await client.get<Deployment>(deployments, namespace, 'istiod')).spec.template.spec;
+    const done = await apply('tag=2', 'pilot.nodeSelector.zone=a');
+    assert.deepEqual(withKind(done, 'Deployment'), ['Deployment istiod configured']);
+    assert.equal((await read()).containers[0]?.image, 'docker.io/trysail/proxyv2:2');
+    assert.deepEqual((await read()).nodeSelector, { zone: 'a' });
+    await apply();
+    assert.equal((await read()).nodeSelector, undefined);
+  });
+
+  it('keeps what others changed of the settings of the mesh, until their values change', async () => {
     const { configMaps } = apiResources;
-    await client.patch(configMaps, 'istio-system', meshConfigName, 'merge', {
-      data: { mesh: 'accessLogFile: /dev/stdout\n' },
-    });
-    assert.ok((await applyAll()).includes('Deployment patched'));
-    const { data } = await client.get<KubeObject & { data: Record<string, string> }>(
-      configMaps,
-      'istio-system',
-      meshConfigName,
-    );
-    assert.equal(data['mesh'], 'accessLogFile: /dev/stdout\n');
+    const mesh = async (): Promise<string | undefined> =>
+      (await client.get<ConfigMap>(configMaps, namespace, 'istio')).data['mesh'];
+    const byHand = 'accessLogFile: /dev/stdout\n';
+    await client.patch(configMaps, namespace, 'istio', 'merge', { data: { mesh: byHand } });
+    assert.deepEqual(withKind(await apply(), 'ConfigMap'), ['ConfigMap istio kept']);
+    assert.equal(await mesh(), byHand);
+    const done = await apply('meshConfig.accessLogEncoding=JSON');
+    assert.deepEqual(withKind(done, 'ConfigMap'), ['ConfigMap istio configured']);
+    assert.match((await mesh()) ?? '', /accessLogEncoding: JSON/);
   });
 
   it('keeps the trust in the webhook when it is run again', async () => {
-    const webhooks = apiResource('admissionregistration.k8s.io/v1', 'mutatingwebhookconfigurations', false);
-    const read = async () =>
-      (
-        await client.get<
-          KubeObject & {
-            webhooks: { name: string; failurePolicy: string; clientConfig: { caBundle?: string } }[];
-          }
-        >(webhooks, undefined, 'istio-sidecar-injector')
-      ).webhooks;
+    const name = 'istio-sidecar-injector';
     const caBundle = Buffer.from('a bundle').toString('base64');
-    await client.patch(webhooks, undefined, 'istio-sidecar-injector', 'json', [
+    await client.patch(webhooks, undefined, name, 'json', [
       { op: 'add', path: '/webhooks/1/clientConfig/caBundle', value: caBundle },
     ]);
-    await applyAll();
-    const found = await read();
+    await apply('sidecarInjectorWebhook.reinvocationPolicy=IfNeeded');
+    const found = (await client.get<Webhooks>(webhooks, undefined, name)).webhooks;
     assert.deepEqual(
       found.map(({ clientConfig }) => clientConfig.caBundle),
       [undefined, caBundle, undefined, undefined],
@@ -106,15 +155,37 @@ describe('install', { skip: needs('etcd and kube-apiserver', kubeBinaries()), ti
     assert.ok(found.every(({ failurePolicy }) => failurePolicy === 'Fail'));
   });
 
-  it('removes what is its own: the kinds stay unless all is purged', async () => {
-    const kinds = manifests.filter(({ kind }) => kind === 'CustomResourceDefinition').length;
-    const removed = await removeManifests(client, manifests, false);
-    assert.equal(
-      removed,
-      manifests.length - kinds - 1,
-      'all but the kinds and the namespace, which was there',
+  it('installs a revision beside the default one, and removes it alone', async () => {
+    const done = await apply('revision=canary', 'revisionTags={prod}');
+    assert.deepEqual(withKind(done, 'MutatingWebhookConfiguration'), [
+      'MutatingWebhookConfiguration istio-revision-tag-prod created',
+      'MutatingWebhookConfiguration istio-sidecar-injector-canary created',
+    ]);
+    assert.deepEqual(withKind(done, 'CustomResourceDefinition'), []);
+    const removed: string[] = [];
+    await removeInstallation(client, { namespace, revision: 'canary' }, (text) => removed.push(text));
+    assert.ok(removed.includes('Deployment istio-system/istiod-canary'));
+    assert.deepEqual(
+      removed.filter((text) => !/canary|istio-revision-tag-prod/.test(text)),
+      [],
     );
-    assert.equal(await removeManifests(client, manifests, true), kinds);
-    assert.equal(await removeManifests(client, manifests, true), 0);
+    await client.get(deployments, namespace, 'istiod');
+  });
+
+  it('removes by its labels alone: other objects, and the kinds, stay unless all is purged', async () => {
+    await client.create(apiResources.configMaps, namespace, { metadata: { name: 'mine', namespace } });
+    const kinds = manifestsOf().filter(({ kind }) => kind === 'CustomResourceDefinition').length;
+    const removed = await removeInstallation(client, { namespace });
+    assert.equal(removed, manifestsOf().length - kinds - 1, 'all but the kinds and the namespace');
+    assert.deepEqual((await client.listPage(budgets, { namespace })).items, []);
+    await client.create(apiResources.configMaps, 'default', {
+      metadata: { name: 'istio-ca-root-cert', namespace: 'default' },
+    });
+    assert.equal(await removeInstallation(client, { namespace, purge: true }), kinds + 1);
+    assert.equal(await removeInstallation(client, { namespace, purge: true }), 0);
+    const end = Date.now() + 60_000;
+    while ((await client.listPage(definitions)).items.length > 0 && Date.now() < end) await sleep(200);
+    assert.deepEqual((await client.listPage(definitions)).items, []);
+    await client.get(apiResources.configMaps, namespace, 'mine');
   });
 });

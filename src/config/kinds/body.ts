@@ -14,6 +14,7 @@ export function specBody<Spec>(spec: Schema<Spec>): Schema<SpecBody<Spec>> {
   const body = object<SpecBody<unknown>>({ spec, status: anyObject }) as Schema<SpecBody<Spec>>;
   return {
     expected: body.expected,
+    shape: body.shape,
     check(value, at) {
       body.check(value, at);
       const given = (value as SpecBody<Spec>).spec;

@@ -5,10 +5,27 @@
 import { type Checker, describe, nearest } from './checker.ts';
 import type { IssueCode } from './issue.ts';
 
+/** What a schema lets through as far as types go: what JSON Schema can say of it (./json_schema.ts). */
+export type Shape =
+  | { readonly type: 'any' | 'boolean' | 'number or string' | 'string' }
+  | { readonly type: 'number' | 'integer'; readonly min: number; readonly max: number }
+  | { readonly type: 'words'; readonly words: readonly string[] }
+  | { readonly type: 'list' | 'map'; readonly item: Schema<unknown> }
+  | {
+      readonly type: 'object';
+      readonly fields: ReadonlyMap<string, Schema<unknown>>;
+      /** Fields beside these pass. */
+      readonly open: boolean;
+      readonly required: readonly string[];
+      readonly atMostOneOf: readonly (readonly string[])[];
+    }
+  | { readonly type: 'other'; readonly schema: () => Schema<unknown> };
+
 /** Describes values of type T. `T` is only for the compiler. */
 export interface Schema<out T> {
   /** In messages: `a number`, `a list`. */
   readonly expected: string;
+  readonly shape: Shape;
   /** Reports what is wrong with a value that is neither undefined nor null. */
   check(value: unknown, at: Checker): void;
   readonly phantom?: T;
@@ -42,20 +59,22 @@ export function object<T extends object>(fields: Fields<T>, options: ObjectOptio
     if (schema !== undefined) known.set(alias, schema);
   }
   const names = Object.keys(fields);
+  const { required = [], atMostOneOf = [], open = false } = options;
   return {
     expected: 'an object',
+    shape: { type: 'object', fields: known, open, required, atMostOneOf },
     check(value, at) {
       if (!isObject(value)) return at.mismatch('wrong_type', 'an object', value);
       const errorsBefore = at.errorCount;
       for (const [name, fieldValue] of Object.entries(value)) {
         const schema = known.get(name);
         if (schema === undefined) {
-          if (options.open !== true) reportUnknown(name, names, at);
+          if (!open) reportUnknown(name, names, at);
         } else if (fieldValue !== null && fieldValue !== undefined) {
           at.within(name, () => schema.check(fieldValue, at));
         }
       }
-      for (const name of options.required ?? []) {
+      for (const name of required) {
         const found = value[name];
         if (found === undefined || found === null || found === '') {
           const expected = known.get(name)?.expected ?? 'a value';
@@ -67,7 +86,7 @@ export function object<T extends object>(fields: Fields<T>, options: ObjectOptio
           );
         }
       }
-      for (const group of options.atMostOneOf ?? []) {
+      for (const group of atMostOneOf) {
         const present = group.filter((name) => value[name] !== undefined && value[name] !== null);
         if (present.length < 2) continue;
         at.error(
@@ -99,6 +118,7 @@ export function list<T>(item: Schema<T>, options: ListOptions<T> = {}): Schema<r
   const { min = 0, max = 65_536 } = options;
   return {
     expected: 'a list',
+    shape: { type: 'list', item },
     check(value, at) {
       if (!Array.isArray(value)) return at.mismatch('wrong_type', 'a list', value);
       const errorsBefore = at.errorCount;
@@ -129,6 +149,7 @@ export function map<T>(
 ): Schema<Readonly<Record<string, T>>> {
   return {
     expected: 'an object',
+    shape: { type: 'map', item },
     check(value, at) {
       if (!isObject(value)) return at.mismatch('wrong_type', 'an object', value);
       const errorsBefore = at.errorCount;
@@ -161,6 +182,7 @@ export function string(options: StringOptions = {}): Schema<string> {
   const expected = options.expected ?? (minLength > 0 ? 'a string that is not empty' : 'a string');
   return {
     expected,
+    shape: { type: 'string' },
     check(value, at) {
       if (typeof value !== 'string') return at.mismatch('wrong_type', expected, value);
       if (value.length > maxLength) {
@@ -177,7 +199,7 @@ export function string(options: StringOptions = {}): Schema<string> {
 export function number(
   options: { readonly min?: number; readonly max?: number; readonly expected?: string } = {},
 ): Schema<number> {
-  return bounded('a number', options, (value) => Number.isFinite(value));
+  return bounded('number', options, (value) => Number.isFinite(value));
 }
 
 /** A whole number within bounds; the bounds of int32 when none are given. */
@@ -185,20 +207,22 @@ export function integer(
   options: { readonly min?: number; readonly max?: number; readonly expected?: string } = {},
 ): Schema<number> {
   const { min = -2_147_483_648, max = 2_147_483_647 } = options;
-  return bounded('a whole number', { ...options, min, max }, Number.isSafeInteger);
+  return bounded('integer', { ...options, min, max }, Number.isSafeInteger);
 }
 
 function bounded(
-  noun: string,
+  type: 'number' | 'integer',
   options: { readonly min?: number; readonly max?: number; readonly expected?: string },
   test: (value: number) => boolean,
 ): Schema<number> {
+  const noun = type === 'number' ? 'a number' : 'a whole number';
   const { min = -Infinity, max = Infinity } = options;
   const range =
     max >= 2_147_483_647 ? (min <= -2_147_483_648 ? '' : ` of at least ${min}`) : ` from ${min} to ${max}`;
   const expected = options.expected ?? noun + range;
   return {
     expected,
+    shape: { type, min, max },
     check(value, at) {
       if (typeof value !== 'number') at.mismatch('wrong_type', expected, value);
       else if (!test(value)) at.mismatch('wrong_type', expected, value);
@@ -210,6 +234,7 @@ function bounded(
 /** true or false. */
 export const boolean: Schema<boolean> = {
   expected: 'true or false',
+  shape: { type: 'boolean' },
   check(value, at) {
     if (typeof value !== 'boolean') at.mismatch('wrong_type', 'true or false', value);
   },
@@ -220,6 +245,7 @@ export function oneOf<const T extends string>(...values: readonly T[]): Schema<T
   const expected = `one of ${values.join(', ')}`;
   return {
     expected,
+    shape: { type: 'words', words: values },
     check(value, at) {
       if (typeof value !== 'string') return at.mismatch('wrong_type', expected, value);
       if ((values as readonly string[]).includes(value)) return;
@@ -231,25 +257,31 @@ export function oneOf<const T extends string>(...values: readonly T[]): Schema<T
 }
 
 /** Any JSON value. */
-export const anything: Schema<unknown> = { expected: 'a value', check() {} };
+export const anything: Schema<unknown> = { expected: 'a value', shape: { type: 'any' }, check() {} };
 
 /** An object with any content (google.protobuf.Struct). */
 export const anyObject: Schema<Readonly<Record<string, unknown>>> = {
   expected: 'an object',
+  shape: { type: 'map', item: anything },
   check(value, at) {
     if (!isObject(value)) at.mismatch('wrong_type', 'an object', value);
   },
 };
 
 /** An object without fields. */
-export const emptyObject: Schema<Readonly<Record<string, never>>> = map<never>({
-  expected: 'nothing',
-  check: (_, at) => at.error('unknown_field', 'unknown field: the object has none'),
-});
+export const emptyObject: Schema<Readonly<Record<string, never>>> = {
+  ...map<never>({
+    expected: 'nothing',
+    shape: { type: 'any' },
+    check: (_, at) => at.error('unknown_field', 'unknown field: the object has none'),
+  }),
+  shape: { type: 'object', fields: new Map(), open: false, required: [], atMostOneOf: [] },
+};
 
 /** A number, or a string. */
 export const numberOrString: Schema<number | string> = {
   expected: 'a number or a string',
+  shape: { type: 'number or string' },
   check(value, at) {
     if (typeof value !== 'number' && typeof value !== 'string') {
       at.mismatch('wrong_type', 'a number or a string', value);
@@ -259,13 +291,18 @@ export const numberOrString: Schema<number | string> = {
 
 /** Defers a schema that refers to itself or stands further down. */
 export function lazy<T>(make: () => Schema<T>): Schema<T> {
-  return { expected: 'an object', check: (value, at) => make().check(value, at) };
+  return {
+    expected: 'an object',
+    shape: { type: 'other', schema: make },
+    check: (value, at) => make().check(value, at),
+  };
 }
 
 /** Adds a rule to a schema; it runs when the value's shape is right. */
 export function withRule<T>(schema: Schema<T>, rule: Rule<T>): Schema<T> {
   return {
     expected: schema.expected,
+    shape: schema.shape,
     check(value, at) {
       const errorsBefore = at.errorCount;
       schema.check(value, at);

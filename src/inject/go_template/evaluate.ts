@@ -201,11 +201,14 @@ class Evaluation implements CallContext {
     const [first, ...rest] = operands;
     if (first === undefined) return undefined;
     if (first.kind === 'function') return this.#call(first.name, rest, dot, scope, piped);
-    const isMethod = first.kind === 'field' || first.kind === 'variable' || first.kind === 'pipeline';
-    if ((rest.length > 0 || piped.length > 0) && !isMethod)
-      throw new Error('expected a function before arguments');
-    if (rest.length > 0 || piped.length > 0)
-      throw new Error('a value takes no arguments: methods with arguments are not supported');
+    if (rest.length > 0 || piped.length > 0) {
+      if (first.kind !== 'field' && first.kind !== 'variable' && first.kind !== 'pipeline')
+        throw new Error('expected a function before arguments');
+      const method = first.fields.at(-1);
+      const owner = this.#operand({ ...first, fields: first.fields.slice(0, -1) }, dot, scope);
+      if (method === undefined || !isRecord(owner)) throw new Error('a value takes no arguments');
+      return owner.call(method, [...rest.map((operand) => this.#operand(operand, dot, scope)), ...piped]);
+    }
     return this.#operand(first, dot, scope);
   }
 

@@ -10,6 +10,10 @@ export interface ValueMap {
 export abstract class GoRecord {
   /** The value of a field or method; throws when there is none. */
   abstract get(name: string): Value;
+  /** Calls a method with arguments; throws when there is none. */
+  call(name: string, _args: readonly Value[]): Value {
+    throw new Error(`method ${name} takes no arguments`);
+  }
   /** As JSON. */
   abstract toJSON(): unknown;
 }

@@ -189,6 +189,7 @@ export const configMapBody: Schema<ConfigMapBody> = part<ConfigMapBody>({
 /** A string whose content must not show up in messages. */
 const secret: Schema<string> = {
   expected: 'a string',
+  shape: { type: 'string' },
   check(value, at) {
     if (typeof value !== 'string') at.error('wrong_type', 'expected a string', [], 'a string');
   },
