@@ -69,7 +69,7 @@ export function dataPlaneCommand(dataPlane: DataPlane, bootstrap: string): reado
     : [process.execPath, join(packageRoot, 'bin', 'trysail'), 'proxy', '-c', bootstrap, '--concurrency', '1'];
 }
 
-class ProxyRun implements Run {
+class ProxyRun implements StartedRun {
   readonly dataPlane: DataPlane;
   readonly directory = mkdtempSync(join(tmpdir(), 'trysail-conformance-'));
   readonly #backends = new Map<string, EchoBackend>();
@@ -163,6 +163,22 @@ class ProxyRun implements Run {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
+}
+
+/** A data plane that runs a bootstrap, for tests that compare two of them at once. */
+export interface StartedRun extends Run {
+  stop(): Promise<void>;
+}
+
+/** Starts one. The caller stops it. */
+export async function startDataPlane(
+  dataPlane: DataPlane,
+  yaml: string,
+  feature: Omit<Feature, 'cases' | 'rows'> = {},
+): Promise<StartedRun> {
+  const run = new ProxyRun(dataPlane);
+  await run.start(yaml, { rows: [], cases: {}, ...feature });
+  return run;
 }
 
 /** Declares the tests of `<feature>.test.ts` (`import.meta.filename`): each case on each data plane. */

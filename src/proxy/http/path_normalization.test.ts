@@ -34,7 +34,8 @@ const cases: readonly (readonly [path: string, base: string, decoded: string])[]
   ['/%2E./x', '/x', '/x'],
   ['/a"<>^`{|}b', '/a%22%3C%3E%5E%60%7B%7C%7Db', '/a%22%3C%3E%5E%60%7B%7C%7Db'],
   ['/%41%7e%2d%5F%21', '/A~-_%21', '/A~-_%21'],
-  ['/a#b', '/a', '/a'],
+  ['//', '//', '//'],
+  ['/%2f', '/%2f', '//'],
 ];
 
 for (const [path, expectedBase, expectedDecoded] of cases) {
@@ -45,8 +46,10 @@ for (const [path, expectedBase, expectedDecoded] of cases) {
   });
 }
 
-test('escaped NUL is refused, escaped slashes as asked for', () => {
+test('escaped NUL and fragments are refused, escaped slashes as asked for', () => {
   assert.deepEqual(normalizePath('/a%00', base), { kind: 'reject' });
+  for (const path of ['/a#b', '/#', '/a?x#y'])
+    assert.deepEqual(normalizePath(path, base), { kind: 'reject' });
   assert.deepEqual(normalizePath('/a%2fb', { ...base, escapedSlashes: 'reject' }), { kind: 'reject' });
   assert.deepEqual(normalizePath('/a%2fb?q', { ...base, escapedSlashes: 'redirect' }), {
     kind: 'redirect',

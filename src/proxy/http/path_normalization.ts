@@ -1,7 +1,7 @@
 /**
  * Path normalization as Envoy's (HttpConnectionManager.normalize_path, merge_slashes, path_with_escaped_slashes_action):
  * escaped slashes first, then the canonical form of RFC 3986 6.2 (unreserved escapes decoded, backslash to slash, dot
- * segments removed), then slashes merged. The query stays as it is; a fragment is cut off.
+ * segments removed), then slashes merged. The query stays as it is; a fragment, which no client sends, is refused.
  */
 
 /** What to do with `%2F` and `%5C` in a path. */
@@ -40,11 +40,10 @@ export function isPlainPath(path: string): boolean {
 
 /** Applies the options to a path with query. */
 export function normalizePath(original: string, options: PathOptions): PathResult {
-  const hash = original.indexOf('#');
-  const whole = hash < 0 ? original : original.slice(0, hash);
-  const question = whole.indexOf('?');
-  const query = question < 0 ? '' : whole.slice(question);
-  let path = question < 0 ? whole : whole.slice(0, question);
+  if (original.includes('#')) return { kind: 'reject' };
+  const question = original.indexOf('?');
+  const query = question < 0 ? '' : original.slice(question);
+  let path = question < 0 ? original : original.slice(0, question);
   let redirect = false;
   if (options.escapedSlashes !== 'keep' && /%2f|%5c/i.test(path)) {
     if (options.escapedSlashes === 'reject') return { kind: 'reject' };
@@ -56,7 +55,8 @@ export function normalizePath(original: string, options: PathOptions): PathResul
     if (canonical === undefined) return { kind: 'reject' };
     path = canonical;
   }
-  if (options.mergeSlashes) path = path.replace(/\/{2,}/g, '/');
+  // As Envoy: slashes with nothing between them become two, not one.
+  if (options.mergeSlashes) path = /^\/{2,}$/.test(path) ? '//' : path.replace(/\/{2,}/g, '/');
   return { kind: redirect ? 'redirect' : 'path', path: path + query };
 }
 

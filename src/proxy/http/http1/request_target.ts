@@ -14,13 +14,21 @@ export function splitAbsoluteTarget(headers: RequestHeaderMap): boolean {
   while (end < target.length && !'/?#'.includes(target[end] as string)) end++;
   if (end === start) return false;
   const authority = target.slice(start, end);
-  // User information has no place in a host (RFC 9110 4.2.4).
-  if (authority.includes('@')) return false;
+  if (!isHostAndPort(authority)) return false;
   headers.authority = authority;
   headers.scheme = start === 7 ? 'http' : 'https';
   const rest = target.slice(end);
   headers.path = rest.startsWith('/') ? rest : `/${rest}`;
   return true;
+}
+
+/**
+ * A DNS name or an address, with a port from 0 to 65535 or none. User information has no place there (RFC 9110 4.2.4); what
+ * else may stand in a URL's host is refused as Envoy refuses it.
+ */
+function isHostAndPort(authority: string): boolean {
+  const port = /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d+))?$/.exec(authority);
+  return port !== null && (port[1] === undefined || Number(port[1]) <= 65_535);
 }
 
 /** Headers that a client may not have removed on the way by naming them in `connection`. */
