@@ -5,12 +5,14 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import { connect } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   HealthCheckRequestSchema,
   HealthCheckResponse_ServingStatus,
   HealthCheckResponseSchema,
 } from '#api/gen/grpc/health/v1/health_pb.ts';
+import { INBOUND_PASSTHROUGH_SOURCE, INBOUND_PASSTHROUGH_SOURCE_V6 } from '#api/well_known.ts';
 import { request as requestHttp } from '#base/node_http.ts';
 import { GrpcClient } from '#xds/grpc_client.ts';
 
@@ -43,9 +45,6 @@ export interface ProbeResult {
 
 /** Most redirects that are followed, as the kubelet does. */
 const maxRedirects = 10;
-
-/** Connections come from this address, so that capture lets them pass and the application can tell them. */
-const probeSource = '127.0.0.6';
 
 /** Headers of one connection, not for the next hop. */
 const hopHeaders = new Set([
@@ -134,9 +133,18 @@ export async function probe(prober: AppProber, headers: IncomingHttpHeaders): Pr
   }
 }
 
-/** The source address for probes of this machine; others are reached from any. */
+/**
+ * Where a probe comes from: the address that capture lets pass to the application, so that the sidecar's own inbound side,
+ * which may insist on mutual TLS, does not stand between. Only addresses of this machine can be asked from it.
+ */
 function sourceFor(address: string): { localAddress?: string } {
-  return address.startsWith('127.') ? { localAddress: probeSource } : {};
+  if (address.startsWith('127.')) return { localAddress: INBOUND_PASSTHROUGH_SOURCE };
+  const own = new Set(
+    Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((entry) => entry.address)),
+  );
+  if (!own.has(address)) return {};
+  if (!address.includes(':')) return { localAddress: INBOUND_PASSTHROUGH_SOURCE };
+  return own.has(INBOUND_PASSTHROUGH_SOURCE_V6) ? { localAddress: INBOUND_PASSTHROUGH_SOURCE_V6 } : {};
 }
 
 function probeTcp(address: string, port: number, timeoutMs: number): Promise<void> {
@@ -161,6 +169,7 @@ async function probeGrpc(
 ): Promise<ProbeResult> {
   const client = new GrpcClient({
     address: { host: prober.address, port },
+    ...sourceFor(prober.address),
     connectTimeoutMs: prober.timeoutMs,
   });
   try {

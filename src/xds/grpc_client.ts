@@ -37,6 +37,8 @@ export interface GrpcClientOptions {
   readonly authority?: string;
   /** Largest message received, default 64 MiB. */
   readonly maxMessageBytes?: number;
+  /** Address of this machine from which to connect over TCP. Default: the system's choice. */
+  readonly localAddress?: string;
   /** Time for TCP, TLS and the first SETTINGS, default 10 s. */
   readonly connectTimeoutMs?: number;
   /** A PING after this time, while calls are open; default 30 s. */
@@ -200,8 +202,15 @@ export class GrpcClient {
   }
 
   #socket(): Socket {
-    const { address, tls } = this.#options;
-    const target = 'path' in address ? { path: address.path } : { host: address.host, port: address.port };
+    const { address, localAddress, tls } = this.#options;
+    const target =
+      'path' in address
+        ? { path: address.path }
+        : {
+            host: address.host,
+            port: address.port,
+            ...(localAddress === undefined ? {} : { localAddress }),
+          };
     if (tls === undefined) return connectTcp({ ...target, noDelay: true });
     const { ca, cert, key, serverName, checkServerIdentity } = tls();
     const options: ConnectionOptions = {
