@@ -63,8 +63,16 @@ const immediateCodes: ReadonlySet<string> = new Set([
   'EINVAL',
 ]);
 
-function onConnectTimeout(dial: Dial): void {
+function failWithTimeout(dial: Dial): void {
   dial.fail('timeout', '');
+}
+
+/**
+ * Timers run before what the kernel has to tell. A loop that was held for longer than the limit would give up connections
+ * that are there: what came meanwhile counts first.
+ */
+function onConnectTimeout(dial: Dial): void {
+  setImmediate(failWithTimeout, dial);
 }
 
 /** Not reused. */

@@ -115,6 +115,22 @@ test('connect timeout', async (t) => {
   assert.ok(performance.now() - start >= 50);
 });
 
+test('a loop that was held for longer than the connect timeout takes the connection that is there', async (t) => {
+  const server = await serve(t, answering('hello'));
+  const config = { connectTimeout: { seconds: 0n, nanos: 10_000_000 } };
+  const pool = poolOf(cluster(t, [server.at], config as ClusterInit));
+  // After immediates the loop runs timers, then polls. The kernel of this machine accepts by itself meanwhile.
+  const { promise, resolve } = Promise.withResolvers<Awaited<ReturnType<typeof request>>>();
+  setImmediate(() => {
+    resolve(request(pool));
+    process.nextTick(() => {
+      const end = performance.now() + 60;
+      while (performance.now() < end);
+    });
+  });
+  assert.equal((await promise).status, 200);
+});
+
 test('a connection that ends before the response resets the stream and says whether it was reused', async (t) => {
   let answers = 1;
   const server = await serve(t, (socket) => {
