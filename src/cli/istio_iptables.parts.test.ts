@@ -53,6 +53,13 @@ test('without a proxy user, that of ENVOY_USER is looked up, and the group follo
   assert.ok(unknown.lines.includes('-A ISTIO_OUTPUT -m owner --uid-owner 1337 -j RETURN'));
 });
 
+test("the init container of Istio 1.8 is known by its variable and gets that release's rules", () => {
+  const { lines } = run(['-n', '-b', '*'], { DNS_AGENT: '' });
+  assert.ok(lines.includes('-A ISTIO_INBOUND -p tcp --dport 22 -j RETURN'));
+  const current = run(['-n', '-b', '*', '--compatibility-version=current'], { DNS_AGENT: '' });
+  assert.ok(!current.lines.includes('-A ISTIO_INBOUND -p tcp --dport 22 -j RETURN'));
+});
+
 test('bad values end with code 1 and name the flag', () => {
   const cases: [args: string[], message: RegExp][] = [
     [['--native-nftables'], /--native-nftables is not available/],

@@ -131,7 +131,10 @@ const flags = {
     default: '',
     help: 'Same as --force-iptables-binary; also iptables-legacy, iptables-nft.',
   },
-  'compatibility-version': { default: '', help: 'Write the rules of an earlier release; known: 1.8.' },
+  'compatibility-version': {
+    default: '',
+    help: 'Write the rules of an earlier release; known: 1.8, the default where DNS_AGENT is set.',
+  },
   log_output_level: { default: 'default:info', help: 'Log level, or scope:level pairs, comma separated.' },
   log_as_json: { default: 'false', isSwitch: true, help: 'Log lines as JSON.' },
 } as const satisfies Record<string, Flag>;
@@ -201,7 +204,12 @@ async function readConfig(reader: Reader, env: Environment, logger: Logger): Pro
     reader.text('proxy-uid') || ((await findUid(env['ENVOY_USER'] ?? 'istio-proxy')) ?? '1337');
   const list = (name: FlagName): string[] => splitList(reader.text(name));
   const config: CaptureConfig = {
-    compatibility: reader.oneOf('compatibility-version', { '': 'current', current: 'current', '1.8': '1.8' }),
+    compatibility: reader.oneOf('compatibility-version', {
+      // Only the init container of Istio 1.8 has this variable; its arguments name no release.
+      '': env['DNS_AGENT'] === undefined ? 'current' : '1.8',
+      current: 'current',
+      '1.8': '1.8',
+    }),
     proxyPort: reader.number('envoy-port'),
     inboundCapturePort: reader.number('inbound-capture-port'),
     inboundTunnelPort: reader.number('inbound-tunnel-port'),
