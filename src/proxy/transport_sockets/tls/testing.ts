@@ -30,6 +30,11 @@ export interface Identity {
   readonly key: string;
 }
 
+/** `20200102000000Z`. */
+function opensslTime(ms: number): string {
+  return new Date(ms).toISOString().replaceAll(/[-:T]|\..*/g, '') + 'Z';
+}
+
 /** An authority that signs what tests need. */
 export class TestAuthority {
   readonly #folder = mkdtempSync(join(tmpdir(), 'trysail-tls-'));
@@ -57,7 +62,7 @@ export class TestAuthority {
     this.cert = this.#read('ca.pem');
   }
 
-  /** @param altNames openssl's list, `URI:spiffe://td/ns/a/sa/b,DNS:x`. @param days negative makes an expired one. */
+  /** @param altNames openssl's list, `URI:spiffe://td/ns/a/sa/b,DNS:x`. @param days may be a fraction; negative makes an expired one. */
   issue(altNames: string, subject = '/', days = 1): Identity {
     const name = `leaf${++this.#serial}`;
     this.#openssl(
@@ -79,14 +84,15 @@ export class TestAuthority {
       `subjectAltName=critical,${altNames}\nextendedKeyUsage=serverAuth,clientAuth\n`,
     );
     const request = ['-in', `${name}.csr`, '-out', `${name}.pem`, '-extfile', 'ext'];
-    if (days > 0) {
+    if (Number.isInteger(days) && days > 0) {
       const signer = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-set_serial', String(this.#serial)];
       this.#openssl('x509', '-req', ...request, ...signer, '-days', String(days));
     } else {
-      // Only `openssl ca` of all versions can sign for a time that is over.
+      // Only `openssl ca` of all versions can sign for other times than whole days from now.
       this.#writeDatabase();
-      const over = ['-startdate', '20200101000000Z', '-enddate', '20200102000000Z'];
-      this.#openssl('ca', '-batch', '-notext', ...this.#database, ...request, ...over);
+      const end = days > 0 ? opensslTime(Date.now() + days * 86_400_000) : '20200102000000Z';
+      const dates = ['-startdate', '20200101000000Z', '-enddate', end];
+      this.#openssl('ca', '-batch', '-notext', ...this.#database, ...request, ...dates);
     }
     return { cert: this.#read(`${name}.pem`), key: this.#read(`${name}.key`) };
   }
