@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, Option } from 'commander';
 import { createLogger } from '#base/log.ts';
+import { meshConfigMapName } from '#config/mesh_config/config_map.ts';
 import { parseDurationMs } from '#config/schema/duration.ts';
 import { startDiscovery, type ListenOptions } from '#pilot/bootstrap/discovery.ts';
 import { startInjection } from '#pilot/bootstrap/injection.ts';
@@ -118,7 +119,15 @@ async function runDiscovery(flags: Flags, env: Env): Promise<void> {
   const { store, cluster, meshConfig, close } = first;
   const { trustDomain } = meshConfig();
   const host = env['ISTIOD_CUSTOM_HOST'];
-  const extraNames = [...flags.tlsName, ...(host === undefined || host === '' ? [] : host.split(','))];
+  const revision = env['REVISION'] ?? '';
+  // The Service of a revision has a name of its own; proxies of the revision ask for it.
+  const ownService =
+    revision === '' || revision === 'default' ? [] : [`istiod-${revision}.${flags.namespace}.svc`];
+  const extraNames = [
+    ...ownService,
+    ...flags.tlsName,
+    ...(host === undefined || host === '' ? [] : host.split(',')),
+  ];
   // A plug-in authority that is mounted stands before Secrets.
   const inSecret = cluster !== undefined && !existsSync(join(flags.caDir, 'ca-cert.pem'));
   const starting = startDiscovery({
@@ -131,7 +140,12 @@ async function runDiscovery(flags: Flags, env: Env): Promise<void> {
       ...readAuthenticators(flags, env, trustDomain),
       ...(cluster === undefined ? [] : [cluster.authenticator(trustDomain, readAudiences(env))]),
     ],
-    mesh: { domainSuffix: flags.domain, clusterId: flags.clusterID, namespace: flags.namespace },
+    mesh: {
+      domainSuffix: flags.domain,
+      clusterId: flags.clusterID,
+      namespace: flags.namespace,
+      configMapName: meshConfigMapName(revision),
+    },
     debounce,
     ...(pushThrottle === undefined ? {} : { pushThrottle }),
     ...(cluster === undefined ? {} : { pages: cluster.pages }),
@@ -154,7 +168,7 @@ async function runDiscovery(flags: Flags, env: Env): Promise<void> {
           store,
           cluster,
           namespace: flags.namespace,
-          revision: env['REVISION'] ?? '',
+          revision,
           extraNames,
           nativeSidecars: env['ENABLE_NATIVE_SIDECARS'],
           metrics,

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from '#base/log.ts';
-import { meshConfigMap, meshConfigOf } from '#config/mesh_config/config_map.ts';
+import { meshConfigMapName, meshConfigOf } from '#config/mesh_config/config_map.ts';
 import type { EffectiveMeshConfig } from '#config/mesh_config/defaults.ts';
 import { createAggregateStore } from '#config/store/aggregate.ts';
 import { openFileStore } from '#config/store/file.ts';
@@ -80,7 +80,12 @@ export async function openSources(
 ): Promise<Sources> {
   const { namespace, configDir } = flags;
   const access = await readAccess(flags, env);
-  const mesh = await openMeshConfigFile(flags.meshConfig, namespace, log.scope('mesh'));
+  const configMapName = meshConfigMapName(env['REVISION'] ?? '');
+  const mesh = await openMeshConfigFile(
+    flags.meshConfig,
+    { namespace, name: configMapName },
+    log.scope('mesh'),
+  );
   const files =
     configDir === undefined
       ? undefined
@@ -98,7 +103,7 @@ export async function openSources(
   const local = [mesh.store, ...(files === undefined ? [] : [files])];
   const findMesh = (stores: readonly ConfigStore[]) => {
     for (const store of stores) {
-      const found = store.get('ConfigMap', namespace, meshConfigMap.name);
+      const found = store.get('ConfigMap', namespace, configMapName);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -109,6 +114,7 @@ export async function openSources(
       : openCluster({
           access,
           namespace,
+          configMapName,
           identity: env['POD_NAME'] ?? `${hostname()}-${process.pid}`,
           version: version(),
           metrics,

@@ -12,6 +12,11 @@ import type { MeshConfig } from './types.ts';
 /** Where Istio keeps its MeshConfig. */
 export const meshConfigMap = { namespace: 'istio-system', name: 'istio', key: 'mesh' } as const;
 
+/** Name of the ConfigMap of a revision; `default` and the empty one are the same. */
+export function meshConfigMapName(revision: string): string {
+  return revision === '' || revision === 'default' ? meshConfigMap.name : `${meshConfigMap.name}-${revision}`;
+}
+
 /** Longest text of a MeshConfig, in characters. */
 const maxTextLength = 1_048_576;
 

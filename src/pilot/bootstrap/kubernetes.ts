@@ -31,6 +31,8 @@ export interface ClusterOptions {
   readonly access: KubeAccess;
   /** Of the control plane. */
   readonly namespace: string;
+  /** ConfigMap with the MeshConfig. Default `istio`. */
+  readonly configMapName?: string;
   /** Name of our pod: unique among the control planes. */
   readonly identity: string;
   readonly version: string;
@@ -72,13 +74,14 @@ function untilAborted(signal: AbortSignal): Promise<void> {
 
 /** Starts following a cluster; answers of the server are not waited for. */
 export function openCluster(options: ClusterOptions): Cluster {
-  const { access, namespace, identity, metrics, log = silentLogger } = options;
+  const { access, namespace, identity, metrics, configMapName = 'istio', log = silentLogger } = options;
   const client = new KubeClient({ access, userAgent: `pilot-discovery/${options.version}` });
   const events = new EventRecorder({ client, component: 'istiod', instance: identity, log });
   log.info('reading Kubernetes', { server: access.server, by: access.origin });
   const all = openKubeStore({
     client,
     namespace,
+    configMapName,
     metrics,
     log,
     ...(options.watchSeconds === undefined ? {} : { watchSeconds: options.watchSeconds }),
@@ -90,7 +93,7 @@ export function openCluster(options: ClusterOptions): Cluster {
       }),
   });
   const selectors = (): NonNullable<EffectiveMeshConfig['discoverySelectors']> => {
-    const mesh = options.meshConfig?.() ?? meshConfigOf(all.get('ConfigMap', namespace, 'istio'));
+    const mesh = options.meshConfig?.() ?? meshConfigOf(all.get('ConfigMap', namespace, configMapName));
     return mesh.discoverySelectors ?? [];
   };
   const store = createSelectedStore(all, namespace, selectors);

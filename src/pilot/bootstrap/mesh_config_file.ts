@@ -17,12 +17,12 @@ export interface MeshConfigFile {
 /**
  * Reads the file and follows it; a broken edit is logged and the last good state stays. A file that does not exist means
  * the defaults.
- * @param namespace of the ConfigMap.
+ * @param place of the ConfigMap.
  * @throws Error when the file is broken at start.
  */
 export async function openMeshConfigFile(
   path: string,
-  namespace: string,
+  place: { readonly namespace: string; readonly name: string },
   log: Logger,
 ): Promise<MeshConfigFile> {
   const store = createMemoryStore();
@@ -43,8 +43,7 @@ export async function openMeshConfigFile(
       apiVersion: 'v1',
       kind: 'ConfigMap',
       metadata: {
-        name: meshConfigMap.name,
-        namespace,
+        ...place,
         labels: {},
         annotations: {},
         creationTimestamp: 0,
