@@ -115,6 +115,8 @@ export interface FactoryContext {
   random(): number;
   /** Place in the configuration of what is built (listener and filter chain, or route): the same in all workers. */
   readonly scope?: string;
+  /** `per_connection_buffer_limit_bytes` of the listener; undefined where it says nothing. */
+  readonly bufferLimitBytes?: number | undefined;
   /** `stat_prefix` of the connection manager that HTTP filters belong to. */
   readonly statPrefix?: string;
 }

@@ -46,6 +46,8 @@ export function readHttp2Options(
   inRange('max_concurrent_streams', proto.maxConcurrentStreams, 1, maxWindow);
   inRange('initial_stream_window_size', proto.initialStreamWindowSize, minWindow, maxWindow);
   inRange('initial_connection_window_size', proto.initialConnectionWindowSize, minWindow, maxWindow);
+  // There is no bound of a single field below that of the whole head, and nothing is ever sent Huffman-coded.
+  inRange('max_header_field_size_kb', proto.maxHeaderFieldSizeKb, 64, 256);
   if (proto.allowMetadata) throw new Error('http2_protocol_options.allow_metadata is not supported');
   if (proto.customSettingsParameters.length > 0)
     throw new Error('http2_protocol_options.custom_settings_parameters are not supported');

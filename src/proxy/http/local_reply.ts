@@ -35,6 +35,19 @@ export const localReplies = {
     ...reply(503, 'maintenance mode', 'maintenance_mode', ResponseFlag.upstreamOverflow),
     headers: [['x-envoy-overloaded', 'true']],
   },
+  dropOverload: {
+    ...reply(503, 'drop overload', 'drop_overload', ResponseFlag.dropOverload),
+    headers: [['x-envoy-drop-overload', 'true']],
+  },
+  unconditionalDropOverload: {
+    ...reply(
+      503,
+      'unconditional drop overload',
+      'unconditional_drop_overload',
+      ResponseFlag.unconditionalDropOverload,
+    ),
+    headers: [['x-envoy-unconditional-drop-overload', 'true']],
+  },
   upstreamRequestTimeout: reply(
     504,
     'upstream request timeout',

@@ -17,6 +17,7 @@ import type {
 } from '../network/transport_socket.ts';
 import { rawBufferDownstream } from '../network/raw_buffer.ts';
 import { Drain, type DrainPolicy } from './drain.ts';
+import { refuseFields } from '../network/refused_fields.ts';
 
 /** What open connections of a chain hold on to; it passes from one version of the chain to the next. */
 export class LiveChainHandle implements ChainHandle {
@@ -111,6 +112,7 @@ export function createFilterChain(
     terminal?.close();
   };
   try {
+    refuseFields(config);
     for (const filter of config.filters) {
       if (terminal !== undefined)
         throw new Error(`filter ${filter.name} stands behind a terminal filter and would never be asked`);

@@ -20,6 +20,7 @@ import type { ListenerFilterFactory } from '../network/listener_filter.ts';
 import { type TlsStats, type TransportSocketContext, newTlsStats } from '../network/transport_socket.ts';
 import { type LiveFilterChain, createFilterChain, filterChainBytes } from './filter_chain.ts';
 import { FilterChainMatcher } from './filter_chain_match.ts';
+import { refuseFields } from '../network/refused_fields.ts';
 
 /** Plain numbers of one listener of one worker; they outlive its versions. */
 export interface ListenerStats {
@@ -98,6 +99,7 @@ function readAddress(proto: AddressProto | undefined, what: string): BindAddress
   if (address?.case === 'pipe')
     return { ip: address.value.path, port: -1, ipv6Only: false, mode: address.value.mode };
   if (address?.case !== 'socketAddress') throw new Error(`${what}: neither socket_address nor pipe`);
+  refuseFields(address.value, `${what}: `);
   const { portSpecifier, ipv4Compat } = address.value;
   if (portSpecifier.case !== 'portValue') throw new Error(`${what}: no port_value`);
   const ip = address.value.address;
@@ -152,6 +154,7 @@ export function createListenerVersion(
   sockets: TransportSocketContext,
   stats: ListenerStats,
 ): ListenerVersion {
+  refuseFields(config);
   if (config.filterChainMatcher !== undefined)
     throw new Error('filter_chain_matcher is not implemented, use filter_chain_match');
   const addresses = [
@@ -170,9 +173,17 @@ export function createListenerVersion(
     filters.unshift({ factory: createOriginalDst(context), disabled: undefined });
   }
   const accessLoggers = config.accessLog.length === 0 ? [] : context.accessLoggers(config.accessLog);
-  const sameDirection = before !== undefined && before.config.trafficDirection === config.trafficDirection;
-  const reusable = new Map(sameDirection ? before.chains.map((chain) => [chain.bytes, chain]) : []);
-  const own: FactoryContext = { ...context, direction: directionOf(config), scope: config.name };
+  const sameSurroundings =
+    before !== undefined &&
+    before.config.trafficDirection === config.trafficDirection &&
+    before.config.perConnectionBufferLimitBytes === config.perConnectionBufferLimitBytes;
+  const reusable = new Map(sameSurroundings ? before.chains.map((chain) => [chain.bytes, chain]) : []);
+  const own: FactoryContext = {
+    ...context,
+    direction: directionOf(config),
+    scope: config.name,
+    bufferLimitBytes: config.perConnectionBufferLimitBytes,
+  };
   const matcher = new FilterChainMatcher<LiveFilterChain>();
   const chains: LiveFilterChain[] = [];
   const built: LiveFilterChain[] = [];

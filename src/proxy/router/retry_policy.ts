@@ -8,6 +8,7 @@ import { compileHeaderMatchers, compileHeaderMatcher, type HeaderPredicate } fro
 import type { HeaderMap, ResponseHeaderMap } from '../http/header_map.ts';
 import { durationMs } from '../network/duration.ts';
 import type { Host } from '../upstream/upstream.ts';
+import { refuseFields } from '../network/refused_fields.ts';
 
 /** Bits of `retry_on`. */
 export const RetryOn = {
@@ -113,6 +114,7 @@ function hostPredicate(name: string, config: Uint8Array | undefined): HostPredic
 
 /** Throws Error for a bad or unsupported policy. */
 export function compileRetryPolicy(proto: RetryPolicyProto): RetryPolicy {
+  refuseFields(proto, 'retry_policy.');
   const baseMs = durationMs(proto.retryBackOff?.baseInterval) ?? defaultBaseMs;
   if (proto.retryBackOff !== undefined && baseMs < 1)
     throw new Error('retry_back_off.base_interval below 1 ms');

@@ -28,6 +28,7 @@ import type {
   RouteActionEntry,
 } from './route_entry.ts';
 import type { PrefixRewrite } from './route_match.ts';
+import { refuseFields } from '../network/refused_fields.ts';
 
 /** Response time limit of a route that names none (Envoy's default). */
 const defaultTimeoutMs = 15_000;
@@ -49,6 +50,7 @@ function compileMirror(
   policy: RouteAction_RequestMirrorPolicy,
   runtime: RuntimeValues | undefined,
 ): MirrorPolicy {
+  refuseFields(policy, 'request_mirror_policies: ');
   return {
     cluster: policy.cluster,
     clusterHeader: policy.clusterHeader.toLowerCase(),
@@ -110,6 +112,7 @@ export function compileForward(
   replacePrefix: PrefixRewrite,
   inherited: InheritedPolicies,
 ): ForwardAction {
+  refuseFields(action);
   const retryPolicy = action.retryPolicy ?? inherited.retryPolicy;
   const mirrors = action.requestMirrorPolicies.length > 0 ? action.requestMirrorPolicies : inherited.mirrors;
   const { maxStreamDuration } = action;

@@ -31,6 +31,7 @@ import {
 import { compileRouteMatch, type MatchInput, type MatchPredicate, pathOnly } from './route_match.ts';
 import { DomainMatcher, withoutPort } from './virtual_host_match.ts';
 import { compileWeighted, type WeightedChoice } from './weighted_clusters.ts';
+import { refuseFields } from '../network/refused_fields.ts';
 
 /** What building needs from outside. */
 export interface RouteBuildContext {
@@ -170,6 +171,7 @@ export class RouteTableBuilder {
   }
 
   #compile(host: VirtualHostProto): CompiledVirtualHost {
+    refuseFields(host);
     const info: VirtualHostInfo = {
       name: host.name,
       includeAttemptCount: host.includeRequestAttemptCount,
@@ -322,7 +324,9 @@ class LiveRouteTable implements RouteTable, MatchInput {
   random: () => number = Math.random;
   tls: TlsInfo | undefined = undefined;
 
+  /** @throws Error for what is not supported. */
   constructor(proto: RouteConfiguration, hosts: readonly BuiltVirtualHost[]) {
+    refuseFields(proto);
     const entries: (readonly [string, CompiledVirtualHost])[] = [];
     const clusters = new Set<string>();
     let changesFilters = false;

@@ -6,6 +6,7 @@ import type {
 import type { RequestHeaderMap } from '../http/header_map.ts';
 import type { RuntimeValues } from '../network/runtime.ts';
 import type { RouteEntry } from './route_entry.ts';
+import { refuseFields } from '../network/refused_fields.ts';
 
 export interface WeightedChoice {
   readonly entries: readonly { readonly entry: RouteEntry; readonly weight: number }[];
@@ -22,6 +23,7 @@ export function compileWeighted(
   makeEntry: (cluster: WeightedCluster_ClusterWeight) => RouteEntry,
   runtime?: RuntimeValues,
 ): WeightedChoice {
+  refuseFields(proto, 'weighted_clusters.');
   const entries = proto.clusters.map((cluster) => ({
     entry: makeEntry(cluster),
     weight: cluster.weight ?? 0,

@@ -31,6 +31,7 @@ import { StatInclusion } from './stat_inclusion.ts';
 import { WorkerLog } from './worker_log.ts';
 import { WorkerReport } from './worker_report.ts';
 import { routeBuildContext } from './route_build_context.ts';
+import { refuseFields } from '../network/refused_fields.ts';
 
 export class WorkerRuntime {
   readonly #post: (message: FromWorker) => void;
@@ -58,6 +59,7 @@ export class WorkerRuntime {
     this.#log = new WorkerLog(init.logLevel, post);
     const log = this.#log.logger('proxy');
     const bootstrap = fromBinary(BootstrapSchema, init.bootstrap);
+    refuseFields(bootstrap, 'bootstrap.');
     const registry = createExtensions();
     this.#registry = registry;
     const metrics = new MetricsRegistry();

@@ -33,6 +33,7 @@ export const ResponseFlag = {
   downstreamRemoteReset: 1 << 28,
   /** URX of tcp_proxy, which is set behind the failure of the last attempt and so is printed behind it. */
   connectAttemptsExceeded: 1 << 29,
+  unconditionalDropOverload: 1 << 30,
 } as const;
 
 /** A set of flags: bits of `ResponseFlag`. */
@@ -68,6 +69,7 @@ const names: readonly (readonly [number, string, string])[] = [
   [ResponseFlag.overloadManager, 'OM', 'OverloadManagerTerminated'],
   [ResponseFlag.dnsResolutionFailed, 'DF', 'DnsResolutionFailed'],
   [ResponseFlag.dropOverload, 'DO', 'DropOverload'],
+  [ResponseFlag.unconditionalDropOverload, 'UDO', 'UnconditionalDropOverload'],
   [ResponseFlag.downstreamRemoteReset, 'DR', 'DownstreamRemoteReset'],
   [ResponseFlag.connectAttemptsExceeded, 'URX', 'UpstreamRetryLimitExceeded'],
 ];

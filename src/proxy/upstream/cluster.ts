@@ -115,6 +115,8 @@ export class LiveCluster implements Cluster {
   readonly stats: ClusterStats;
   readonly options: ClusterOptions;
   readonly maintenanceMode = false;
+  dropOverload = 0;
+  readonly bufferLimitBytes: number;
   readonly maxResponseHeadersKb: number;
   readonly idleTimeoutMs: number;
   /** EDS resource that feeds it; undefined for other kinds. */
@@ -146,6 +148,7 @@ export class LiveCluster implements Cluster {
     this.stats = stats;
     const options = readClusterOptions(config);
     this.options = options;
+    this.bufferLimitBytes = options.bufferLimitBytes;
     this.maxResponseHeadersKb = options.maxResponseHeadersKb;
     this.idleTimeoutMs = options.idleTimeoutMs;
     const thresholds = config.circuitBreakers?.thresholds ?? [];
@@ -311,6 +314,7 @@ export class LiveCluster implements Cluster {
       checks === undefined || this.options.removeWhileHealthy
         ? undefined
         : (host: UpstreamHost) => !host.has(HealthFlag.failedActiveHc | HealthFlag.failedEdsHealth);
+    this.dropOverload = assignment.dropOverload;
     const { added, removed } = this.#table.apply(assignment, lingers);
     for (const host of added) this.#adopt(host);
     for (const host of removed) this.#forget(host);

@@ -19,6 +19,7 @@ import type { Http2Options } from '../http/http2/options.ts';
 import { readHttp2Options } from '../http/http2_options.ts';
 import { durationMs } from '../network/duration.ts';
 import type { KeepaliveOptions } from '../network/socket_options.ts';
+import { refuseFields } from '../network/refused_fields.ts';
 
 const httpOptionsKey = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
 
@@ -140,9 +141,16 @@ function preconnectOf(cluster: Cluster): number {
 
 /** @throws Error when the cluster asks for what is not there. */
 export function readClusterOptions(cluster: Cluster): ClusterOptions {
+  refuseFields(cluster);
+  refuseFields(cluster.upstreamBindConfig, 'upstream_bind_config.');
+  for (const thresholds of cluster.circuitBreakers?.thresholds ?? [])
+    refuseFields(thresholds, 'circuit_breakers.thresholds.');
   const any = cluster.typedExtensionProtocolOptions[httpOptionsKey];
   const http = any === undefined ? undefined : fromBinary(HttpProtocolOptionsSchema, any.value);
+  refuseFields(http);
+  refuseFields(http1Of(cluster, http), 'http_protocol_options.');
   const common = http?.commonHttpProtocolOptions ?? cluster.commonHttpProtocolOptions;
+  refuseFields(common, 'common_http_protocol_options.');
   const upstream = http?.upstreamHttpProtocolOptions ?? cluster.upstreamHttpProtocolOptions;
   const bind = cluster.upstreamBindConfig;
   const keepalive = cluster.upstreamConnectionOptions?.tcpKeepalive;

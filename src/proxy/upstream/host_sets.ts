@@ -1,6 +1,10 @@
 /** From endpoints to host sets: keeps the host objects whose address stays (envoy PrioritySet, updateDynamicHostList). */
 import { HealthStatus } from '#api/gen/envoy/config/core/v3/health_check_pb.ts';
-import type { ClusterLoadAssignment } from '#api/gen/envoy/config/endpoint/v3/endpoint_pb.ts';
+import type {
+  ClusterLoadAssignment,
+  ClusterLoadAssignment_Policy_DropOverload,
+} from '#api/gen/envoy/config/endpoint/v3/endpoint_pb.ts';
+import { FractionalPercent_DenominatorType as Denominator } from '#api/gen/envoy/type/v3/percent_pb.ts';
 import type { Endpoint, LbEndpoint } from '#api/gen/envoy/config/endpoint/v3/endpoint_components_pb.ts';
 import type { Address } from '../network/address.ts';
 import { parseIp } from '../network/ip.ts';
@@ -9,6 +13,7 @@ import { type HealthCheckTarget, UpstreamHost, hostKey } from './host.ts';
 import type { HostSet, LocalityHosts } from './load_balancer.ts';
 import type { TransportSockets } from './transport_socket_matches.ts';
 import type { Host, MetadataMap } from './upstream.ts';
+import { refuseFields } from '../network/refused_fields.ts';
 
 /** Most hosts of one cluster. */
 export const maxHosts = 100_000;
@@ -40,9 +45,15 @@ export interface LocalitySpec {
 export interface Assignment {
   readonly localities: readonly LocalitySpec[];
   readonly overprovisioningFactor: number;
+  /** Share of requests that is answered without a host, 0 to 1 (`policy.drop_overloads`). */
+  readonly dropOverload: number;
 }
 
-export const emptyAssignment: Assignment = { localities: [], overprovisioningFactor: 140 };
+export const emptyAssignment: Assignment = {
+  localities: [],
+  overprovisioningFactor: 140,
+  dropOverload: 0,
+};
 
 const noMetadata: MetadataMap | undefined = undefined;
 
@@ -111,6 +122,22 @@ function readTarget(config: NonNullable<Endpoint['healthCheckConfig']>) {
   };
 }
 
+/** What a numerator counts. */
+const denominators: Readonly<Record<Denominator, number>> = {
+  [Denominator.HUNDRED]: 100,
+  [Denominator.TEN_THOUSAND]: 1e4,
+  [Denominator.MILLION]: 1e6,
+};
+
+function readDropOverload(categories: readonly ClusterLoadAssignment_Policy_DropOverload[]): number {
+  if (categories.length > 1) throw new Error('policy.drop_overloads: more than one category');
+  const percentage = categories[0]?.dropPercentage;
+  if (percentage === undefined) return 0;
+  const share = percentage.numerator / (denominators[percentage.denominator] ?? 100);
+  if (share > 1) throw new Error('policy.drop_overloads: drop_percentage is above 100 %');
+  return share;
+}
+
 /**
  * Reads an assignment.
  * @param namesAllowed DNS names may stand in place of addresses (DNS clusters).
@@ -119,7 +146,9 @@ function readTarget(config: NonNullable<Endpoint['healthCheckConfig']>) {
 export function readAssignment(proto: ClusterLoadAssignment | undefined, namesAllowed: boolean): Assignment {
   if (proto === undefined) return emptyAssignment;
   let count = 0;
+  refuseFields(proto.policy, 'policy.');
   const localities = proto.endpoints.map((group, i): LocalitySpec => {
+    refuseFields(group, `endpoints[${i}].`);
     if (group.priority > maxPriority) throw new Error(`endpoints[${i}].priority: above ${maxPriority}`);
     const list =
       group.lbConfig.case === 'loadBalancerEndpoints' ? group.lbConfig.value.lbEndpoints : group.lbEndpoints;
@@ -141,7 +170,11 @@ export function readAssignment(proto: ClusterLoadAssignment | undefined, namesAl
       endpoints,
     };
   });
-  return { localities, overprovisioningFactor: proto.policy?.overprovisioningFactor ?? 140 };
+  return {
+    localities,
+    overprovisioningFactor: proto.policy?.overprovisioningFactor ?? 140,
+    dropOverload: readDropOverload(proto.policy?.dropOverloads ?? []),
+  };
 }
 
 /** The parts of a list that health makes. */

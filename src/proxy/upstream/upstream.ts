@@ -145,6 +145,10 @@ export interface Cluster {
   readonly metadata: MetadataMap | undefined;
   readonly stats: ClusterStats;
   readonly maintenanceMode: boolean;
+  /** Share of requests that is answered without a host, 0 to 1 (`ClusterLoadAssignment.policy.drop_overloads`). */
+  readonly dropOverload: number;
+  /** Bytes that may wait to be written to a connection (`per_connection_buffer_limit_bytes`). */
+  readonly bufferLimitBytes: number;
   /** `upstream_http_protocol_options`/`common_http_protocol_options` that the router reads. */
   readonly maxResponseHeadersKb: number;
   readonly idleTimeoutMs: number;

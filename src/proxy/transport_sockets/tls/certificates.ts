@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import type { TlsCertificate } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
 import { readDataSource } from './data_source.ts';
 import { type CertificateNames, certificateNames } from './tls_info.ts';
+import { refuseFields } from '../../network/refused_fields.ts';
 
 /** One certificate with its key. */
 export interface OwnCertificate {
@@ -30,6 +31,7 @@ const inlineOnes = new WeakMap<TlsCertificate, OwnCertificate>();
 export function readCertificate(proto: TlsCertificate): OwnCertificate {
   const known = inlineOnes.get(proto);
   if (known !== undefined) return known;
+  refuseFields(proto, 'tls_certificate.');
   const read = parseCertificate(proto);
   const sources = [proto.certificateChain, proto.privateKey, proto.password];
   if (sources.every((source) => source?.specifier.case !== 'filename')) inlineOnes.set(proto, read);

@@ -20,6 +20,7 @@ import type {
 import { alpnWire } from './alpn.ts';
 import { Handshake, type PeerDemand } from './handshake.ts';
 import { type TicketSource, type TlsMaterial, type TlsRole, TlsContextSource } from './tls_context.ts';
+import { refuseFields } from '../../network/refused_fields.ts';
 
 class DownstreamTls implements DownstreamTransportSocketFactory {
   readonly secure = true;
@@ -115,6 +116,8 @@ export const downstreamTls = {
   typeUrls: [typeUrlOf(DownstreamTlsContextSchema)],
   create(config, context) {
     const proto = fromBinary(DownstreamTlsContextSchema, config.value);
+    refuseFields(proto);
+    refuseFields(proto.commonTlsContext, 'common_tls_context.');
     if (proto.ocspStaplePolicy !== OcspStaplePolicy.LENIENT_STAPLING)
       throw new Error('ocsp_staple_policy: OCSP is not implemented');
     const shared = proto.commonTlsContext ?? create(CommonTlsContextSchema);

@@ -4,6 +4,7 @@ import {
   type TlsParameters,
   TlsParameters_TlsProtocol as TlsProtocol,
 } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
+import { refuseFields } from '../../network/refused_fields.ts';
 
 /** AES-128 first: the fastest where the processor has AES instructions. TLS 1.3 suites are not configurable in Envoy. */
 const tls13Suites = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256';
@@ -30,6 +31,7 @@ function flatten(suites: readonly string[]): string {
  * whose key alone costs as much as the rest of the handshake.
  */
 export function tlsOptions(params: TlsParameters | undefined): SecureContextOptions {
+  refuseFields(params, 'tls_params.');
   const suites = params?.cipherSuites ?? [];
   const curves = params?.ecdhCurves ?? [];
   const algorithms = params?.signatureAlgorithms ?? [];

@@ -19,6 +19,7 @@ import { defaultSessionsPerPlace } from './client_sessions.ts';
 import { Handshake, type PeerDemand } from './handshake.ts';
 import { type TlsRole, TlsContextSource } from './tls_context.ts';
 import { offerSession, startClientHandshake } from './tls_handle.ts';
+import { refuseFields } from '../../network/refused_fields.ts';
 
 const plainDemand: PeerDemand = { requireCertificate: true, requireServerName: false, names: undefined };
 
@@ -103,6 +104,8 @@ export const upstreamTls = {
   typeUrls: [typeUrlOf(UpstreamTlsContextSchema)],
   create(config, context) {
     const proto = fromBinary(UpstreamTlsContextSchema, config.value);
+    refuseFields(proto);
+    refuseFields(proto.commonTlsContext, 'common_tls_context.');
     const shared = proto.commonTlsContext ?? create(CommonTlsContextSchema);
     const role: TlsRole = { side: 'client', sessionsPerPlace: sessionsPerPlace(proto.maxSessionKeys) };
     const source = new TlsContextSource(shared, role, context.secrets);

@@ -10,6 +10,7 @@ import type { RuntimeValues } from '../../../network/runtime.ts';
 import { compileShare, type Share } from '../../../network/runtime_fraction.ts';
 import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import { compileMetadataMatcher } from '../../rbac/value_matcher.ts';
+import { refuseFields } from '../../../network/refused_fields.ts';
 
 /** True for names of headers that a list takes. */
 export type NamePredicate = (name: string) => boolean;
@@ -74,6 +75,7 @@ function refuseUnknown(proto: ExtAuthz): void {
 /** @throws Error that names the field which cannot be run. */
 export function compileSettings(proto: ExtAuthz, runtime?: RuntimeValues): ExtAuthzSettings {
   refuseUnknown(proto);
+  refuseFields(proto);
   const matcher = proto.filterEnabledMetadata;
   const status = proto.statusOnError?.code ?? 0;
   return {

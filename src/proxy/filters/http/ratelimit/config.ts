@@ -22,6 +22,7 @@ import {
   type RateLimitShared,
   type RouteRateLimit,
 } from './ratelimit.ts';
+import { refuseFields } from '../../../network/refused_fields.ts';
 
 /** Envoy's timeout for services that name none. */
 const defaultTimeoutMs = 20;
@@ -117,6 +118,7 @@ export const httpRateLimit = {
   },
   createRouteConfig(config): RouteRateLimit {
     const proto = fromBinary(RateLimitPerRouteSchema, config.value);
+    refuseFields(proto);
     return {
       domain: proto.domain,
       descriptors: {

@@ -6,6 +6,7 @@ import type { FactoryContext, HttpFilterExtension } from '../../../factory_conte
 import type { TerminalHttpFilterFactory } from '../../../http/filter.ts';
 import { RouterFilter, type RouterShared } from './router.ts';
 import { RouterStats } from './stats.ts';
+import { refuseFields } from '../../../network/refused_fields.ts';
 
 /** Headers that `strict_check_headers` may name. */
 const strictHeaders: ReadonlySet<string> = new Set([
@@ -18,6 +19,7 @@ const strictHeaders: ReadonlySet<string> = new Set([
 
 function createFactory(value: Uint8Array, context: FactoryContext): TerminalHttpFilterFactory {
   const proto = fromBinary(RouterSchema, value);
+  refuseFields(proto, 'router.');
   if (proto.upstreamHttpFilters.some((filter) => filter.name !== 'envoy.filters.http.upstream_codec'))
     throw new Error('router.upstream_http_filters are not supported');
   for (const name of proto.strictCheckHeaders)

@@ -151,6 +151,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
       this.#countCode(localReplies.maintenanceMode.status, undefined);
       return this.#refuse(localReplies.maintenanceMode);
     }
+    if (cluster.dropOverload > 0 && shared.random() < cluster.dropOverload) return this.#dropRequest(cluster);
     const insert = !shared.suppressEnvoyHeaders;
     info.attemptCount = 1;
     if (route.virtualHost.includeAttemptCount) headers.set('x-envoy-attempt-count', '1');
@@ -183,6 +184,13 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
   #refuse(reply: LocalReply): FilterStatus {
     this.#callbacks.sendLocalReply(reply);
     return FilterStatus.stopIteration;
+  }
+
+  #dropRequest(cluster: Cluster): FilterStatus {
+    const reply =
+      cluster.dropOverload === 1 ? localReplies.unconditionalDropOverload : localReplies.dropOverload;
+    this.#countCode(reply.status, undefined);
+    return this.#refuse(reply);
   }
 
   #startShadows(action: ForwardAction, headers: RequestHeaderMap, endStream: boolean): void {

@@ -6,6 +6,7 @@ import type { ListenerFilterExtension } from '../../../factory_context.ts';
 import type { ConnectionInfo } from '../../../network/connection.ts';
 import { type ListenerFilter, ListenerFilterStatus } from '../../../network/listener_filter.ts';
 import { maxClientHelloBytes, parseClientHello } from './client_hello.ts';
+import { refuseFields } from '../../../network/refused_fields.ts';
 
 /** Keeps nothing of a connection: one object serves all. */
 const inspector: ListenerFilter = {
@@ -30,7 +31,7 @@ export const tlsInspector = {
   name: 'envoy.filters.listener.tls_inspector',
   typeUrls: [typeUrlOf(TlsInspectorSchema)],
   create(config) {
-    fromBinary(TlsInspectorSchema, config.value);
+    refuseFields(fromBinary(TlsInspectorSchema, config.value));
     return factory;
   },
 } satisfies ListenerFilterExtension;

@@ -37,6 +37,7 @@ import { type InternalAddresses, internalAddresses } from './forwarded_for.ts';
 import { compileLocalReplyConfig, type LocalReplyMapper } from './local_reply_config.ts';
 import type { RequestIdOptions } from './request_id.ts';
 import { HcmStats } from './stats.ts';
+import { refuseFields } from '../../../network/refused_fields.ts';
 
 export interface HcmUpgrade {
   readonly enabled: boolean;
@@ -110,7 +111,7 @@ const rejectFragmentKey = 'envoy.reloadable_features.http_reject_path_with_fragm
 /** Defaults of Envoy, milliseconds. */
 const defaultIdleMs = 3_600_000;
 const defaultStreamIdleMs = 300_000;
-/** Bytes one direction of a request may hold back (per_connection_buffer_limit_bytes). */
+/** Bytes one direction of a request may hold back where the listener has no `per_connection_buffer_limit_bytes`. */
 const defaultBufferLimit = 1024 * 1024;
 
 const certModes: Readonly<Record<number, ForwardClientCert>> = {
@@ -225,9 +226,13 @@ function routeProvider(proto: Proto, context: FactoryContext): RouteConfigProvid
 export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfig {
   const proto = fromBinary(HttpConnectionManagerSchema, value);
   if (proto.codecType === CodecType.HTTP3) throw new Error('codec_type HTTP3 is not supported');
+  refuseFields(proto);
+  refuseFields(proto.commonHttpProtocolOptions, 'common_http_protocol_options.');
+  refuseFields(proto.httpProtocolOptions, 'http_protocol_options.');
+  refuseFields(proto.schemeHeaderTransformation, 'scheme_header_transformation.');
   if (proto.originalIpDetectionExtensions.length > 0)
     throw new Error('original_ip_detection_extensions are not supported');
-  const bufferLimit = defaultBufferLimit;
+  const bufferLimit = context.bufferLimitBytes ?? defaultBufferLimit;
   const own = { ...context, statPrefix: proto.statPrefix };
   const chain = buildChain(proto.httpFilters, own);
   const upgrades = new Map<string, HcmUpgrade>();

@@ -14,6 +14,7 @@ import type { ProxyTlv } from '../../../network/proxy_header.ts';
 import type { ClusterManager } from '../../../upstream/upstream.ts';
 import { TcpProxyStats } from './stats.ts';
 import { TcpProxyFilter } from './tcp_proxy.ts';
+import { refuseFields } from '../../../network/refused_fields.ts';
 
 /** Where one connection goes. */
 export interface ClusterChoice {
@@ -46,6 +47,8 @@ export interface TcpProxyConfig {
   readonly accessLoggers: readonly AccessLogger[];
   /** 0 logs only at the end. */
   readonly logIntervalMs: number;
+  /** Bytes that may wait for the client; undefined for the default. */
+  readonly bufferLimitBytes: number | undefined;
   readonly logOnStart: boolean;
   readonly logOnConnected: boolean;
   random(): number;
@@ -58,6 +61,7 @@ function subsetOf(metadata: Metadata | undefined): SubsetMatch {
 }
 
 function clusterChooser(proto: TcpProxy, random: () => number): () => ClusterChoice {
+  refuseFields(proto, 'tcp_proxy: ');
   const { clusterSpecifier: specifier } = proto;
   const own = subsetOf(proto.metadataMatch);
   if (specifier.case === 'cluster') {
@@ -117,6 +121,7 @@ function readConfig(proto: TcpProxy, context: FactoryContext): TcpProxyConfig {
     proxyTlvs: proto.proxyProtocolTlvs.map(({ type, value }) => ({ type, value: Buffer.from(value) })),
     tlvMerge: proto.proxyProtocolTlvMergePolicy,
     accessLoggers: proto.accessLog.length === 0 ? [] : context.accessLoggers(proto.accessLog),
+    bufferLimitBytes: context.bufferLimitBytes,
     logIntervalMs: durationMs(log?.accessLogFlushInterval ?? proto.accessLogFlushInterval) ?? 0,
     logOnStart: log?.flushAccessLogOnStart ?? false,
     logOnConnected: log?.flushAccessLogOnConnected ?? proto.flushAccessLogOnConnected,

@@ -37,8 +37,10 @@ function copyPiece(bytes: number): Buffer {
   return pieces.subarray(piecesUsed, piecesUsed + bytes);
 }
 
-/** Bytes that wait for a TLS sink before its source is paused. */
+/** Bytes that wait for a TLS sink before its source is paused, unless the limit of the connection is smaller. */
 const highWatermark = 128 * 1024;
+/** Smaller limits count as this: less than one small read would be a step per packet. */
+const minLimit = 1024;
 
 /** One direction of a connection. */
 export class Pump implements WriteOwner {
@@ -48,7 +50,11 @@ export class Pump implements WriteOwner {
   #from: StreamHandle | undefined = undefined;
   #to: StreamHandle | undefined = undefined;
   /** Of the next read: `shared` or an own one. */
-  #buffer: Buffer = shared;
+  #buffer: Buffer;
+  /** What all share, or as much of it as the limit allows to hold. */
+  readonly #shared: Buffer;
+  /** Bytes that may wait for the sink; reads are not larger. */
+  readonly #limit: number;
   #spare: WriteRequest | undefined = undefined;
   #writing: WriteRequest | undefined = undefined;
   /** Pieces behind the write that goes on. */
@@ -61,8 +67,14 @@ export class Pump implements WriteOwner {
   #waiting = 0;
   #paused = false;
 
-  /** @param onBytes called for each piece that was read. */
-  constructor(source: Socket, sink: Socket, onBytes: (bytes: number) => void) {
+  /**
+   * @param onBytes called for each piece that was read.
+   * @param limit bytes that may wait for the sink (`per_connection_buffer_limit_bytes`); above 128 KiB it changes nothing.
+   */
+  constructor(source: Socket, sink: Socket, onBytes: (bytes: number) => void, limit = highWatermark) {
+    this.#limit = Math.max(minLimit, Math.min(limit, highWatermark));
+    this.#shared = this.#limit < shared.length ? shared.subarray(0, this.#limit) : shared;
+    this.#buffer = this.#shared;
     this.#source = source;
     this.#sink = sink;
     this.#onBytes = onBytes;
@@ -90,7 +102,7 @@ export class Pump implements WriteOwner {
     const from = rawHandle(this.#source);
     const to = rawHandle(this.#sink);
     if (from === undefined || to === undefined) return false;
-    if (!takeReadsInto(from, shared, (bytes) => this.#onRead(bytes))) return false;
+    if (!takeReadsInto(from, this.#shared, (bytes) => this.#onRead(bytes))) return false;
     this.#from = from;
     this.#to = to;
     return true;
@@ -101,27 +113,31 @@ export class Pump implements WriteOwner {
     this.#onBytes(bytes);
     if (this.#sink.destroyed || this.#ending) return undefined;
     const buffer = this.#buffer;
-    if (buffer === shared) {
+    if (buffer === this.#shared) {
       if (bytes < bulkBytes) {
         if (this.#send(copyPiece(bytes))) piecesUsed += bytes;
         return undefined;
       }
       this.#send(Buffer.from(buffer.subarray(0, bytes)));
       this.#idleReads = 0;
-      this.#buffer = Buffer.allocUnsafeSlow(largeBuffer);
+      this.#buffer = this.#newBuffer();
       return this.#buffer;
     }
     const data = bytes === buffer.length ? buffer : buffer.subarray(0, bytes);
     const kept = this.#send(data);
     if (bytes * 8 > buffer.length) this.#idleReads = 0;
     else if (++this.#idleReads >= smallReads) {
-      this.#buffer = shared;
-      return shared;
+      this.#buffer = this.#shared;
+      return this.#buffer;
     }
     if (!kept) return undefined;
     // What waits in our queue, or in the kernel's, still lies in this memory.
-    this.#buffer = Buffer.allocUnsafeSlow(largeBuffer);
+    this.#buffer = this.#newBuffer();
     return this.#buffer;
+  }
+
+  #newBuffer(): Buffer {
+    return Buffer.allocUnsafeSlow(Math.min(largeBuffer, this.#limit));
   }
 
   /** True when the memory of `data` is needed after the call. */
@@ -137,7 +153,7 @@ export class Pump implements WriteOwner {
     this.#waiting += data.length;
     // A TLS handle is done in the same turn of the loop when the kernel takes all: to read on would only need more memory.
     // For small pieces that is cheaper than to stop and start reading.
-    if (!this.#encrypts || data.length >= bulkBytes || this.#waiting > highWatermark) this.#pause();
+    if (!this.#encrypts || data.length >= bulkBytes || this.#waiting > this.#limit) this.#pause();
     // OpenSSL has taken or copied what it was given.
     return !this.#encrypts;
   }
@@ -178,7 +194,7 @@ export class Pump implements WriteOwner {
       if (!this.#write(data)) this.#waiting -= data.length;
     }
     if (this.#waiting === 0 && this.#ending) this.#finish();
-    else if (this.#paused && this.#waiting <= highWatermark / 2) this.#resume();
+    else if (this.#paused && this.#waiting <= this.#limit / 2) this.#resume();
   }
 
   /** Calls back when all that was read has left; nothing is read from the source any more. */

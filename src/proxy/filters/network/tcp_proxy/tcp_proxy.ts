@@ -232,8 +232,8 @@ class TcpSession implements TcpPoolCallbacks, LoadBalancerContext {
     const { idleTimeoutMs } = this.#config;
     if (idleTimeoutMs > 0) this.#idleTimer = workerTimers.schedule(idleTimeoutMs, onIdleTimeout, this);
     if (this.#config.logOnConnected) this.#log();
-    this.#toServer = new Pump(client, server, this.#onClientBytes);
-    this.#toClient = new Pump(server, client, this.#onServerBytes);
+    this.#toServer = new Pump(client, server, this.#onClientBytes, this.#cluster?.bufferLimitBytes);
+    this.#toClient = new Pump(server, client, this.#onServerBytes, this.#config.bufferLimitBytes);
     this.#toServer.start();
     this.#toClient.start();
   }
