@@ -33,6 +33,8 @@ export function yamlOptions(): ParseOptions & DocumentOptions & SchemaOptions {
   return {
     version: '1.1',
     prettyErrors: false,
+    // Warnings would go to standard error past our log; what they tell of shows itself as an error of the object.
+    logLevel: 'error',
     uniqueKeys: true,
     customTags: (tags) =>
       tags

@@ -137,11 +137,14 @@ export function parseRequestHead(
   const second = text.indexOf(' ', space + 1);
   if (space <= 0 || second < 0 || second > lineEnd || second === space + 1) return HeadError.badStartLine;
   if (second + 9 !== lineEnd || !text.startsWith('HTTP/1.', second + 1)) {
-    return text.startsWith('HTTP/', second + 1) ? HeadError.unsupportedVersion : HeadError.badStartLine;
+    return /^HTTP\/\d\.\d$/.test(text.slice(second + 1, lineEnd))
+      ? HeadError.unsupportedVersion
+      : HeadError.badStartLine;
   }
   const minor = text.charCodeAt(second + 8);
   if (minor === 48) info.minor = 0;
-  else if (minor !== 49) return HeadError.unsupportedVersion;
+  else if (minor !== 49)
+    return minor > 49 && minor <= 57 ? HeadError.unsupportedVersion : HeadError.badStartLine;
   // A literal is internalized: later comparisons are pointer comparisons.
   if (space === 3 && text.startsWith('GET')) headers.method = 'GET';
   else if (space === 4 && text.startsWith('POST')) headers.method = 'POST';
@@ -181,6 +184,8 @@ export function parseResponseHead(
   const c = text.charCodeAt(11) - 48;
   if (a < 1 || a > 9 || b < 0 || b > 9 || c < 0 || c > 9) return HeadError.badStartLine;
   if (lineEnd > 12 && text.charCodeAt(12) !== 32) return HeadError.badStartLine;
+  // The reason says nothing to us, but a line feed in it could end the line for others.
+  for (let i = 13; i < lineEnd; i++) if (valueByte[text.charCodeAt(i)] !== 1) return HeadError.badStartLine;
   headers.status = a * 100 + b * 10 + c;
   return parseFields(buf, text, base, base + lineEnd + 2, end, headers, undefined, info, limits);
 }
