@@ -1,5 +1,5 @@
 /** JSON and YAML in templates. */
-import { parseDocument, stringify } from 'yaml';
+import { type ScalarTag, parseDocument, stringify } from 'yaml';
 import { yamlOptions } from '#config/yaml/options.ts';
 import type { TemplateFunction } from '../evaluate.ts';
 import type { Value } from '../values.ts';
@@ -21,10 +21,19 @@ export function toJson(value: Value): string {
   return JSON.stringify(sorted(value ?? null));
 }
 
+/** Text such as `0o17` needs quotes: readers of YAML 1.2 take it for a number. */
+const octal: ScalarTag = {
+  tag: 'tag:yaml.org,2002:int',
+  default: true,
+  test: /^0o[0-7]+$/,
+  resolve: (source) => Number.parseInt(source.slice(2), 8),
+};
+
 /** YAML with sorted keys and without the line break at its end. */
 export function toYamlText(value: Value): string {
   return stringify(sorted(value ?? null), {
     version: '1.1',
+    customTags: (tags) => [...tags, octal],
     lineWidth: 0,
     indentSeq: false,
     singleQuote: true,
