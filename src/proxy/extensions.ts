@@ -118,6 +118,15 @@ const lazy: readonly LazyExtension[] = [
   },
   {
     kind: 'http_filter',
+    name: 'envoy.filters.http.compressor',
+    typeUrls: [
+      'type.googleapis.com/envoy.extensions.filters.http.compressor.v3.Compressor',
+      'type.googleapis.com/envoy.extensions.filters.http.compressor.v3.CompressorPerRoute',
+    ],
+    load: async () => (await import('./filters/http/compressor/config.ts')).compressor,
+  },
+  {
+    kind: 'http_filter',
     name: 'envoy.filters.http.csrf',
     typeUrls: ['type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy'],
     load: async () => (await import('./filters/http/csrf/csrf.ts')).csrf,

@@ -79,6 +79,10 @@ function withFilter(rest: string, labels: Labels): string {
     const own = labels['envoy_rbac_http_prefix'];
     return `rbac.${own === undefined ? '' : `${own}.`}${withRbacLabels(rest.slice('rbac_'.length), labels)}`;
   }
+  if (rest.startsWith('compressor_')) {
+    const own = rest.slice('compressor_'.length).replace(/^response_/, 'response.');
+    return `compressor.${labels['envoy_compressor_library'] ?? ''}.${own}`;
+  }
   for (const filter of filterNames) {
     if (!rest.startsWith(`${filter}_`)) continue;
     const own = labels[`envoy_${filter}_prefix`];
