@@ -44,7 +44,7 @@ const ownPrefixes: readonly (readonly [label: string, { metric: string; first: b
 ];
 
 /** Filters that have a level of their own in names of the connection manager and of clusters. */
-const filterNames = ['ssl', 'ext_authz', 'ratelimit', 'csrf', 'cors', 'jwt_authn'] as const;
+const filterNames = ['ssl', 'ext_authz', 'ratelimit', 'csrf', 'cors', 'fault', 'jwt_authn'] as const;
 
 /** Levels inside the names of clusters. */
 const clusterLevels: readonly (readonly [part: string, level: string])[] = [

@@ -151,6 +151,7 @@ export function compileRegexMatcher(matcher: RegexMatcher | undefined): Regex {
 export function compileSubstitution(config: RegexMatchAndSubstitute): (text: string) => string {
   const regex = compileRegexMatcher(config.pattern);
   const { substitution } = config;
-  if (/\\(?![0-9\\])/.test(substitution)) throw new Error(`bad substitution '${substitution}'`);
+  if (substitution.replaceAll(/\\[0-9\\]/g, '').includes('\\'))
+    throw new Error(`bad substitution '${substitution}'`);
   return (text) => regex.replaceAll(text, substitution);
 }

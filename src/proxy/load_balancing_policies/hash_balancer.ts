@@ -5,7 +5,7 @@ import type { HostSet, LoadBalancer, LoadBalancerOptions } from '../upstream/loa
 import type { Host, LoadBalancerContext } from '../upstream/upstream.ts';
 import { BoundedTable } from './bounded_table.ts';
 import type { HashTable, WeightedHost } from './hash_table.ts';
-import { type PriorityLoad, choosePlace, computePriorityLoad } from './priority_load.ts';
+import { type PriorityLoad, choosePlace, computePriorityLoad, loadWithout } from './priority_load.ts';
 
 const { h64 } = await xxhash();
 
@@ -55,6 +55,7 @@ export class HashBalancer implements LoadBalancer {
   readonly #build: (hosts: readonly WeightedHost[]) => HashTable;
   readonly #options: LoadBalancerOptions;
   readonly #hash: HashOptions;
+  #sets: readonly HostSet[] = [];
   #loads: PriorityLoad = { healthy: [], degraded: [], panic: [] };
   #tables: HashTable[] = [];
 
@@ -71,6 +72,7 @@ export class HashBalancer implements LoadBalancer {
   update(sets: readonly HostSet[]): void {
     const loads = computePriorityLoad(sets, this.#options.healthyPanicThreshold);
     this.#loads = loads;
+    this.#sets = sets;
     const { balanceFactor } = this.#hash;
     this.#tables = sets.map((set, i) => {
       const hosts = normalize(set, loads.panic[i] === true, this.#hash);
@@ -79,10 +81,18 @@ export class HashBalancer implements LoadBalancer {
     });
   }
 
+  #loadsFor(context: LoadBalancerContext): PriorityLoad {
+    const tried = context.triedPriorities ?? 0;
+    if (tried === 0) return this.#loads;
+    const loads = loadWithout(this.#sets, tried, this.#loads.panic);
+    if (loads === undefined) context.forgetTriedPriorities?.();
+    return loads ?? this.#loads;
+  }
+
   chooseHost(context: LoadBalancerContext): Host | undefined {
     const { random, stats } = this.#options;
     const hash = context.hash ?? BigInt(Math.floor(random() * 2 ** 53)) * (maxHash >> 53n);
-    const place = choosePlace(this.#loads, Number(hash % 100n));
+    const place = choosePlace(this.#loadsFor(context), Number(hash % 100n));
     // Degraded hosts have no table of their own, as in Envoy.
     const priority = place < this.#tables.length ? place : place - this.#tables.length;
     const table = this.#tables[priority];

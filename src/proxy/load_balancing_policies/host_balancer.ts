@@ -7,7 +7,7 @@ import type { Host, LoadBalancerContext } from '../upstream/upstream.ts';
 import { EdfScheduler } from './edf_scheduler.ts';
 import type { CreatePicker, HostPicker } from './host_picker.ts';
 import type { LocalityOptions } from './locality_config.ts';
-import { type PriorityLoad, choosePlace, computePriorityLoad } from './priority_load.ts';
+import { type PriorityLoad, choosePlace, computePriorityLoad, loadWithout } from './priority_load.ts';
 import { createZonePicker } from './zone_picker.ts';
 
 const nobody: HostPicker = { pick: () => undefined };
@@ -57,6 +57,7 @@ export class HostBalancer implements LoadBalancer {
   readonly #createPicker: CreatePicker;
   readonly #options: LoadBalancerOptions;
   readonly #locality: LocalityOptions;
+  #sets: readonly HostSet[] = [];
   #loads: PriorityLoad = { healthy: [], degraded: [], panic: [] };
   /** By place: healthy hosts of each priority, then degraded ones. */
   #pickers: HostPicker[] = [];
@@ -72,6 +73,7 @@ export class HostBalancer implements LoadBalancer {
   update(sets: readonly HostSet[]): void {
     const loads = computePriorityLoad(sets, this.#options.healthyPanicThreshold);
     this.#loads = loads;
+    this.#sets = sets;
     this.#pickers = [
       ...sets.map((set, i) =>
         loads.healthy[i] === 0 ? nobody : this.#healthyPicker(set, loads.panic[i] === true),
@@ -119,11 +121,32 @@ export class HostBalancer implements LoadBalancer {
   }
 
   chooseHost(context: LoadBalancerContext): Host | undefined {
+    const tried = context.triedPriorities ?? 0;
     for (let attempt = 0; ; attempt++) {
-      const host = this.#pick();
+      const host = tried === 0 ? this.#pick() : this.#pickElsewhere(tried, context);
       if (host === undefined || attempt >= context.hostSelectionRetryCount) return host;
       if (!context.shouldSelectAnotherHost(host)) return host;
     }
+  }
+
+  /** A host of a priority that had no turn yet: rare, so that pickers are made when they are first needed. */
+  #pickElsewhere(tried: number, context: LoadBalancerContext): Host | undefined {
+    const sets = this.#sets;
+    const loads = loadWithout(sets, tried, this.#loads.panic);
+    if (loads === undefined) {
+      context.forgetTriedPriorities?.();
+      return this.#pick();
+    }
+    const place = choosePlace(loads, this.#options.random() * 100);
+    const priority = place % sets.length;
+    const set = sets[priority];
+    if (set === undefined) return undefined;
+    if (this.#pickers[place] === nobody)
+      this.#pickers[place] =
+        place < sets.length
+          ? this.#healthyPicker(set, loads.panic[priority] === true)
+          : this.#degradedPicker(set);
+    return this.#pickers[place]?.pick();
   }
 
   #pick(): Host | undefined {

@@ -34,19 +34,30 @@ export function inPanic(set: HostSet, threshold: number): boolean {
     : (100 * (set.healthyHosts.length + set.degradedHosts.length)) / count < threshold;
 }
 
-/** @param panicThreshold percent of usable hosts under which a priority panics; 0 never. */
-export function computePriorityLoad(sets: readonly HostSet[], panicThreshold: number): PriorityLoad {
-  const none = sets.map(() => 0);
-  if (sets.length === 0) return { healthy: none, degraded: none, panic: [] };
-  const healthyPart = sets.map((set) => availability(set, set.healthyHosts.length));
-  const degradedPart = sets.map((set) => availability(set, set.degradedHosts.length));
+/**
+ * Shares of the priorities that had no turn yet (envoy retry_priorities.previous_priorities); undefined when none of them can
+ * take a request.
+ * @param tried bit `n` for priority `n`
+ */
+export function loadWithout(
+  sets: readonly HostSet[],
+  tried: number,
+  panic: readonly boolean[],
+): PriorityLoad | undefined {
+  const part = (set: HostSet, hosts: number): number =>
+    set.priority < 31 && (tried & (1 << set.priority)) !== 0 ? 0 : availability(set, hosts);
+  const healthyPart = sets.map((set) => part(set, set.healthyHosts.length));
+  const degradedPart = sets.map((set) => part(set, set.degradedHosts.length));
   const total = Math.min(100, sum(healthyPart) + sum(degradedPart));
-  // Nothing may be used and panic is off: the first priority has the load, and no host for it.
-  if (total === 0 && panicThreshold <= 0)
-    return { healthy: sets.map((_, i) => (i === 0 ? 100 : 0)), degraded: none, panic: sets.map(() => false) };
-  // While the priorities together can take everything, none panics, however few of its hosts are healthy.
-  const panic = sets.map((set) => total < 100 && inPanic(set, panicThreshold));
-  if (panic.every(Boolean)) return { healthy: byHostCount(sets), degraded: none, panic };
+  return total === 0 ? undefined : { ...spread(healthyPart, degradedPart, total), panic };
+}
+
+/** Percent by priority, in proportion to what each can take, first come first served. */
+function spread(
+  healthyPart: readonly number[],
+  degradedPart: readonly number[],
+  total: number,
+): Omit<PriorityLoad, 'panic'> {
   let left = 100;
   const share = (value: number): number => {
     const load = Math.min(left, Math.floor((value * 100) / total));
@@ -62,7 +73,23 @@ export function computePriorityLoad(sets: readonly HostSet[], panicThreshold: nu
     const firstDegraded = degradedPart.findIndex((value) => value > 0);
     degraded[firstDegraded] = (degraded[firstDegraded] as number) + left;
   }
-  return { healthy, degraded, panic };
+  return { healthy, degraded };
+}
+
+/** @param panicThreshold percent of usable hosts under which a priority panics; 0 never. */
+export function computePriorityLoad(sets: readonly HostSet[], panicThreshold: number): PriorityLoad {
+  const none = sets.map(() => 0);
+  if (sets.length === 0) return { healthy: none, degraded: none, panic: [] };
+  const healthyPart = sets.map((set) => availability(set, set.healthyHosts.length));
+  const degradedPart = sets.map((set) => availability(set, set.degradedHosts.length));
+  const total = Math.min(100, sum(healthyPart) + sum(degradedPart));
+  // Nothing may be used and panic is off: the first priority has the load, and no host for it.
+  if (total === 0 && panicThreshold <= 0)
+    return { healthy: sets.map((_, i) => (i === 0 ? 100 : 0)), degraded: none, panic: sets.map(() => false) };
+  // While the priorities together can take everything, none panics, however few of its hosts are healthy.
+  const panic = sets.map((set) => total < 100 && inPanic(set, panicThreshold));
+  if (panic.every(Boolean)) return { healthy: byHostCount(sets), degraded: none, panic };
+  return { ...spread(healthyPart, degradedPart, total), panic };
 }
 
 /** Every priority panics: hosts share the load whatever their priority. */

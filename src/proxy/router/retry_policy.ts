@@ -1,8 +1,12 @@
 /** `envoy.config.route.v3.RetryPolicy` in the form that the router reads, and what counts as worth a retry. */
 import { fromBinary } from '@bufbuild/protobuf';
-import type { RetryPolicy as RetryPolicyProto } from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
+import type {
+  RetryPolicy as RetryPolicyProto,
+  RetryPolicy_RetryPriority,
+} from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
 import { RetryPolicy_ResetHeaderFormat as ResetFormat } from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
 import { OmitHostMetadataConfigSchema } from '#api/gen/envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config_pb.ts';
+import { PreviousPrioritiesConfigSchema } from '#api/gen/envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config_pb.ts';
 import { ResetReason } from '../http/codec.ts';
 import { compileHeaderMatchers, compileHeaderMatcher, type HeaderPredicate } from '../http/header_matcher.ts';
 import type { HeaderMap, ResponseHeaderMap } from '../http/header_map.ts';
@@ -84,6 +88,8 @@ export interface RetryPolicy {
   readonly hostPredicates: readonly HostPredicate[];
   /** Attempts of the balancer to find a host that no predicate refuses. */
   readonly hostSelectionMaxAttempts: number;
+  /** Every so many attempts the priorities asked so far are left out (previous_priorities); 0 for never. */
+  readonly priorityUpdateFrequency: number;
   readonly backOffBaseMs: number;
   readonly backOffMaxMs: number;
   readonly rateLimited: RateLimitedBackOff | undefined;
@@ -112,6 +118,16 @@ function hostPredicate(name: string, config: Uint8Array | undefined): HostPredic
   }
 }
 
+function priorityFrequency(proto: RetryPolicy_RetryPriority | undefined): number {
+  if (proto === undefined) return 0;
+  if (proto.name !== 'envoy.retry_priorities.previous_priorities')
+    throw new Error(`retry priority ${proto.name} is not supported`);
+  const config = proto.configType.value?.value ?? new Uint8Array();
+  const { updateFrequency } = fromBinary(PreviousPrioritiesConfigSchema, config);
+  if (updateFrequency < 1) throw new Error('retry_priority: update_frequency must be above 0');
+  return updateFrequency;
+}
+
 /** Throws Error for a bad or unsupported policy. */
 export function compileRetryPolicy(proto: RetryPolicyProto): RetryPolicy {
   refuseFields(proto, 'retry_policy.');
@@ -133,6 +149,7 @@ export function compileRetryPolicy(proto: RetryPolicyProto): RetryPolicy {
       hostPredicate(name, configType.value?.value),
     ),
     hostSelectionMaxAttempts: Math.max(1, Number(proto.hostSelectionRetryMaxAttempts)),
+    priorityUpdateFrequency: priorityFrequency(proto.retryPriority),
     backOffBaseMs: baseMs,
     backOffMaxMs: maxMs,
     rateLimited:
@@ -159,6 +176,7 @@ export const emptyRetryPolicy: RetryPolicy = {
   retriableRequestHeaders: undefined,
   hostPredicates: [],
   hostSelectionMaxAttempts: 1,
+  priorityUpdateFrequency: 0,
   backOffBaseMs: defaultBaseMs,
   backOffMaxMs: defaultBaseMs * 10,
   rateLimited: undefined,

@@ -24,7 +24,7 @@ export interface MatchInput {
 
 export type MatchPredicate = (input: MatchInput) => boolean;
 
-/** Rewrites the matched part of a path for `prefix_rewrite`. */
+/** Rewrites the matched part of a path for `prefix_rewrite`; a regex matches all of it. */
 export type PrefixRewrite = (path: string, replacement: string) => string;
 
 export interface CompiledMatch {
@@ -164,7 +164,8 @@ export function compileRouteMatch(match: RouteMatch, runtime?: RuntimeValues): C
   const matches = conditions.length === 0 ? test : allOf([test, ...conditions]);
   return {
     matches,
-    replacePrefix: (path, replacement) => (prefixLength < 0 ? path : replacement + path.slice(prefixLength)),
+    replacePrefix: (path, replacement) =>
+      prefixLength < 0 ? replacement : replacement + path.slice(prefixLength),
   };
 }
 

@@ -48,6 +48,10 @@ export interface LoadBalancerContext {
   /** Retry predicates: true asks the balancer for another host (bounded by `hostSelectionRetryCount`). */
   shouldSelectAnotherHost(host: Host): boolean;
   readonly hostSelectionRetryCount: number;
+  /** Bit `n` is set when priority `n` had its turn already (retry_priorities.previous_priorities); absent or 0 for none. */
+  readonly triedPriorities?: number;
+  /** Every priority that can take requests had its turn: they start anew. */
+  forgetTriedPriorities?(): void;
   /** Overrides of SNI, ALPN and expected names for this request's connection (Istio's `istio.alpn` filter, auto_sni). */
   readonly transportOptions?: UpstreamTransportOptions | undefined;
 }

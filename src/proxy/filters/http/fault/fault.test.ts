@@ -12,7 +12,9 @@ import { RequestHeaderMap } from '../../../http/header_map.ts';
 import { AcceptedConnectionInfo } from '../../../network/connection_info.ts';
 import { formatResponseFlags } from '../../../stream_info/response_flags.ts';
 import { StreamInfo } from '../../../stream_info/stream_info.ts';
-import { compileFault, FaultFilter, probabilityOf, type FaultCount } from './fault.ts';
+import { MetricsRegistry } from '#telemetry/metrics.ts';
+import { RuntimeValues } from '../../../network/runtime.ts';
+import { compileFault, FaultFilter, type FaultShared } from './fault.ts';
 
 const all = { numerator: 100, denominator: 0 } as const;
 const name = 'envoy.filters.http.fault';
@@ -21,7 +23,7 @@ type Init = MessageInitShape<typeof HTTPFaultSchema>;
 
 function run(
   route: Init | undefined,
-  options: { random?: number; header?: [string, string]; count?: FaultCount; own?: Init } = {},
+  options: { random?: number; header?: [string, string]; active?: number; own?: Init } = {},
 ) {
   const replies: LocalReply[] = [];
   let continued = 0;
@@ -41,12 +43,23 @@ function run(
     sendLocalReply: (reply: LocalReply) => void replies.push(reply),
   } as unknown as FilterCallbacks;
   const own = compileFault(create(HTTPFaultSchema, options.own ?? {}));
-  const count = options.count ?? { active: 0 };
-  const filter = new FaultFilter(own, name, callbacks, () => options.random ?? 0, count);
+  const metrics = new MetricsRegistry();
+  const shared: FaultShared = {
+    filterName: name,
+    own,
+    runtime: new RuntimeValues(),
+    active: metrics.gauge('active', {}),
+    aborts: metrics.counter('aborts', {}),
+    delays: metrics.counter('delays', {}),
+    overflow: metrics.counter('overflow', {}),
+    random: () => options.random ?? 0,
+  };
+  shared.active.add(options.active ?? 0);
+  const filter = new FaultFilter(callbacks, shared);
   const headers = new RequestHeaderMap();
   if (options.header !== undefined) headers.add(...options.header);
   const status = filter.decodeHeaders(headers);
-  return { status, replies, filter, streamInfo, count, continued: () => continued };
+  return { status, replies, filter, streamInfo, shared, continued: () => continued };
 }
 
 test('a share of requests is aborted', () => {
@@ -91,7 +104,7 @@ test('a delay holds the request, then lets it go or aborts it', async () => {
   const gone = run(delay);
   gone.filter.onDestroy();
   await new Promise((resolve) => setTimeout(resolve, 80));
-  assert.deepEqual([gone.continued(), gone.count.active], [0, 0]);
+  assert.deepEqual([gone.continued(), gone.shared.active.value], [0, 0]);
 });
 
 test('conditions: headers, cluster, faults under way; the route beats the filter', () => {
@@ -103,23 +116,33 @@ test('conditions: headers, cluster, faults under way; the route beats the filter
   assert.equal(run(forJason).status, FilterStatus.continue);
   assert.equal(run(forJason, { header: ['end-user', 'jason'] }).status, FilterStatus.stopIteration);
   assert.equal(run({ ...abort, upstreamCluster: 'other' }).status, FilterStatus.continue);
-  assert.equal(run({ ...abort, maxActiveFaults: 1 }, { count: { active: 1 } }).status, FilterStatus.continue);
+  assert.equal(run({ ...abort, maxActiveFaults: 1 }, { active: 1 }).status, FilterStatus.continue);
   assert.equal(run(undefined, { own: abort }).status, FilterStatus.stopIteration);
   assert.equal(run({}, { own: abort }).status, FilterStatus.continue);
 });
 
-test('shares and what is refused', () => {
-  const percent = (numerator: number, denominator: 0 | 1 | 2) =>
-    probabilityOf({ $typeName: 'envoy.type.v3.FractionalPercent', numerator, denominator });
+test('headers ask for faults, up to the share that is allowed', () => {
+  const byHeader: Init = { abort: { errorType: { case: 'headerAbort', value: {} }, percentage: all } };
+  const status = (route: Init, header: [string, string], random = 0) =>
+    run(route, { header, random }).replies[0]?.status;
+  assert.equal(status(byHeader, ['x-envoy-fault-abort-request', '503']), 503);
+  assert.equal(status(byHeader, ['x-envoy-fault-abort-request', '600']), undefined);
+  assert.equal(status(byHeader, ['x-other', '503']), undefined);
   assert.deepEqual(
-    [percent(1, 0), percent(1, 1), percent(1, 2), probabilityOf(undefined)],
-    [0.01, 0.0001, 0.000001, 0],
+    run(byHeader, { header: ['x-envoy-fault-abort-grpc-request', '7'] }).replies.map(
+      ({ grpcStatus }) => grpcStatus,
+    ),
+    [7],
   );
-  const refused: [Init, RegExp][] = [
-    [{ delay: { faultDelaySecifier: { case: 'headerDelay', value: {} } } }, /header_delay/],
-    [{ abort: { errorType: { case: 'headerAbort', value: {} } } }, /header_abort/],
-    [{ downstreamNodes: ['x'] }, /downstream_nodes/],
-  ];
-  for (const [init, message] of refused)
-    assert.throws(() => compileFault(create(HTTPFaultSchema, init)), message);
+  const half: Init = {
+    abort: { errorType: { case: 'headerAbort', value: {} }, percentage: { numerator: 50, denominator: 0 } },
+  };
+  assert.equal(status(half, ['x-envoy-fault-abort-request', '503'], 0.6), undefined);
+});
+
+test('what is refused', () => {
+  assert.throws(
+    () => compileFault(create(HTTPFaultSchema, { responseRateLimit: {} })),
+    /response_rate_limit is not supported/,
+  );
 });

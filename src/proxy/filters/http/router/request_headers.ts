@@ -49,8 +49,17 @@ function rewriteHost(action: ForwardAction, headers: RequestHeaderMap, info: Str
 
 /** Replaces the authority; the old one goes to `x-forwarded-host` when the route says so. */
 export function setHost(action: ForwardAction, headers: RequestHeaderMap, host: string): void {
-  if (action.appendForwardedHost) headers.add('x-forwarded-host', headers.authority);
+  if (action.appendForwardedHost) appendForwardedHost(headers);
   headers.authority = host;
+}
+
+/** A host that stands last already is not repeated. */
+function appendForwardedHost(headers: RequestHeaderMap): void {
+  const old = headers.get('x-forwarded-host');
+  const { authority } = headers;
+  if (old === undefined || old === '') headers.set('x-forwarded-host', authority);
+  else if (old.slice(old.lastIndexOf(',') + 1) !== authority)
+    headers.set('x-forwarded-host', `${old},${authority}`);
 }
 
 /** @param insertOriginal adds `x-envoy-original-path` when the path changes. */

@@ -3,6 +3,7 @@
  * The router extends it: a request without retries pays for no object.
  */
 import type { RequestHeaderMap } from '../../../http/header_map.ts';
+import type { HeaderPredicate } from '../../../http/header_matcher.ts';
 import { HeaderFlag } from '../../../http/header_names.ts';
 import {
   emptyRetryPolicy,
@@ -38,8 +39,12 @@ export abstract class RetryState {
   protected retries = 0;
   protected policy: RetryPolicy = emptyRetryPolicy;
   protected statusCodes: readonly number[] = emptyRetryPolicy.retriableStatusCodes;
+  protected retriableHeaders: readonly HeaderPredicate[] = emptyRetryPolicy.retriableHeaders;
   #retryTaken = false;
   #attempted: Host[] | undefined = undefined;
+  /** Attempts that were forgotten when every priority had had its turn. */
+  #forgotten = 0;
+  triedPriorities = 0;
 
   get hostSelectionRetryCount(): number {
     return this.policy.hostSelectionMaxAttempts;
@@ -58,6 +63,7 @@ export abstract class RetryState {
     this.retryOn = policy.retryOn;
     this.retriesLeft = policy.numRetries;
     this.statusCodes = policy.retriableStatusCodes;
+    this.retriableHeaders = policy.retriableHeaders;
     if (policy.retriableRequestHeaders !== undefined && !policy.retriableRequestHeaders(headers))
       this.retryOn = 0;
     if ((headers.seen & HeaderFlag.envoy) === 0) return;
@@ -70,6 +76,15 @@ export abstract class RetryState {
     const codes = headers.getFirst('x-envoy-retriable-status-codes');
     if (codes !== undefined)
       this.statusCodes = [...this.statusCodes, ...codes.split(',').map(Number).filter(Number.isInteger)];
+    const names = headers.getFirst('x-envoy-retriable-header-names');
+    if (names !== undefined)
+      this.retriableHeaders = [
+        ...this.retriableHeaders,
+        ...names.split(',').map((text): HeaderPredicate => {
+          const name = text.trim().toLowerCase();
+          return (response) => response.has(name);
+        }),
+      ];
     for (const name of retryHeaders) headers.remove(name);
   }
 
@@ -103,6 +118,22 @@ export abstract class RetryState {
     this.#attempted ??= [];
     this.#attempted.push(host);
     this.retries++;
+    const frequency = this.policy.priorityUpdateFrequency;
+    if (frequency > 0) this.#notePriorities(frequency);
+  }
+
+  /** Every `frequency` attempts the priorities asked so far are left out (retry_priorities.previous_priorities). */
+  #notePriorities(frequency: number): void {
+    const attempted = this.#attempted ?? [];
+    if ((attempted.length - this.#forgotten) % frequency !== 0) return;
+    for (let i = this.#forgotten; i < attempted.length; i++)
+      // Bits end at 31; more priorities than that stay in the choice.
+      if ((attempted[i] as Host).priority < 31) this.triedPriorities |= 1 << (attempted[i] as Host).priority;
+  }
+
+  forgetTriedPriorities(): void {
+    this.triedPriorities = 0;
+    this.#forgotten = this.#attempted?.length ?? 0;
   }
 
   /** @param random in [0, 1) */

@@ -386,7 +386,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     const { status } = headers;
     attempt.host.report(resultOf(headers, endStream));
     if (this.retryOn !== 0) {
-      if (retriesOnHeaders(this.retryOn, headers, this.statusCodes, this.policy.retriableHeaders)) {
+      if (retriesOnHeaders(this.retryOn, headers, this.statusCodes, this.retriableHeaders)) {
         const answer = this.mayRetry();
         if (answer === RetryAnswer.yes) {
           if (this.#shared.countsCodes) countCode((this.cluster as Cluster).stats.codes.retry, status);

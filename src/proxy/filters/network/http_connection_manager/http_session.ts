@@ -39,6 +39,8 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
   #undecided: Buffer | undefined = undefined;
   #first: ActiveStream | undefined = undefined;
   #requests = 0;
+  /** The connection has had its last request (max_requests_per_connection). */
+  #last = false;
   #bytesRead = 0;
   #bytesWritten = 0;
   #lastActivity: number;
@@ -124,7 +126,11 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
   newStream(encoder: ResponseEncoder): RequestDecoder {
     const stream = this.#addStream(encoder);
     const limit = this.#config.maxRequestsPerConnection;
-    if (++this.#requests === limit) this.#codec?.shutdownNotice();
+    if (++this.#requests === limit) {
+      // Over HTTP/1 the answer to the last request says so; the codec is still busy with its head.
+      if (this.#codec?.protocol === 'HTTP/2') this.#codec.shutdownNotice();
+      else this.#last = true;
+    }
     return stream;
   }
 
@@ -169,6 +175,7 @@ export class HttpSession implements ServerConnectionCallbacks, IoListener, Match
   /** Called before response headers are written: a listener that drains says so, an overloaded proxy too. */
   beforeResponse(): void {
     const { overload, stats } = this.#config;
+    if (this.#last) this.#codec?.shutdownNotice();
     if (this.connection.drain.draining) {
       stats.cxDrainClose.inc();
       this.#codec?.shutdownNotice();
