@@ -12,6 +12,8 @@ import { RE2JS } from 're2js';
 import { parseResolvConf, parseUpstream } from '#agent/dns/resolv_conf.ts';
 import { parseCidr } from '#capture/cidr_list.ts';
 import { parseSavedState, stateCleanupCommands } from '#capture/saved_state.ts';
+import { compileCelExpression } from '#proxy/access_loggers/cel_filter.ts';
+import type { LogEntry } from '#proxy/access_loggers/log_entry.ts';
 import { createOperators } from '#proxy/access_loggers/operators.ts';
 import { parseMask } from '#proxy/admin/config_mask.ts';
 import { WebTextDecoder, WebTextEncoder } from '#proxy/filters/http/grpc_web/text_codec.ts';
@@ -24,10 +26,12 @@ import { compileHeaderFormat } from '#proxy/http/header_formatter.ts';
 import { RequestHeaderMap } from '#proxy/http/header_map.ts';
 import { isPlainPath, normalizePath } from '#proxy/http/path_normalization.ts';
 import { compileRegex } from '#proxy/http/regex.ts';
+import { AcceptedConnectionInfo } from '#proxy/network/connection_info.ts';
 import { cidrContains, createCidr, formatIp, parseIp } from '#proxy/network/ip.ts';
 import { formatGrpcTimeout } from '#proxy/router/grpc_timeout.ts';
 import { cookieValue, queryParameter } from '#proxy/router/route_match.ts';
 import { stripPort } from '#proxy/router/virtual_host_match.ts';
+import { StreamInfo } from '#proxy/stream_info/stream_info.ts';
 import { formatSpiffe, parseSpiffe } from '#security/spiffe.ts';
 import { compileTextFormat, FormatError } from '#telemetry/access_log/format.ts';
 import { mutate, pick, randomFrom } from './mutate.ts';
@@ -319,6 +323,41 @@ test('patterns that are hard for backtracking end in time', () => {
     assert.equal(compileRegex(source).matches(long), false, source);
     assert.ok(performance.now() - start < 5000, source);
   }
+});
+
+test('CEL expressions', () => {
+  const samples = [
+    'response.code >= 400 && request.headers["x-a"] == "b"',
+    'request.url_path.matches("^/a.*") || !has(response.grpc_status)',
+    'request.path in ["/a", "/b"] ? true : size(request.method) > 3',
+    '[1, 2].exists(x, x == response.code) && {"a": 1}["a"] < 2',
+  ];
+  const connection = new AcceptedConnectionInfo({ ip: '10.0.0.1', port: 80 }, { ip: '10.0.0.2', port: 1 });
+  const entry: LogEntry = {
+    info: new StreamInfo(connection, 'HTTP/1.1'),
+    request: new RequestHeaderMap(['x-a'], ['b']),
+    response: undefined,
+    trailers: undefined,
+  };
+  let good = 0;
+  each(13, samples, 6000, (text) => {
+    const decides = refusesCleanly(() => compileCelExpression(text));
+    if (decides === undefined) return;
+    good++;
+    assert.equal(typeof decides(entry), 'boolean');
+  });
+  assert.ok(good > 100, String(good));
+  for (const text of [
+    'a'.repeat(20_000),
+    '('.repeat(300),
+    `[${'1,'.repeat(500)}1]`,
+    'request.path.matches("(a|\\\\b")',
+  ])
+    assert.ok(
+      refusesCleanly(() => compileCelExpression(`${text} == 1 == `)) === undefined,
+      text.slice(0, 20),
+    );
+  assert.throws(() => compileCelExpression('request.path.matches(request.method)'), /literal pattern/);
 });
 
 test('path templates', () => {

@@ -11,6 +11,7 @@ import { FractionalPercent_DenominatorType as Denominator } from '#api/gen/envoy
 import { GrpcStatus, httpToGrpcStatus } from '../http/grpc.ts';
 import { compileHeaderMatcher } from '../http/header_matcher.ts';
 import { formatResponseFlags } from '../stream_info/response_flags.ts';
+import { celFilterType, compileCelFilter } from './cel_filter.ts';
 import { type LogEntry, type LogPredicate, grpcStatusOf } from './log_entry.ts';
 
 function comparison(
@@ -123,10 +124,13 @@ export function compileLogFilter(filter: AccessLogFilter): LogPredicate {
       return ({ info }) =>
         wanted.has(info.protocol === '' ? 'TcpConnectionEnd' : 'DownstreamEnd') !== exclude;
     }
-    case 'extensionFilter':
+    case 'extensionFilter': {
+      const config = specifier.value.configType.value;
+      if (config?.typeUrl === celFilterType) return compileCelFilter(config.value);
       throw new Error(
         `access log filter ${specifier.value.name} (${specifier.value.configType.value?.typeUrl ?? 'no type'}) is not supported`,
       );
+    }
     case 'metadataFilter':
       throw new Error('metadata_filter is not supported');
     default:

@@ -127,6 +127,11 @@ function rewrite(substitution: string, group: (n: number) => unknown): string {
   });
 }
 
+/** True when V8 itself reads the pattern as RE2 does and runs it in linear time. */
+export function isSafeForV8(pattern: string): boolean {
+  return pattern.length <= maxPatternLength && meansTheSame(pattern) && runsInLinearTime(pattern);
+}
+
 /** Compiles a pattern; throws Error with RE2's complaint. */
 export function compileRegex(pattern: string): Regex {
   if (pattern.length > maxPatternLength) throw new Error(`regex longer than ${maxPatternLength} characters`);
