@@ -9,7 +9,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { arch, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { writeBundle } from './bundle.ts';
+import { imageEntrypoint, imageHome, writeBundle } from './bundle.ts';
 import { type UnpackedPackage, unpackPackages } from './debian_packages.ts';
 import { writeImage } from './oci_image.ts';
 
@@ -23,10 +23,14 @@ const { values: flags } = parseArgs({
   },
 });
 
-/** Where the program stands in the image. */
-const home = 'usr/local/lib/trysail';
 /** The user of the sidecar (features.md 1.15). */
 const proxyId = 1337;
+
+const env = [
+  'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  'HOME=/tmp',
+  'MALLOC_ARENA_MAX=1',
+];
 
 function pack(layers: readonly string[], found: readonly UnpackedPackage[]): void {
   const image = writeImage(
@@ -34,9 +38,9 @@ function pack(layers: readonly string[], found: readonly UnpackedPackage[]): voi
       reference: flags.reference,
       architecture: arch() === 'arm64' ? 'arm64' : 'amd64',
       layers,
-      entrypoint: ['/usr/local/bin/pilot-agent'],
+      entrypoint: imageEntrypoint,
       user: `${proxyId}:${proxyId}`,
-      env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/tmp'],
+      env,
       workingDirectory: '/',
       labels: {
         'org.opencontainers.image.title': 'trysail',
@@ -73,7 +77,7 @@ try {
   writeFileSync(join(system, 'etc/group'), `root:x:0:\nnogroup:x:65534:\nistio-proxy:x:${proxyId}:\n`);
   writeFileSync(join(system, 'etc/nsswitch.conf'), 'hosts: files dns\n');
 
-  const target = join(program, home);
+  const target = join(program, imageHome);
   mkdirSync(target, { recursive: true });
   await writeBundle(target);
   mkdirSync(join(program, 'usr/local/bin'), { recursive: true });

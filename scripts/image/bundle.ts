@@ -35,6 +35,24 @@ const paths: Plugin = {
   },
 };
 
+const launcherText = readFileSync(join(root, 'bin/trysail'), 'utf8');
+
+/** Flags of V8 that `bin/trysail` gives a sidecar. */
+const sidecarFlags: readonly string[] = [
+  ...(/const SIDECAR_FLAGS = \[([^\]]*)\]/.exec(launcherText)?.[1] ?? '').matchAll(/'([^']+)'/g),
+].map(([, flag = '']) => flag);
+if (sidecarFlags.length === 0) throw new Error('bin/trysail names no SIDECAR_FLAGS');
+
+/** Where the program stands in an image. */
+export const imageHome = '/usr/local/lib/trysail';
+
+/** Entry point of an image: the settings that the launcher would start a sidecar over with. */
+export const imageEntrypoint: readonly string[] = [
+  '/usr/local/bin/node',
+  ...sidecarFlags,
+  `${imageHome}/bin/pilot-agent`,
+];
+
 /** Writes `js/*.js`, `bin/`, `package.json`, the charts and licences below `directory`. */
 export async function writeBundle(directory: string): Promise<void> {
   await build({
@@ -60,10 +78,9 @@ export async function writeBundle(directory: string): Promise<void> {
     `${JSON.stringify({ name, version, license, type: 'module' })}\n`,
   );
   mkdirSync(join(directory, 'bin'));
-  const launcher = readFileSync(join(root, 'bin/trysail'), 'utf8');
-  if (!launcher.includes(`import('./trysail.ts')`))
+  if (!launcherText.includes(`import('./trysail.ts')`))
     throw new Error('bin/trysail does not import ./trysail.ts');
-  const inImage = launcher
+  const inImage = launcherText
     .replace(/^#!.*/, '#!/usr/local/bin/node')
     .replace(`import('./trysail.ts')`, `import('../js/trysail.js')`);
   writeFileSync(join(directory, 'bin', 'trysail'), inImage, { mode: 0o755 });

@@ -1,4 +1,9 @@
 /** The injector's settings as a cluster keeps them: two ConfigMaps, a webhook's revision, and the kubelets' versions. */
+import type { ProxyConfigObject } from '#config/kinds/proxy_config/types.ts';
+import { proxyConfigSpec } from '#config/kinds/proxy_config/validate.ts';
+import { Checker } from '#config/schema/checker.ts';
+import { withoutNulls } from '#config/schema/schema.ts';
+import type { ScopedProxyConfig } from '#inject/proxy_configs.ts';
 import { KubeClient } from '#kube/client.ts';
 import { KubeError } from '#kube/kube_error.ts';
 import { type KubeObject, apiResource, apiResources } from '#kube/object.ts';
@@ -12,6 +17,7 @@ export interface ClusterTexts {
   readonly injectConfig?: string;
   readonly revision?: string;
   readonly kubeletVersions?: readonly string[];
+  readonly proxyConfigs?: readonly ScopedProxyConfig[];
   /** Why the cluster was left out. */
   readonly warning?: string;
 }
@@ -39,6 +45,7 @@ interface KubeNode extends KubeObject {
 }
 
 const nodes = apiResource('v1', 'nodes', false);
+const proxyConfigResource = apiResource('networking.istio.io/v1beta1', 'proxyconfigs', true);
 const webhooks = apiResource('admissionregistration.k8s.io/v1', 'mutatingwebhookconfigurations', false);
 
 /** Shorter than the client's own patience: a person waits. */
@@ -62,6 +69,35 @@ async function kubeletVersions(client: KubeClient): Promise<string[]> {
   throw new Error('the cluster has more nodes than can be read');
 }
 
+/** All ProxyConfigs that are valid; none where the cluster does not know the kind or does not let us read it. */
+async function proxyConfigs(client: KubeClient): Promise<ScopedProxyConfig[]> {
+  const found: ScopedProxyConfig[] = [];
+  let next: string | undefined;
+  try {
+    for (let page = 0; page < maxPages; page++) {
+      const list = await client.listPage<KubeObject & { readonly spec?: unknown }>(proxyConfigResource, {
+        limit: pageSize,
+        ...(next === undefined ? {} : { continue: next }),
+      });
+      for (const { metadata, spec = {} } of list.items) {
+        const { name = '', namespace = '', creationTimestamp } = metadata;
+        const checker = new Checker({ name, namespace });
+        const read = withoutNulls(spec);
+        proxyConfigSpec.check(read, checker);
+        if (checker.errorCount > 0) continue;
+        const created = typeof creationTimestamp === 'string' ? Date.parse(creationTimestamp) : 0;
+        found.push({ name, namespace, creationTimestamp: created, spec: read as ProxyConfigObject });
+      }
+      next = list.metadata.continue;
+      if (next === undefined || next === '') break;
+    }
+  } catch (error) {
+    if (error instanceof KubeError && (error.status === 404 || error.status === 403)) return [];
+    throw error;
+  }
+  return found;
+}
+
 async function data(
   client: KubeClient,
   namespace: string,
@@ -82,7 +118,7 @@ async function readAll(client: KubeClient, query: ClusterQuery): Promise<Cluster
     revision = webhook.metadata.labels?.['istio.io/rev'] ?? revision;
   }
   const suffix = revision === '' || revision === 'default' ? '' : `-${revision}`;
-  const [mesh, injector, versions] = await Promise.all([
+  const [mesh, injector, versions, configs] = await Promise.all([
     data(client, namespace, query.meshConfigMap ?? `istio${suffix}`, query.meshConfigMap !== undefined),
     data(
       client,
@@ -91,6 +127,7 @@ async function readAll(client: KubeClient, query: ClusterQuery): Promise<Cluster
       query.injectConfigMap !== undefined,
     ),
     kubeletVersions(client),
+    proxyConfigs(client),
   ]);
   const { config, values } = injector;
   return {
@@ -99,6 +136,7 @@ async function readAll(client: KubeClient, query: ClusterQuery): Promise<Cluster
     ...(config === undefined ? {} : { injectConfig: config }),
     ...(revision === '' ? {} : { revision }),
     kubeletVersions: versions,
+    proxyConfigs: configs,
   };
 }
 

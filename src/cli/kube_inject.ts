@@ -6,6 +6,7 @@ import { compatibilityVersions } from '#inject/compatibility.ts';
 import type { Compatibility } from '#inject/context.ts';
 import { injectManifest } from '#inject/kube_inject.ts';
 import { nativeSidecars } from '#inject/native_sidecars.ts';
+import { ProxyConfigs } from '#inject/proxy_configs.ts';
 import { type ReadSettings, readSettings } from '#inject/settings.ts';
 import type { ClusterTexts } from './cluster_settings.ts';
 import { type Env, UsageError, version } from './main.ts';
@@ -28,7 +29,7 @@ interface Flags {
 }
 
 /** Reads a file; a missing one is told as Istio tells it. */
-async function read(path: string): Promise<string> {
+async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
@@ -39,7 +40,7 @@ async function read(path: string): Promise<string> {
 }
 
 async function readOptional(path: string | undefined): Promise<string | undefined> {
-  return path === undefined ? undefined : await read(path);
+  return path === undefined ? undefined : await readText(path);
 }
 
 /** The settings of the cluster, unless files say everything; only flags that name something in it insist on one. */
@@ -72,7 +73,7 @@ async function settingsOf(flags: Flags, env: Env): Promise<ReadSettings> {
   const injectConfig = (await readOptional(flags.injectConfigFile)) ?? cluster.injectConfig;
   const operator = await readOptional(flags.operatorFileName);
   const revision = flags.revision ?? cluster.revision;
-  return readSettings({
+  const read = readSettings({
     ...(mesh === undefined ? {} : { mesh }),
     ...(values === undefined ? {} : { values }),
     ...(injectConfig === undefined ? {} : { injectConfig }),
@@ -83,12 +84,17 @@ async function settingsOf(flags: Flags, env: Env): Promise<ReadSettings> {
     compatibility: flags.compatibilityVersion,
     tag: version(),
   });
+  const configs = cluster.proxyConfigs ?? [];
+  if (configs.length === 0) return read;
+  const { settings } = read;
+  const proxyConfigs = new ProxyConfigs(configs, settings.mesh.rootNamespace);
+  return { ...read, settings: { ...settings, proxyConfigs } };
 }
 
 async function run(flags: Flags, env: Env): Promise<void> {
   const { filename } = flags;
   if (filename === undefined) throw new UsageError('filename not specified (see --filename or -f)');
-  const input = filename === '-' ? await readAll(process.stdin) : await read(filename);
+  const input = filename === '-' ? await readAll(process.stdin) : await readText(filename);
   const { settings, warnings } = await settingsOf(flags, env);
   for (const warning of warnings) process.stderr.write(`Warning: ${warning}\n`);
   const injected = injectManifest(input, filename === '-' ? 'stdin' : filename, settings);

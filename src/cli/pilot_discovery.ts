@@ -171,6 +171,7 @@ async function runDiscovery(flags: Flags, env: Env): Promise<void> {
           revision,
           extraNames,
           nativeSidecars: env['ENABLE_NATIVE_SIDECARS'],
+          tag: version(),
           metrics,
           log,
         }).catch(async (error: unknown) => {

@@ -28,6 +28,7 @@ import { rewritePodProbes, rewritesProbes } from './probes.ts';
 import { applyPrometheusMerge, checkPrometheusAnnotations, securePort } from './prometheus.ts';
 import { readProxyConfigAnnotation } from './proxy_config_annotation.ts';
 import { type TemplateChoice, chosenTemplates } from './templates/templates.ts';
+import type { ProxyConfigs } from './proxy_configs.ts';
 import type { ReadValues } from './values.ts';
 
 /** What the injector is told, for all pods alike. */
@@ -39,6 +40,8 @@ export interface InjectorSettings {
   readonly revision: string;
   readonly nativeSidecars: boolean;
   readonly compliancePolicy?: string;
+  /** ProxyConfig objects of the cluster. Default none. */
+  readonly proxyConfigs?: ProxyConfigs;
   /** Default `current`. */
   readonly compatibility?: Compatibility;
 }
@@ -47,8 +50,6 @@ export interface InjectorSettings {
 export interface PodRequest {
   readonly pod: Pod;
   readonly owner: Owner;
-  /** Settings of the pod's namespace and selectors (ProxyConfig objects). Default: the mesh's. */
-  readonly proxyConfig?: EffectiveProxyConfig;
   /** Variables of the webhook's URL. Default none. */
   readonly variables?: Readonly<Record<string, string>>;
   /** Prescribed by the platform. */
@@ -56,20 +57,22 @@ export interface PodRequest {
   readonly proxyGid?: number;
 }
 
-function contextOf(
-  { pod, owner, proxyConfig, ...request }: PodRequest,
-  settings: InjectorSettings,
-): InjectionContext {
+function contextOf({ pod, owner, ...request }: PodRequest, settings: InjectorSettings): InjectionContext {
   const { mesh, values, revision, nativeSidecars, compliancePolicy, compatibility = 'current' } = settings;
-  const base = proxyConfig ?? mesh.defaultConfig;
   const { metadata = {}, spec = {} } = stripInjection(pod, mesh.defaultConfig.statusPort);
+  const namespace = (metadata.namespace ?? owner.namespace) || 'default';
+  const { base, workload } = settings.proxyConfigs?.find(
+    mesh.defaultConfig,
+    namespace,
+    metadata.labels ?? {},
+  ) ?? { base: mesh.defaultConfig };
   const own = readProxyConfigAnnotation(metadata.annotations ?? {});
   return {
     metadata: owner.namespace === '' ? metadata : { namespace: owner.namespace, ...metadata },
     spec,
     owner,
     mesh,
-    proxyConfig: own === undefined ? base : mergeProxyConfig(base, own),
+    proxyConfig: mergeProxyConfig(mergeProxyConfig(base, own), workload),
     values: values.values,
     rawValues: values.raw,
     revision,

@@ -2,7 +2,6 @@
  * The webhook's question and answer: AdmissionReview in, decision and JSON Patch out. A pure function; whoever serves
  * HTTPS hands in the body.
  */
-import type { EffectiveProxyConfig } from '#config/mesh_config/defaults.ts';
 import { pathVariables } from './cluster_info.ts';
 import { type InjectorSettings, injectPod } from './inject_pod.ts';
 import { InjectionError } from './injection_error.ts';
@@ -20,8 +19,6 @@ import { type Decision, type InjectionPolicy, decide } from './policy.ts';
 export interface ReviewSettings {
   readonly injector: InjectorSettings;
   readonly policy: InjectionPolicy;
-  /** ProxyConfig of a namespace and of selectors, mesh included. Absent: the mesh's. */
-  proxyConfigOf?(namespace: string, labels: Readonly<Record<string, string>>): EffectiveProxyConfig;
   /** Annotations of a namespace, for OpenShift. */
   namespaceAnnotations?(namespace: string): Readonly<Record<string, string>> | undefined;
 }
@@ -125,13 +122,10 @@ export function reviewPod(review: unknown, path: string, settings: ReviewSetting
 }
 
 function patched(pod: Pod, namespace: string, path: string, settings: ReviewSettings): Json {
-  const labels = pod.metadata?.labels ?? {};
-  const proxyConfig = settings.proxyConfigOf?.(namespace, labels);
   const injected = injectPod(
     {
       pod,
       owner: ownerOf(pod, namespace),
-      ...(proxyConfig === undefined ? {} : { proxyConfig }),
       variables: pathVariables(path),
       ...openShiftIds(settings.namespaceAnnotations?.(namespace) ?? {}),
     },

@@ -5,6 +5,7 @@ import { lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { imageEntrypoint } from '../../scripts/image/bundle.ts';
 import { writeImage } from '../../scripts/image/oci_image.ts';
 import { packageRoot } from '../harness/mesh_process.ts';
 import { needs } from '../harness/optional_parts.ts';
@@ -43,6 +44,16 @@ describe(
       }
       assert.equal(inside('/usr/local/bin/pilot-agent', 'version').stdout, '0.1.0\n');
       assert.equal(inside('/usr/local/bin/pilot-agent', 'no-such-command').status, 2);
+    });
+
+    it('starts a sidecar with its settings, without a second start', () => {
+      const dockerfile = readFileSync(join(packageRoot, 'deploy/Dockerfile'), 'utf8');
+      const entrypoint = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? '[]') as string[];
+      assert.deepEqual(entrypoint, imageEntrypoint);
+      assert.match(dockerfile, /MALLOC_ARENA_MAX=1/);
+      const { status, stdout, stderr } = inside(...entrypoint, 'version');
+      assert.equal(status, 0, stderr);
+      assert.equal(stdout, '0.1.0\n');
     });
 
     it('runs a bootstrap as the data plane', () => {

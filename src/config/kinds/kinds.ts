@@ -20,6 +20,7 @@ import {
   workloadBody,
 } from './kubernetes/validate.ts';
 import { peerAuthenticationBody } from './peer_authentication/validate.ts';
+import { proxyConfigBody } from './proxy_config/validate.ts';
 import { serviceEntryBody } from './service_entry/validate.ts';
 import { sidecarBody } from './sidecar/validate.ts';
 import { telemetryBody } from './telemetry/validate.ts';
@@ -84,6 +85,7 @@ export const kinds: readonly Kind[] = [
   kind(networking, 'Gateway', 'gateways', 'gw', gatewayBody),
   kind(networking, 'ServiceEntry', 'serviceentries', 'se', serviceEntryBody),
   kind(networking, 'Sidecar', 'sidecars', '', sidecarBody),
+  kind('networking.istio.io/v1beta1', 'ProxyConfig', 'proxyconfigs', '', proxyConfigBody),
   kind(security, 'PeerAuthentication', 'peerauthentications', 'pa', peerAuthenticationBody),
   kind(security, 'AuthorizationPolicy', 'authorizationpolicies', 'ap', authorizationPolicyBody),
   kind(telemetry, 'Telemetry', 'telemetries', 'telemetry', telemetryBody),

@@ -345,6 +345,19 @@ table('ServiceEntry', [
   ],
 ]);
 
+table('ProxyConfig', [
+  ['{}'],
+  [
+    '{selector: {matchLabels: {a: b}}, concurrency: 0, environmentVariables: {A: b}, image: {imageType: debug}}',
+  ],
+  ['{selector: {matchLabels: {}}}', 'warning no_effect selector.matchLabels'],
+  ['{selector: {matchLabels: {"": b}}}', 'invalid_label selector.matchLabels[""]'],
+  ['{concurrency: -1}', 'out_of_range concurrency'],
+  ['{environmentVariables: {A: 1}}', 'wrong_type environmentVariables.A'],
+  ['{image: debug}', 'wrong_type image'],
+  ['{concurrencies: 1}', 'unknown_field concurrencies'],
+]);
+
 table('PeerAuthentication', [
   ['{selector: {matchLabels: {a: b}}, mtls: {mode: STRICT}, portLevelMtls: {8080: {mode: DISABLE}}}'],
   ['{}'],

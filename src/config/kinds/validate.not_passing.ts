@@ -9,7 +9,6 @@ export const notPassing: ReadonlyMap<string, string> = new Map(
     'envoyfilter-valid/add-cluster',
     'envoyfilter-valid/merge-and-replace-list',
     'envoyfilter-valid/waypoint-cluster',
-    'proxyconfig-valid/empty-selector',
     'reqauth-invalid/bad-target-group',
     'reqauth-invalid/bad-target-name',
     'reqauth-invalid/bad-timeout',

@@ -1,8 +1,10 @@
 /** The injection webhook of a control plane: its certificate from our authority, its settings from where they are kept. */
 import { type Logger, silentLogger } from '#base/log.ts';
+import type { ProxyConfigObject } from '#config/kinds/proxy_config/types.ts';
 import { meshConfigMap } from '#config/mesh_config/config_map.ts';
 import type { ConfigStore } from '#config/store/store.ts';
 import { nativeSidecars } from '#inject/native_sidecars.ts';
+import { ProxyConfigs, type ScopedProxyConfig } from '#inject/proxy_configs.ts';
 import type { ReviewSettings } from '#inject/review.ts';
 import type { SettingsSources } from '#inject/settings.ts';
 import { writeCaBundles } from '#inject/webhook/ca_bundle.ts';
@@ -65,7 +67,22 @@ function kubeletVersions(store: ConfigStore): string[] {
   });
 }
 
-/** Starts the webhook; resolves when it listens, after its configuration has been read. @throws Error when the port is taken */
+function proxyConfigs(store: ConfigStore, rootNamespace: string): ProxyConfigs {
+  const objects = store.list('ProxyConfig').map(({ metadata, body }): ScopedProxyConfig => ({
+    name: metadata.name,
+    namespace: metadata.namespace,
+    creationTimestamp: metadata.creationTimestamp,
+    // Objects in the store are valid.
+    spec: (body['spec'] ?? {}) as ProxyConfigObject,
+  }));
+  return new ProxyConfigs(objects, rootNamespace);
+}
+
+/**
+ * Starts the webhook; resolves when it listens. Until its ConfigMap has been read once it answers 503: nothing is injected by
+ * a guess, and a cluster that does not let it be read holds up nothing else.
+ * @throws Error when the port is taken
+ */
 export async function startInjection(options: InjectionOptions): Promise<Injection> {
   const { authority, store, cluster, namespace, metrics, log = silentLogger } = options;
   const revision = options.revision === 'default' ? '' : options.revision;
@@ -99,20 +116,32 @@ export async function startInjection(options: InjectionOptions): Promise<Injecti
             config?.update(sources());
           },
         });
-  await follower?.synced();
-  const ready = (config = new InjectorConfig(sources(), log));
+  const begin = (): void => {
+    config = new InjectorConfig(sources(), log);
+  };
+  if (follower === undefined) begin();
+  else {
+    log.scope('injection').debug('waiting for the configuration of the injector');
+    void follower.synced().then(begin);
+  }
+  let configs: ProxyConfigs | undefined;
   const unsubscribe = store.subscribe((changes) => {
+    if (changes.some(({ resource: { kind } }) => kind === 'ProxyConfig' || kind === 'ConfigMap'))
+      configs = undefined;
     if (changes.some(({ resource: { kind } }) => kind === 'ConfigMap' || kind === 'Node'))
-      ready.update(sources());
+      config?.update(sources());
   });
-  const settings = (): ReviewSettings | undefined =>
-    ready.current === undefined
-      ? undefined
-      : {
-          injector: ready.current.settings,
-          policy: ready.current.policy,
-          namespaceAnnotations: (name) => store.get('Namespace', '', name)?.metadata.annotations,
-        };
+  const settings = (): ReviewSettings | undefined => {
+    const current = config?.current;
+    if (current === undefined) return undefined;
+    const { settings: injector, policy } = current;
+    configs ??= proxyConfigs(store, injector.mesh.rootNamespace);
+    return {
+      injector: { ...injector, proxyConfigs: configs },
+      policy,
+      namespaceAnnotations: (name) => store.get('Namespace', '', name)?.metadata.annotations,
+    };
+  };
 
   let server: WebhookServer | undefined;
   const { tls, renewal } = await ServingCertificate.issue({

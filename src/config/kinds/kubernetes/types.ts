@@ -254,5 +254,8 @@ export interface ServiceAccountBody {
 
 /** Body of a Node (v1): its labels `topology.kubernetes.io/region` and `zone`, and its addresses, are read. */
 export interface NodeBody {
-  readonly status?: { readonly addresses?: readonly { readonly type: string; readonly address: string }[] };
+  readonly status?: {
+    readonly addresses?: readonly { readonly type: string; readonly address: string }[];
+    readonly nodeInfo?: { readonly kubeletVersion?: string };
+  };
 }

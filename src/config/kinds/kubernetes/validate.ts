@@ -256,5 +256,6 @@ export const endpointSliceBody: Schema<EndpointSliceBody> = part<EndpointSliceBo
 export const nodeBody: Schema<NodeBody> = part<NodeBody>({
   status: part<NonNullable<NodeBody['status']>>({
     addresses: list(part<{ type: string; address: string }>({ type: string(), address: string() })),
+    nodeInfo: part<{ readonly kubeletVersion?: string }>({ kubeletVersion: string() }),
   }),
 });

@@ -88,7 +88,12 @@ export function coreKinds(namespace: string, configMapName: string): readonly Co
     {
       kind: 'Node',
       resource: apiResource('v1', 'nodes', false),
-      trim: ({ status }) => ({ status: pick(status, ['addresses']) }),
+      trim: ({ status }) => ({
+        status: {
+          ...pick(status, ['addresses']),
+          nodeInfo: pick(fieldsOf(status)['nodeInfo'], ['kubeletVersion']),
+        },
+      }),
     },
     { kind: 'ServiceAccount', resource: apiResource('v1', 'serviceaccounts'), trim: nothing, optional: true },
     {
