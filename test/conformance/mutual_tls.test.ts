@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { X509Certificate, createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { after } from 'node:test';
 import type { ConnectionOptions } from 'node:tls';
 import { type Identity, TestAuthority } from '../../src/proxy/transport_sockets/tls/testing.ts';
@@ -316,6 +316,29 @@ conformance(import.meta.filename, {
         const who = answer.echo().headers['x-forwarded-client-cert'];
         assert.match(who ?? '', /URI=spiffe:\/\/cluster\.local\/ns\/a\/sa\/client/);
       }
+    },
+    'the certificates of every listener and cluster': async (run) => {
+      interface Shown {
+        readonly path: string;
+        readonly serial_number: string;
+      }
+      const page = JSON.parse((await run.admin('/certs')).body) as {
+        readonly certificates: readonly { readonly ca_cert: Shown[]; readonly cert_chain: Shown[] }[];
+      };
+      const names = (list: readonly Shown[]): string => list.map(({ path }) => basename(path)).join('+');
+      const counts = new Map<string, number>();
+      for (const { ca_cert, cert_chain } of page.certificates) {
+        const text = `${names(ca_cert)} ${names(cert_chain)}`;
+        counts.set(text, (counts.get(text) ?? 0) + 1);
+      }
+      assert.deepEqual(Object.fromEntries(counts), {
+        'ca.pem server.pem': Object.keys(demands).length + 4,
+        'ca.pem server.pem+second.pem': 2,
+        ' server.pem+second.pem': 3,
+        'ca.pem client.pem': 4,
+        'other.pem client.pem': 1,
+        ' client.pem': 1,
+      });
     },
     'what is counted': async (run) => {
       const text = (await run.admin('/stats')).body;

@@ -1,4 +1,5 @@
 /** What admin pages read and switch: given by the server, so that pages know no threads. */
+import type { ContextCertificates } from '../network/tls_contexts.ts';
 import type { Bootstrap } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.ts';
 import type { Node } from '#api/gen/envoy/config/core/v3/base_pb.ts';
 import type { LogLevel } from '#base/log.ts';
@@ -50,16 +51,6 @@ export interface ClusterState {
   readonly static: boolean;
   readonly limits: { readonly default: ClusterLimits; readonly high: ClusterLimits };
   readonly hosts: readonly HostState[];
-}
-
-/** A certificate in use. */
-export interface CertificateState {
-  readonly name: string;
-  readonly kind: 'certificate' | 'roots';
-  /** PEM of what is public; private keys never leave the worker. Empty when it stands in a file. */
-  readonly pem: string;
-  /** File it is read from; empty for an inline one. */
-  readonly path: string;
 }
 
 /** Names of what waits for something before it goes live. */
@@ -137,7 +128,7 @@ export interface ProxyState {
   resetCounters(): Promise<void>;
   listeners(): Promise<readonly ListenerState[]>;
   clusters(): Promise<readonly ClusterState[]>;
-  certificates(): Promise<readonly CertificateState[]>;
+  certificates(): Promise<readonly ContextCertificates[]>;
   /** Heap of all threads, bytes. */
   memory(): Promise<{ readonly heapUsed: number; readonly heapTotal: number }>;
   drain(options: DrainRequest): void;

@@ -4,7 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { toJson } from '@bufbuild/protobuf';
 import { NodeSchema } from '#api/gen/envoy/config/core/v3/base_pb.ts';
 import { type AdminPage, json, text } from './page.ts';
-import type { CertificateState, ProxyState } from './proxy_state.ts';
+import type { CertificatePlace, ContextCertificates } from '../network/tls_contexts.ts';
+import type { ProxyState } from './proxy_state.ts';
 
 export const ready: AdminPage = {
   path: '/ready',
@@ -130,10 +131,16 @@ function details(pem: string, path: string): object {
   };
 }
 
-async function certificate({ kind, pem, path }: CertificateState): Promise<object> {
+async function detailsAt({ pem, path }: CertificatePlace): Promise<object[]> {
   const source = path === '' ? pem : await readFile(path, 'utf8').catch(() => '');
-  const list = splitPem(source).map((one) => details(one, path === '' ? '<inline>' : path));
-  return kind === 'roots' ? { ca_cert: list, cert_chain: [] } : { ca_cert: [], cert_chain: list };
+  return splitPem(source).map((one) => details(one, path === '' ? '<inline>' : path));
+}
+
+/** One context: its first root, and the leaf of each of its chains, as Envoy shows them. */
+async function context({ ca, chains }: ContextCertificates): Promise<object> {
+  const roots = ca === undefined ? [] : (await detailsAt(ca)).slice(0, 1);
+  const leaves = await Promise.all(chains.map(async (place) => (await detailsAt(place)).slice(0, 1)));
+  return { ca_cert: roots, cert_chain: leaves.flat() };
 }
 
 export const certs: AdminPage = {
@@ -141,7 +148,7 @@ export const certs: AdminPage = {
   help: 'print certs on machine',
   changes: false,
   async answer(state) {
-    const certificates = await Promise.all((await state.certificates()).map(certificate));
+    const certificates = await Promise.all((await state.certificates()).map(context));
     return json({ certificates });
   },
 };

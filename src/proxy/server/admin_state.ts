@@ -3,7 +3,6 @@ import type { Bootstrap } from '#api/gen/envoy/config/bootstrap/v3/bootstrap_pb.
 import type { Node } from '#api/gen/envoy/config/core/v3/base_pb.ts';
 import type { MetricsSnapshot } from '#telemetry/metrics.ts';
 import type {
-  CertificateState,
   ClusterState,
   CommandLine,
   DrainRequest,
@@ -15,6 +14,7 @@ import type {
   ServerState,
   WarmingNames,
 } from '../admin/proxy_state.ts';
+import type { ContextCertificates } from '../network/tls_contexts.ts';
 import type { StoredType } from '../config/resource_store.ts';
 import type { ProxyServer } from './proxy_server.ts';
 
@@ -135,7 +135,7 @@ export class AdminState implements ProxyState {
     return mergeClusters(await this.#server.pool.ask('clusters'));
   }
 
-  async certificates(): Promise<readonly CertificateState[]> {
+  async certificates(): Promise<readonly ContextCertificates[]> {
     return (await this.#server.pool.ask('certificates'))[0] ?? [];
   }
 

@@ -1,7 +1,8 @@
 /** Messages between the main thread and a worker. All of them are plain data. */
+import type { ContextCertificates } from '../network/tls_contexts.ts';
 import type { MetricsSnapshot } from '#telemetry/metrics.ts';
 import type { LogFields, LogLevel } from '#base/log.ts';
-import type { CertificateState, ClusterState, DrainRequest, ListenerState } from '../admin/proxy_state.ts';
+import type { ClusterState, DrainRequest, ListenerState } from '../admin/proxy_state.ts';
 import type { ConfigUpdate, Rejection } from '../config/config_update.ts';
 import type { DrainStrategy } from '../network/connection.ts';
 import type { WarmingState } from '../config/worker_config.ts';
@@ -43,7 +44,7 @@ export interface Answers {
   readonly stats: MetricsSnapshot;
   readonly listeners: readonly ListenerState[];
   readonly clusters: readonly ClusterState[];
-  readonly certificates: readonly CertificateState[];
+  readonly certificates: readonly ContextCertificates[];
   readonly connections: number;
   readonly memory: { readonly heapUsed: number; readonly heapTotal: number };
 }

@@ -134,7 +134,6 @@ export class WorkerRuntime {
       clusters,
       this.#listeners,
       this.#config,
-      () => secrets.all(),
       new StatInclusion(bootstrap.statsConfig?.statsMatcher),
       init.index === 0,
     );

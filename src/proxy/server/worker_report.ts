@@ -1,6 +1,4 @@
 /** What a worker tells of itself: metrics, listeners, hosts, certificates. */
-import type { Secret } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
-import type { DataSource } from '#api/gen/envoy/config/core/v3/base_pb.ts';
 import type {
   FamilySnapshot,
   Labels,
@@ -18,36 +16,9 @@ import type { UpstreamHost } from '../upstream/host.ts';
 import { type ClusterStat, clusterStats } from './cluster_stats.ts';
 import { ResponseCodeFamilies } from './response_code_stats.ts';
 import type { StatInclusion } from './stat_inclusion.ts';
-import type {
-  CertificateState,
-  ClusterLimits,
-  ClusterState,
-  HostState,
-  ListenerState,
-} from '../admin/proxy_state.ts';
+import type { ClusterLimits, ClusterState, HostState, ListenerState } from '../admin/proxy_state.ts';
+import { type ContextCertificates, liveCertificates } from '../network/tls_contexts.ts';
 import type { ThresholdResources } from '../upstream/resource_manager.ts';
-
-/** Where a certificate stands; files are not read for a report. */
-function locate(source: DataSource | undefined): { readonly pem: string; readonly path: string } {
-  switch (source?.specifier.case) {
-    case 'inlineBytes':
-      return { pem: Buffer.from(source.specifier.value).toString('utf8'), path: '' };
-    case 'inlineString':
-      return { pem: source.specifier.value, path: '' };
-    case 'filename':
-      return { pem: '', path: source.specifier.value };
-    default:
-      return { pem: '', path: '' };
-  }
-}
-
-function certificateOf(secret: Secret): CertificateState[] {
-  const { name, type } = secret;
-  if (type.case === 'tlsCertificate')
-    return [{ name, kind: 'certificate', ...locate(type.value.certificateChain) }];
-  if (type.case === 'validationContext') return [{ name, kind: 'roots', ...locate(type.value.trustedCa) }];
-  return [];
-}
 
 function hostState(host: UpstreamHost): HostState {
   const { region, zone, subZone } = host.locality;
@@ -96,7 +67,6 @@ export class WorkerReport {
   readonly #clusters: LiveClusterManager;
   readonly #listeners: ListenerManager;
   readonly #config: WorkerConfig;
-  readonly #secrets: () => Iterable<Secret>;
   readonly #inclusion: StatInclusion;
   readonly #first: boolean;
   readonly #kept = new WeakMap<LiveCluster, KeptStats>();
@@ -107,7 +77,6 @@ export class WorkerReport {
     clusters: LiveClusterManager,
     listeners: ListenerManager,
     config: WorkerConfig,
-    secrets: () => Iterable<Secret>,
     inclusion: StatInclusion,
     first: boolean,
   ) {
@@ -117,7 +86,6 @@ export class WorkerReport {
     this.#clusters = clusters;
     this.#listeners = listeners;
     this.#config = config;
-    this.#secrets = secrets;
   }
 
   /** Own metrics, and the counters of clusters and listeners under Envoy's names. */
@@ -153,8 +121,8 @@ export class WorkerReport {
     }));
   }
 
-  certificates(): CertificateState[] {
-    return [...this.#secrets()].flatMap(certificateOf);
+  certificates(): ContextCertificates[] {
+    return liveCertificates();
   }
 
   connections(): number {

@@ -8,12 +8,20 @@ import { type SecureContext, type SecureContextOptions, createSecureContext } fr
 import { toBinary } from '@bufbuild/protobuf';
 import {
   type CertificateValidationContext,
+  type TlsCertificate,
   CertificateValidationContextSchema,
   type TlsSessionTicketKeys,
 } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.ts';
+import type { DataSource } from '#api/gen/envoy/config/core/v3/base_pb.ts';
 import type { SdsSecretConfig } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.ts';
 import type { CommonTlsContext } from '#api/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.ts';
 import type { LiveSecret, SecretProvider } from '../../network/secret.ts';
+import {
+  type CertificatePlace,
+  type ContextCertificates,
+  trackTlsContext,
+  type TlsContextView,
+} from '../../network/tls_contexts.ts';
 import { type OwnCertificate, certificatesFor, readCertificate } from './certificates.ts';
 import { clientContext } from './client_contexts.ts';
 import { ClientSessions } from './client_sessions.ts';
@@ -64,8 +72,22 @@ export type TlsRole =
     }
   | { readonly side: 'client'; readonly sessionsPerPlace: number };
 
+/** Where a certificate stands; files are not read for a report. */
+function placeOf(source: DataSource | undefined): CertificatePlace {
+  switch (source?.specifier.case) {
+    case 'inlineBytes':
+      return { pem: Buffer.from(source.specifier.value).toString('utf8'), path: '' };
+    case 'inlineString':
+      return { pem: source.specifier.value, path: '' };
+    case 'filename':
+      return { pem: '', path: source.specifier.value };
+    default:
+      return { pem: '', path: '' };
+  }
+}
+
 /** Owns subscriptions to secrets. */
-export class TlsContextSource {
+export class TlsContextSource implements TlsContextView {
   readonly #config: CommonTlsContext;
   readonly #role: TlsRole;
   readonly #certificates: LiveSecret[] = [];
@@ -78,6 +100,7 @@ export class TlsContextSource {
   #stale = true;
   #onReady: (() => void)[] = [];
   #wasReady = false;
+  readonly #untrack: () => void;
 
   /** @throws Error when inline material is bad or the configuration asks for what is not there. */
   constructor(config: CommonTlsContext, role: TlsRole, secrets: SecretProvider) {
@@ -125,6 +148,7 @@ export class TlsContextSource {
       this.#stale = false;
     } else if (this.#inlineValidation !== undefined) compileValidation(this.#inlineValidation);
     this.#wasReady = this.ready;
+    this.#untrack = trackTlsContext(this);
   }
 
   /** All secrets were delivered once. */
@@ -164,19 +188,38 @@ export class TlsContextSource {
     return this.#material;
   }
 
-  #build(): TlsMaterial {
-    const certificates = [
+  /** @throws Error when a secret is of another kind. */
+  #ownCertificates(): TlsCertificate[] {
+    return [
       ...this.#config.tlsCertificates,
       ...this.#certificates.map((secret) => {
         const type = secret.current?.type;
         if (type?.case !== 'tlsCertificate') throw new Error('the secret holds no tls_certificate');
         return type.value;
       }),
-    ].map(readCertificate);
+    ];
+  }
+
+  /** @throws Error when the secret is of another kind. */
+  #validationContext(): CertificateValidationContext | undefined {
     const secretType = this.#validationSecret?.current?.type;
     if (secretType !== undefined && secretType.case !== 'validationContext')
       throw new Error('the secret holds no validation_context');
-    const proto = mergeValidation(this.#inlineValidation, secretType?.value);
+    return mergeValidation(this.#inlineValidation, secretType?.value);
+  }
+
+  certificates(): ContextCertificates | undefined {
+    if (this.material === undefined) return undefined;
+    const ca = this.#validationContext()?.trustedCa;
+    return {
+      ca: ca === undefined ? undefined : placeOf(ca),
+      chains: this.#ownCertificates().map(({ certificateChain }) => placeOf(certificateChain)),
+    };
+  }
+
+  #build(): TlsMaterial {
+    const certificates = this.#ownCertificates().map(readCertificate);
+    const proto = this.#validationContext();
     const validation = proto === undefined ? undefined : compileValidation(proto);
     const role = this.#role;
     if (role.side === 'server' && certificates.length === 0)
@@ -250,6 +293,7 @@ export class TlsContextSource {
   }
 
   close(): void {
+    this.#untrack();
     for (const secret of this.#certificates) secret.close();
     this.#validationSecret?.close();
     this.#ticketSecret?.close();
