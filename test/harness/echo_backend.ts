@@ -28,6 +28,7 @@ export class EchoBackend {
   /** Connections accepted. */
   connections = 0;
   #failed = new Map<string, number>();
+  readonly #echoes: Echo[] = [];
 
   private constructor(name: string) {
     this.name = name;
@@ -53,6 +54,21 @@ export class EchoBackend {
     await once(this.server, 'close');
   }
 
+  /** The next request that was not asked for yet, of the last 100; waits (5 s) for one. */
+  async nextEcho(): Promise<Echo> {
+    for (let i = 0; i < 500; i++) {
+      const echo = this.#echoes.shift();
+      if (echo !== undefined) return echo;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw new Error(`no request came to ${this.name}`);
+  }
+
+  /** Forgets requests that nobody asked for. */
+  forgetEchoes(): void {
+    this.#echoes.length = 0;
+  }
+
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     this.requests++;
     const want = (name: string): string | undefined => {
@@ -65,6 +81,19 @@ export class EchoBackend {
     } catch {
       return; // the proxy reset the request
     }
+    const echo: Echo = {
+      backend: this.name,
+      method: request.method ?? '',
+      path: request.url ?? '',
+      headers: Object.fromEntries(
+        Object.entries(request.headers).map(([name, value]) => [name, String(value)]),
+      ),
+      body: Buffer.concat(chunks).toString('utf8'),
+      trailers: Object.fromEntries(
+        Object.entries(request.trailers).map(([name, value]) => [name, String(value)]),
+      ),
+    };
+    if (this.#echoes.push(echo) > 100) this.#echoes.shift();
     const delay = want('delay-ms');
     if (delay !== undefined) await new Promise((resolve) => setTimeout(resolve, Number(delay)));
     if (want('reset') !== undefined) return void request.socket.destroy();
@@ -83,18 +112,6 @@ export class EchoBackend {
     if (bytes !== undefined) return void response.end(Buffer.alloc(Number(bytes), 'x'));
     if (body !== undefined) return void response.end(body);
     response.setHeader('content-type', 'application/json');
-    const echo: Echo = {
-      backend: this.name,
-      method: request.method ?? '',
-      path: request.url ?? '',
-      headers: Object.fromEntries(
-        Object.entries(request.headers).map(([name, value]) => [name, String(value)]),
-      ),
-      body: Buffer.concat(chunks).toString('utf8'),
-      trailers: Object.fromEntries(
-        Object.entries(request.trailers).map(([name, value]) => [name, String(value)]),
-      ),
-    };
     response.end(JSON.stringify(echo));
   }
 

@@ -1,6 +1,7 @@
 /**
  * Values of header rules with `%COMMAND(argument):length%` (envoy substitution formatter). Access logs have the full
- * formatter; header rules need the commands below. Unknown commands fail when the configuration is read.
+ * formatter, which the worker brings along (`setMoreCommands`); the commands below are there always. Unknown commands
+ * fail when the configuration is read.
  */
 import { formatAddress } from '../network/address.ts';
 import { formatResponseFlags } from '../stream_info/response_flags.ts';
@@ -52,6 +53,16 @@ const simple: Readonly<Record<string, Part>> = {
   UPSTREAM_REQUEST_ATTEMPT_COUNT: ({ info }) => String(info.attemptCount),
 };
 
+/** Compiles a command that this file does not have; undefined for an unknown one. Throws Error for a bad argument. */
+export type MoreCommands = (name: string, argument: string | undefined) => Part | undefined;
+
+let moreCommands: MoreCommands | undefined;
+
+/** Commands of the full formatter, which stands above this folder. Set once, before any configuration is read. */
+export function setMoreCommands(commands: MoreCommands): void {
+  moreCommands = commands;
+}
+
 function addressOf(address: Parameters<typeof formatAddress>[0] | undefined): string | undefined {
   return address === undefined ? undefined : formatAddress(address);
 }
@@ -100,10 +111,12 @@ function commandPart(name: string, argument: string): Part {
         const value = info.filterState?.get(argument.split(':')[0] ?? '');
         return value === undefined ? undefined : typeof value === 'string' ? value : JSON.stringify(value);
       };
-    case 'START_TIME':
-      return simple['START_TIME'] as Part;
     default: {
-      const part = simple[name];
+      const own = simple[name];
+      const part =
+        own !== undefined && argument === ''
+          ? own
+          : (moreCommands?.(name, argument === '' ? undefined : argument) ?? own);
       if (part === undefined) throw new Error(`unknown command %${name}% in a header value`);
       return part;
     }

@@ -50,7 +50,6 @@ const refused: Readonly<Record<string, readonly string[]>> = {
   ],
   'envoy.config.route.v3.WeightedCluster': ['useHashPolicy'],
   'envoy.config.route.v3.RetryPolicy': ['retryOptionsPredicates', 'refreshClusterOnRetry'],
-  'envoy.config.route.v3.RouteAction.RequestMirrorPolicy': ['requestHeadersMutations'],
   'envoy.config.cluster.v3.Cluster': [
     'transportSocketMatcher',
     'perConnectionBufferHighWatermarkTimeout',

@@ -9,8 +9,10 @@ import {
 } from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
 import { create } from '@bufbuild/protobuf';
 import type { SubstitutionFormatString } from '#api/gen/envoy/config/core/v3/substitution_format_string_pb.ts';
+import type { HeaderMutation } from '#api/gen/envoy/config/common/mutation_rules/v3/mutation_rules_pb.ts';
 import { RoutingPriority } from '#api/gen/envoy/config/core/v3/base_pb.ts';
 import { compileHeaderFormat, type HeaderFormatContext } from '../http/header_formatter.ts';
+import { compileHeaderRules, type HeaderRules } from '../http/header_rules.ts';
 import type { ReplyBodyFormat } from '../http/local_reply.ts';
 import { compileSubstitution } from '../http/regex.ts';
 import { readDataSource } from '../network/data_source.ts';
@@ -46,6 +48,17 @@ export interface InheritedPolicies {
   readonly runtime: RuntimeValues | undefined;
 }
 
+function compileMutation({ action }: HeaderMutation): HeaderRules {
+  const rules =
+    action.case === 'remove'
+      ? compileHeaderRules([], [action.value])
+      : action.case === 'append'
+        ? compileHeaderRules([action.value], [])
+        : undefined;
+  if (rules === undefined) throw new Error('request_headers_mutations: only remove and append are supported');
+  return rules;
+}
+
 function compileMirror(
   policy: RouteAction_RequestMirrorPolicy,
   runtime: RuntimeValues | undefined,
@@ -57,6 +70,7 @@ function compileMirror(
     fraction: compileShare(policy.runtimeFraction, 1, runtime),
     appendSuffix: !policy.disableShadowHostSuffixAppend,
     hostRewrite: policy.hostRewriteLiteral,
+    rules: policy.requestHeadersMutations.map(compileMutation),
   };
 }
 

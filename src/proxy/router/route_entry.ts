@@ -23,6 +23,8 @@ export interface MirrorPolicy {
   /** Appends `-shadow` to the host. */
   readonly appendSuffix: boolean;
   readonly hostRewrite: string;
+  /** `request_headers_mutations` of the copy, in order. */
+  readonly rules: readonly HeaderRules[];
 }
 
 /** How the host changes on the way upstream. */

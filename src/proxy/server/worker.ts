@@ -7,6 +7,8 @@ import { MetricsRegistry } from '#telemetry/metrics.ts';
 import { createAccessLoggers } from '../access_loggers/access_log.ts';
 import { LogSinks } from '../access_loggers/log_sinks.ts';
 import { createOperators } from '../access_loggers/operators.ts';
+import { headerCommands } from '../access_loggers/header_commands.ts';
+import { setMoreCommands } from '../http/header_formatter.ts';
 import { compileReplyBody } from '../access_loggers/reply_body.ts';
 import type { DrainRequest } from '../admin/proxy_state.ts';
 import type { ConfigUpdate, Rejection, SubscriptionPort } from '../config/config_update.ts';
@@ -66,6 +68,7 @@ export class WorkerRuntime {
     const sinks = new LogSinks((fd, text) => post({ kind: 'write', fd, text }));
     this.#sinks = sinks;
     const operators = createOperators({ hostname: init.hostname, variables: init.environment });
+    setMoreCommands(headerCommands(operators));
     const port: SubscriptionPort = {
       subscribe: (source, typeUrl, name) => post({ kind: 'subscribe', source, typeUrl, name }),
       unsubscribe: (source, typeUrl, name) => post({ kind: 'unsubscribe', source, typeUrl, name }),

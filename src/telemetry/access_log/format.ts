@@ -13,7 +13,10 @@ export type OperatorValue =
   | Readonly<Record<string, unknown>>;
 
 /** Reads one value of an entry. */
-export type Evaluator<Entry> = (entry: Entry) => OperatorValue;
+export type Evaluator<Entry> = ((entry: Entry) => OperatorValue) & {
+  /** Empty text is a value, it does not stand for an absent one. */
+  readonly keepsEmpty?: boolean;
+};
 
 /**
  * Operators by name. A factory gets the text between the brackets (undefined without brackets) and throws Error when it
@@ -125,8 +128,10 @@ export function compileTextFormat<Entry>(
   return (entry) => {
     let text = literals[0] as string;
     for (let i = 0; i < evaluators.length; i++) {
-      const value = (evaluators[i] as Evaluator<Entry>)(entry);
-      if (omitEmpty && (value === undefined || value === '')) text += literals[i + 1] as string;
+      const evaluate = evaluators[i] as Evaluator<Entry>;
+      const value = evaluate(entry);
+      if (value === '' && (omitEmpty || evaluate.keepsEmpty === true)) text += literals[i + 1] as string;
+      else if (omitEmpty && value === undefined) text += literals[i + 1] as string;
       else text += textOf(value, lengths[i]) + (literals[i + 1] as string);
     }
     return text;
@@ -157,7 +162,7 @@ function compileJsonValue<Entry>(
       const { evaluate, maxLength } = only;
       return (entry) => {
         const value = evaluate(entry);
-        if (value === undefined || value === '') return null;
+        if (value === undefined || (value === '' && evaluate.keepsEmpty !== true)) return null;
         return typeof value === 'string' && maxLength !== undefined ? value.slice(0, maxLength) : value;
       };
     }

@@ -9,10 +9,11 @@ export const cors = {
   name: 'envoy.filters.http.cors',
   typeUrls: [typeUrlOf(CorsSchema), typeUrlOf(CorsPolicySchema)],
   create(_config, context, filterName) {
+    const labels = { envoy_http_conn_manager_prefix: context.statPrefix ?? '' };
     const shared: CorsShared = {
       filterName,
-      originValid: context.metrics.counter('envoy_http_cors_origin_valid', {}),
-      originInvalid: context.metrics.counter('envoy_http_cors_origin_invalid', {}),
+      originValid: context.metrics.counter('envoy_http_cors_origin_valid', labels),
+      originInvalid: context.metrics.counter('envoy_http_cors_origin_invalid', labels),
       random: () => context.random(),
     };
     return { createFilter: (callbacks) => new CorsFilter(callbacks, shared) };

@@ -209,7 +209,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
           endStream,
           this.#callbacks.bufferLimit,
           this.#globalMs,
-          this.#info.protocol,
+          this.#info,
         ),
       );
     }
@@ -419,9 +419,10 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     if (route.virtualHost.includeAttemptCountInResponse)
       headers.set('x-envoy-attempt-count', String(this.#info.attemptCount));
     if (this.#setCookie !== undefined) headers.add('set-cookie', this.#setCookie);
+    this.#info.responseCode = status;
+    this.#info.responseCodeDetails = 'via_upstream';
     if (route.hasResponseRules)
       route.applyResponseRules(headers, this.#headers as RequestHeaderMap, this.#info);
-    this.#info.responseCodeDetails = 'via_upstream';
     // A tunnel has no end to wait for.
     if (status === 101 || (status < 300 && this.#headers?.method === 'CONNECT')) {
       this.#upgraded = true;

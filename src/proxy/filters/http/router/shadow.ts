@@ -9,6 +9,7 @@ import { type HeaderMap, RequestHeaderMap, type ResponseHeaderMap } from '../../
 import { type TimerHandle, workerTimers } from '../../../network/timer_wheel.ts';
 import type { MirrorPolicy } from '../../../router/route_entry.ts';
 import { countCode } from '../../../upstream/response_codes.ts';
+import type { StreamInfo } from '../../../stream_info/stream_info.ts';
 import type {
   Cancellable,
   Cluster,
@@ -27,7 +28,7 @@ export function shadowHost(authority: string): string {
   return `${authority.slice(0, colon)}-shadow${authority.slice(colon)}`;
 }
 
-function copyHeaders(headers: RequestHeaderMap, policy: MirrorPolicy): RequestHeaderMap {
+function copyHeaders(headers: RequestHeaderMap, policy: MirrorPolicy, info: StreamInfo): RequestHeaderMap {
   const copy = new RequestHeaderMap(headers.names.slice(), headers.values.slice());
   copy.seen = headers.seen;
   copy.method = headers.method;
@@ -36,6 +37,7 @@ function copyHeaders(headers: RequestHeaderMap, policy: MirrorPolicy): RequestHe
   copy.authority = headers.authority;
   if (policy.hostRewrite !== '') copy.authority = policy.hostRewrite;
   else if (policy.appendSuffix) copy.authority = shadowHost(headers.authority);
+  for (const rules of policy.rules) rules.apply(copy, { info, request: headers, response: undefined });
   return copy;
 }
 
@@ -68,16 +70,16 @@ export class ShadowRequest implements ResponseDecoder, HttpPoolCallbacks, LoadBa
     endStream: boolean,
     limit: number,
     timeoutMs: number,
-    downstreamProtocol: string,
+    info: StreamInfo,
   ) {
     this.#cluster = cluster;
-    this.requestHeaders = copyHeaders(headers, policy);
+    this.requestHeaders = copyHeaders(headers, policy, info);
     this.#ended = endStream;
     this.#limit = limit;
     this.#timer = workerTimers.schedule(timeoutMs > 0 ? timeoutMs : defaultTimeoutMs, giveUp, this);
     const host = cluster.chooseHost(this);
     if (host === undefined) this.#finish();
-    else this.#waiting = cluster.httpPool(host, 'default', downstreamProtocol, this).newStream(this, this);
+    else this.#waiting = cluster.httpPool(host, 'default', info.protocol, this).newStream(this, this);
   }
 
   shouldSelectAnotherHost(): boolean {

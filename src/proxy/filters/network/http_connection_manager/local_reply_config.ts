@@ -68,11 +68,11 @@ export function compileLocalReplyConfig(
     const entry = { info, request, response, trailers: undefined };
     const mapper = mappers.find(({ matches }) => matches(entry));
     const status = mapper?.status ?? reply.status;
-    info.responseCode = status;
-    response.status = status;
     const before = response.getFirst('content-type');
     mapper?.rules?.apply(response, { info, request, response });
     const typed = response.getFirst('content-type') !== before;
+    info.responseCode = status;
+    response.status = status;
     let body = mapper?.body ?? reply.body;
     const format = mapper?.format ?? common;
     if (format !== undefined) body = format.format(info, request, response, body);
@@ -83,7 +83,10 @@ export function compileLocalReplyConfig(
       body,
       modifyHeaders(headers) {
         reply.modifyHeaders?.(headers);
+        // Values of headers name the status that was mapped, bodies the new one.
+        info.responseCode = reply.status;
         mapper?.rules?.apply(headers, { info, request, response: headers });
+        info.responseCode = status;
         if (body !== '' && changed && !typed)
           headers.set('content-type', format?.contentType ?? 'text/plain');
       },
