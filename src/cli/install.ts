@@ -15,6 +15,7 @@ import {
   namesOf,
 } from '#install/manifests.ts';
 import { removeInstallation } from '#install/remove.ts';
+import { listTags, withoutTaken } from '#install/revision_tags.ts';
 import { KubeClient } from '#kube/client.ts';
 import { commandAccess } from './kube_client.ts';
 import { type Env, UsageError } from './main.ts';
@@ -78,7 +79,8 @@ async function install(client: KubeClient, flags: InstallCommandFlags): Promise<
     );
   const { revision } = values.istiod;
   const names = namesOf(typeof revision === 'string' ? revision : '');
-  await applyAll(client, controlPlane);
+  const tags = await listTags(client, namespace);
+  await applyAll(client, withoutTaken(controlPlane, tags));
   if (flags.wait) {
     await waitForDeployment(client, namespace, names.controlPlane, readyTimeoutMs);
     process.stdout.write('the control plane is available\n');

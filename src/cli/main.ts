@@ -75,6 +75,11 @@ const commands: readonly (readonly [name: string, summary: string, load: Command
     async (env) => (await import('./install.ts')).uninstallCommand(env),
   ],
   [
+    'tag',
+    'names for revisions of the control plane',
+    async (env) => (await import('./tag.ts')).tagCommand(env),
+  ],
+  [
     'x',
     'commands that may still change: check-inject',
     async (env) => (await import('./check_inject.ts')).experimentalCommand(env),

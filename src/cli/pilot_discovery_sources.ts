@@ -115,6 +115,8 @@ export async function openSources(
           access,
           namespace,
           configMapName,
+          // Without the right to read them there is no use in asking again and again.
+          secrets: env['PILOT_READ_SECRETS'] !== 'false',
           identity: env['POD_NAME'] ?? `${hostname()}-${process.pid}`,
           version: version(),
           metrics,

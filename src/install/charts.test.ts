@@ -66,8 +66,8 @@ describe('the control plane', () => {
           resources: readonly string[];
         }[]
       ).some(({ resources }) => resources.includes('secrets'));
-    assert.equal(hasSecrets(), true);
-    assert.equal(hasSecrets('pilot.gatewayCredentials=false'), false);
+    assert.equal(hasSecrets(), false);
+    assert.equal(hasSecrets('pilot.gatewayCredentials=true'), true);
   });
 });
 

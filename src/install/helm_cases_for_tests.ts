@@ -64,7 +64,7 @@ export const helmCases: readonly HelmCase[] = [
       replicaCount: 3,
       rollingMaxSurge: 1,
       rollingMaxUnavailable: 0,
-      gatewayCredentials: false,
+      gatewayCredentials: true,
       env: { ENABLE_NATIVE_SIDECARS: true, PILOT_PUSH_THROTTLE: 100, TEXT: 'a: "b" #c' },
       extraContainerArgs: ['--tlsName', 'mesh.example'],
       nodeSelector: { 'kubernetes.io/os': 'linux' },

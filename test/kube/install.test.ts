@@ -6,6 +6,7 @@ import { applyManifest, foreignObjects, serverVersion, waitForKind } from '#inst
 import { type Manifest, installManifests } from '#install/manifests.ts';
 import { readInstallValues } from '#install/read_values.ts';
 import { removeInstallation } from '#install/remove.ts';
+import { listTags, removeTag, setTag, withoutTaken } from '#install/revision_tags.ts';
 import type { KubeClient } from '#kube/client.ts';
 import { KubeError } from '#kube/kube_error.ts';
 import { type KubeObject, apiResource, apiResources } from '#kube/object.ts';
@@ -46,15 +47,18 @@ describe('install', { skip: needs('etcd and kube-apiserver', kubeBinaries()), ti
   let kubeVersion: string;
   const manifestsOf = (...set: readonly string[]): readonly Manifest[] =>
     installManifests({ namespace, kubeVersion, values: readInstallValues({ set }) });
+  /** Kinds are large: they are left out where it is not about them. */
+  const withoutKinds = 'base.enableCRDTemplates=false';
   /** Applies; gives what was done with each object that was not left as it was. */
-  const apply = async (...set: readonly string[]): Promise<string[]> => {
+  const applyAll = async (manifests: readonly Manifest[]): Promise<string[]> => {
     const done: string[] = [];
-    for (const manifest of manifestsOf(...set)) {
+    for (const manifest of manifests) {
       const outcome = await applyManifest(client, manifest);
       if (outcome !== 'unchanged') done.push(`${manifest.kind} ${manifest.metadata.name} ${outcome}`);
     }
     return done;
   };
+  const apply = (...set: readonly string[]): Promise<string[]> => applyAll(manifestsOf(withoutKinds, ...set));
   const withKind = (done: readonly string[], kind: string): string[] =>
     done.filter((text) => text.startsWith(`${kind} `));
 
@@ -83,7 +87,7 @@ describe('install', { skip: needs('etcd and kube-apiserver', kubeBinaries()), ti
   });
 
   it('creates all objects, and the kinds can be used', async () => {
-    const done = await apply();
+    const done = await applyAll(manifestsOf());
     assert.deepEqual(
       done.filter((text) => !text.endsWith(' created')),
       ['Namespace istio-system kept'],
@@ -113,7 +117,7 @@ describe('install', { skip: needs('etcd and kube-apiserver', kubeBinaries()), ti
   });
 
   it('changes nothing when it is run again', async () => {
-    assert.deepEqual(await apply(), ['Namespace istio-system kept', 'ConfigMap istio kept']);
+    assert.deepEqual(await applyAll(manifestsOf()), ['Namespace istio-system kept', 'ConfigMap istio kept']);
   });
 
   it('takes over changed values, and takes back those that are gone', async () => {
@@ -172,11 +176,42 @@ describe('install', { skip: needs('etcd and kube-apiserver', kubeBinaries()), ti
     await client.get(deployments, namespace, 'istiod');
   });
 
+  it('moves a tag from revision to revision, and the tag default away from the default one', async () => {
+    const injector = async (name: string): Promise<Webhooks> =>
+      await client.get<Webhooks>(webhooks, undefined, name);
+    const tag = (name: string, revision: string, overwrite = false) =>
+      setTag(client, { tag: name, revision, namespace }, overwrite);
+    await assert.rejects(tag('prod', 'canary'), /revision canary is not installed.*default/);
+    await apply('revision=canary');
+    await tag('prod', 'canary');
+    await client.create(apiResources.namespaces, undefined, {
+      metadata: { name: 'shop', labels: { 'istio.io/rev': 'prod' } },
+    });
+    const [listed] = await listTags(client, namespace);
+    assert.deepEqual([listed?.tag, listed?.revision, listed?.namespaces], ['prod', 'canary', ['shop']]);
+    await assert.rejects(tag('prod', 'default'), /stands for revision canary: --overwrite/);
+    await tag('prod', 'default', true);
+    assert.equal((await listTags(client, namespace))[0]?.revision, 'default');
+
+    await tag('default', 'canary');
+    assert.equal((await injector('istio-revision-tag-default')).webhooks.length, 4);
+    const off = JSON.stringify((await injector('istio-sidecar-injector')).webhooks);
+    assert.equal(off.match(/never-match/g)?.length, 8, 'both selectors of the four webhooks');
+    // A later install of the default revision leaves them so.
+    const wanted = withoutTaken(manifestsOf(withoutKinds), await listTags(client, namespace));
+    assert.ok(!wanted.some(({ kind }) => kind === 'MutatingWebhookConfiguration'));
+    for (const found of await listTags(client, namespace)) await removeTag(client, found);
+    assert.deepEqual(await listTags(client, namespace), []);
+    assert.doesNotMatch(JSON.stringify(await injector('istio-sidecar-injector')), /never-match/);
+    await removeInstallation(client, { namespace, revision: 'canary' });
+  });
+
   it('removes by its labels alone: other objects, and the kinds, stay unless all is purged', async () => {
     await client.create(apiResources.configMaps, namespace, { metadata: { name: 'mine', namespace } });
-    const kinds = manifestsOf().filter(({ kind }) => kind === 'CustomResourceDefinition').length;
+    const all = manifestsOf();
+    const kinds = all.filter(({ kind }) => kind === 'CustomResourceDefinition').length;
     const removed = await removeInstallation(client, { namespace });
-    assert.equal(removed, manifestsOf().length - kinds - 1, 'all but the kinds and the namespace');
+    assert.equal(removed, all.length - kinds - 1, 'all but the kinds and the namespace');
     assert.deepEqual((await client.listPage(budgets, { namespace })).items, []);
     await client.create(apiResources.configMaps, 'default', {
       metadata: { name: 'istio-ca-root-cert', namespace: 'default' },

@@ -33,6 +33,8 @@ export interface ClusterOptions {
   readonly namespace: string;
   /** ConfigMap with the MeshConfig. Default `istio`. */
   readonly configMapName?: string;
+  /** Whether Secrets are read. Default true. */
+  readonly secrets?: boolean;
   /** Name of our pod: unique among the control planes. */
   readonly identity: string;
   readonly version: string;
@@ -82,6 +84,7 @@ export function openCluster(options: ClusterOptions): Cluster {
     client,
     namespace,
     configMapName,
+    ...(options.secrets === undefined ? {} : { secrets: options.secrets }),
     metrics,
     log,
     ...(options.watchSeconds === undefined ? {} : { watchSeconds: options.watchSeconds }),

@@ -33,6 +33,8 @@ export interface KubeStoreOptions {
   readonly namespace?: string;
   /** Name of that ConfigMap. Default `istio`. */
   readonly configMapName?: string;
+  /** Whether Secrets are read. Default true. */
+  readonly secrets?: boolean;
   readonly metrics?: MetricsRegistry;
   /** An object is not good; told once per set of errors. */
   readonly onProblem?: (problem: KubeProblem) => void;
@@ -260,7 +262,8 @@ export function openKubeStore(options: KubeStoreOptions): KubeStore {
   }
 
   const definitions = followDefinitions({ client, log, ...tuning, onChange: onDefinitions });
-  for (const kind of coreKinds(namespace, configMapName)) follow({ ...kind, apiVersion: 'v1' });
+  for (const kind of coreKinds(namespace, configMapName))
+    if (kind.kind !== 'Secret' || options.secrets !== false) follow({ ...kind, apiVersion: 'v1' });
   definitions.start();
   void resolveEndpoints();
 
