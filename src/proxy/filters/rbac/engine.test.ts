@@ -357,6 +357,19 @@ test('what cannot be run is refused with its place', () => {
   ];
   for (const [permission, principal, message] of cases)
     assert.throws(() => engine(permission, principal), { message });
+  const auditor = { auditLogger: { name: 'stdout' } };
+  for (const [isOptional, refused] of [
+    [true, false],
+    [false, true],
+  ] as const) {
+    const config = create(RBACSchema, {
+      auditLoggingOptions: { loggerConfigs: [{ ...auditor, isOptional }] },
+    });
+    const build = (): RbacEngine => new RbacEngine(config, 'rules');
+    if (refused)
+      assert.throws(build, /^Error: rules\.audit_logging_options: logger stdout is not implemented$/);
+    else build();
+  }
   const withCondition = create(RBACSchema, {
     policies: { p: { permissions: [anything], principals: [anyone], condition: {} } },
   });

@@ -42,6 +42,13 @@ export class RbacEngine {
     const { action } = config;
     if (action !== RBAC_Action.ALLOW && action !== RBAC_Action.DENY && action !== RBAC_Action.LOG)
       throw new RbacConfigError(`${where}.action`, `${action} is not supported`);
+    const loggers = config.auditLoggingOptions?.loggerConfigs ?? [];
+    const needed = loggers.find(({ isOptional }) => !isOptional);
+    if (needed !== undefined)
+      throw new RbacConfigError(
+        `${where}.audit_logging_options`,
+        `logger ${needed.auditLogger?.name ?? ''} is not implemented`,
+      );
     this.#action = action;
     this.#names = Object.keys(config.policies).toSorted(byBytes);
     this.#policies = this.#names.map((name) =>
