@@ -126,6 +126,18 @@ const lazy: readonly LazyExtension[] = [
     load: async () => (await import('./filters/http/compressor/config.ts')).compressor,
   },
   {
+    kind: 'tracer',
+    name: 'envoy.tracers.zipkin',
+    typeUrls: ['type.googleapis.com/envoy.config.trace.v3.ZipkinConfig'],
+    load: async () => (await import('./tracers/zipkin/config.ts')).zipkin,
+  },
+  {
+    kind: 'tracer',
+    name: 'envoy.tracers.opentelemetry',
+    typeUrls: ['type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig'],
+    load: async () => (await import('./tracers/open_telemetry/config.ts')).openTelemetry,
+  },
+  {
     kind: 'http_filter',
     name: 'envoy.filters.http.csrf',
     typeUrls: ['type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy'],

@@ -94,6 +94,8 @@ export interface FactoryContext {
   readonly log: Logger;
   /** Traffic direction of the listener that owns the extension. */
   readonly direction: 'inbound' | 'outbound' | 'unspecified';
+  /** Environment variables that configurations may name; absent where none are known. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
   /** Access loggers from `repeated AccessLog`; throws Error with a readable cause for what is unknown. */
   accessLoggers(configs: readonly unknown[]): AccessLogger[];
   /** Compiles a format of reply bodies; throws Error that names an unknown operator. Absent where formats are not known. */

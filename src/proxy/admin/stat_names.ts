@@ -29,6 +29,9 @@ export function dottedName(name: string, labels: Labels): string {
     if (value !== undefined)
       return `${plain.slice(0, first)}.${value}.${withFilter(withCode(plain.slice(first + 1), labels), labels)}`;
   }
+  for (const tracer of tracers)
+    if (plain.startsWith(`tracing_${tracer}_`))
+      return `tracing.${tracer}.${plain.slice(`tracing_${tracer}_`.length)}`;
   for (const part of parts)
     if (plain.startsWith(`${part}_`)) return `${part}.${plain.slice(part.length + 1)}`;
   return plain.replace('_', '.');
@@ -44,7 +47,16 @@ const ownPrefixes: readonly (readonly [label: string, { metric: string; first: b
 ];
 
 /** Filters that have a level of their own in names of the connection manager and of clusters. */
-const filterNames = ['ssl', 'ext_authz', 'ratelimit', 'csrf', 'cors', 'fault', 'jwt_authn'] as const;
+const filterNames = [
+  'ssl',
+  'ext_authz',
+  'ratelimit',
+  'csrf',
+  'cors',
+  'fault',
+  'jwt_authn',
+  'tracing',
+] as const;
 
 /** Levels inside the names of clusters. */
 const clusterLevels: readonly (readonly [part: string, level: string])[] = [
@@ -92,6 +104,9 @@ function withFilter(rest: string, labels: Labels): string {
     if (rest.startsWith(part)) return `${level}${rest.slice(part.length)}`;
   return rest;
 }
+
+/** Tracers with counters of their own. */
+const tracers = ['zipkin', 'opentelemetry'] as const;
 
 /** First parts of names that hold an underscore themselves. */
 const parts = ['cluster_manager', 'listener_manager'] as const;

@@ -35,11 +35,17 @@ const refused: Readonly<Record<string, readonly string[]>> = {
     'accessLogOptions',
   ],
   'envoy.config.core.v3.HttpProtocolOptions': ['maxConnectionDurationJitter'],
+  'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing': [
+    'verbose',
+    'spawnUpstreamSpan',
+    'operation',
+    'upstreamOperation',
+  ],
   'envoy.config.core.v3.Http1ProtocolOptions': ['sendFullyQualifiedUrl', 'ignoreHttp11Upgrade'],
   'envoy.config.core.v3.SchemeHeaderTransformation': ['matchUpstream'],
   'envoy.config.route.v3.RouteConfiguration': ['clusterSpecifierPlugins', 'routeSpecifiers'],
   'envoy.config.route.v3.VirtualHost': ['virtualClusters', 'hedgePolicy', 'routeSpecifiers'],
-  'envoy.config.route.v3.Route': ['routeSpecifiers'],
+  'envoy.config.route.v3.Route': ['routeSpecifiers', 'tracing'],
   'envoy.config.route.v3.RouteAction': [
     'flushTimeout',
     'earlyDataPolicy',

@@ -209,6 +209,7 @@ export class RouteTableBuilder {
       responseRules: this.#order([response, this.#globalResponse]),
       retryBufferLimit: limit === undefined ? undefined : Number(limit),
       operation: '',
+      propagatesOperation: true,
       rateLimits: [],
       includeHostRateLimits: false,
     };
@@ -269,6 +270,7 @@ export class RouteTableBuilder {
       responseRules: this.#order([response, hostResponse, this.#globalResponse]),
       retryBufferLimit: limit === undefined ? base.retryBufferLimit : Number(limit),
       operation: route.decorator?.operation ?? '',
+      propagatesOperation: route.decorator?.propagate ?? true,
       rateLimits: route.action.case === 'route' ? compileRateLimits(route.action.value.rateLimits) : [],
       includeHostRateLimits:
         route.action.case === 'route' && (route.action.value.includeVhRateLimits ?? false),

@@ -123,6 +123,8 @@ export interface RouteEntryParts {
   readonly retryBufferLimit: number | undefined;
   /** `decorator.operation`; empty without one. */
   readonly operation: string;
+  /** `decorator.propagate`. Default true. */
+  readonly propagatesOperation: boolean;
   /** `RouteAction.rate_limits`. */
   readonly rateLimits: readonly RateLimitPolicy[];
   /** `include_vh_rate_limits`. */
@@ -138,6 +140,7 @@ export class RouteEntry implements FilterRoute {
   readonly metadata: Metadata | undefined;
   readonly retryBufferLimit: number | undefined;
   readonly operation: string;
+  readonly propagatesOperation: boolean;
   readonly rateLimits: readonly RateLimitPolicy[];
   readonly includeHostRateLimits: boolean;
   readonly #parts: RouteEntryParts;
@@ -152,6 +155,7 @@ export class RouteEntry implements FilterRoute {
     this.virtualHost = parts.virtualHost;
     this.metadata = parts.metadata;
     this.retryBufferLimit = parts.retryBufferLimit;
+    this.propagatesOperation = parts.propagatesOperation;
     this.operation = parts.operation;
     this.rateLimits = parts.rateLimits;
     this.includeHostRateLimits = parts.includeHostRateLimits;

@@ -114,6 +114,7 @@ export class WorkerRuntime {
       node: bootstrap.node ?? create(NodeSchema),
       log,
       direction: 'unspecified',
+      environment: init.environment,
       accessLoggers: (configs) => createAccessLoggers(configs, { registry, operators, sinks }),
       replyBody: (format) => compileReplyBody(format, operators),
       counts,

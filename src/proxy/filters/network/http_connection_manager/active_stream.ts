@@ -23,6 +23,7 @@ import type { HcmConfig } from './config.ts';
 import type { HttpSession } from './http_session.ts';
 import { checkRequest, mutateRequestHeaders } from './request_headers.ts';
 import { mutateResponseHeaders } from './response_headers.ts';
+import { decorateResponse, finishSpan, type RequestSpan, startSpan } from './tracing.ts';
 
 const continueHeaders = new ResponseHeaderMap();
 continueHeaders.status = 100;
@@ -46,6 +47,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
   #durationTimer: TimerHandle | undefined = undefined;
   #upgradeType = '';
   #extendedConnect = false;
+  #span: RequestSpan | undefined = undefined;
   /** Milliseconds without a byte after which the stream is given up; 0 for never. */
   idleMs: number;
   /** `performance.now()` of the last byte in either direction. */
@@ -127,6 +129,14 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
     const route = this.route();
     if (route?.action.kind === 'forward') this.#applyRouteLimits(route);
     else if (config.maxStreamDurationMs > 0) this.#startDuration(config.maxStreamDurationMs);
+    if (config.spans !== undefined)
+      this.#span = startSpan(
+        config.spans,
+        headers,
+        info,
+        route?.operation ?? '',
+        route?.propagatesOperation ?? true,
+      );
     if (chain.hasDisabled || routes?.changesFilters === true)
       this.startDecoding(chain, this.#disabledBy(chain));
     else this.startDecoding(chain, undefined);
@@ -288,6 +298,7 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
       upgraded,
       info.startTimeMs + (now - info.start),
     );
+    if (this.config.spans !== undefined) decorateResponse(this.config.spans, this.#span, headers);
     this.#session.beforeResponse();
     this.#countResponse(headers.status);
     info.firstDownstreamByteSent = now;
@@ -327,6 +338,15 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
     const { stats, accessLoggers } = config;
     stats.rqActive.value--;
     stats.rqTime.observe(info.end - info.start);
+    if (config.spans !== undefined && this.#span !== undefined)
+      finishSpan(
+        config.spans,
+        this.#span,
+        info,
+        this.requestHeaders(),
+        this.responseHeaders(),
+        this.responseTrailers(),
+      );
     for (let i = 0; i < accessLoggers.length; i++)
       accessLoggers[i]?.log(info, this.requestHeaders(), this.responseHeaders(), this.responseTrailers());
     this.#session.onStreamFinished(this);

@@ -37,6 +37,7 @@ import { type InternalAddresses, internalAddresses } from './forwarded_for.ts';
 import { compileLocalReplyConfig, type LocalReplyMapper } from './local_reply_config.ts';
 import type { RequestIdOptions } from './request_id.ts';
 import { HcmStats } from './stats.ts';
+import { compileTracing, type HttpTracing } from './tracing.ts';
 import { refuseFields } from '../../../network/refused_fields.ts';
 
 export interface HcmUpgrade {
@@ -93,6 +94,8 @@ export interface HcmConfig {
   readonly stripPort: 'no' | 'matching' | 'any';
   readonly stripTrailingDot: boolean;
   readonly tracing: TracingOptions | undefined;
+  /** Undefined when no spans are made. */
+  readonly spans: HttpTracing | undefined;
 
   // Milliseconds; 0 means none.
   readonly idleTimeoutMs: number;
@@ -229,6 +232,7 @@ export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfi
   refuseFields(proto);
   refuseFields(proto.commonHttpProtocolOptions, 'common_http_protocol_options.');
   refuseFields(proto.httpProtocolOptions, 'http_protocol_options.');
+  refuseFields(proto.tracing, 'tracing.');
   refuseFields(proto.schemeHeaderTransformation, 'scheme_header_transformation.');
   if (proto.originalIpDetectionExtensions.length > 0)
     throw new Error('original_ip_detection_extensions are not supported');
@@ -313,6 +317,7 @@ export function readConfig(value: Uint8Array, context: FactoryContext): HcmConfi
             randomSampling: share(tracing.randomSampling),
             overallSampling: share(tracing.overallSampling),
           },
+    spans: tracing === undefined ? undefined : compileTracing(tracing, own),
     idleTimeoutMs: durationMs(common?.idleTimeout) ?? defaultIdleMs,
     streamIdleTimeoutMs: durationMs(proto.streamIdleTimeout) ?? defaultStreamIdleMs,
     requestTimeoutMs: durationMs(proto.requestTimeout) ?? 0,
