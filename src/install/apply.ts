@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KubeClient } from '#kube/client.ts';
-import { hasStatus } from '#kube/kube_error.ts';
 import { type KubeObject, apiResource } from '#kube/object.ts';
 import type { Manifest } from './manifests.ts';
 import { isOurs, resourceOf } from './resources.ts';
@@ -126,15 +125,4 @@ export async function serverVersion(client: KubeClient): Promise<string> {
     path: '/version',
   });
   return gitVersion ?? 'v1.20.0';
-}
-
-/** Whether the server serves a group in a version. @throws KubeError */
-export async function serves(client: KubeClient, groupVersion: string): Promise<boolean> {
-  try {
-    await client.request({ method: 'GET', path: `/apis/${groupVersion}` });
-    return true;
-  } catch (error) {
-    if (hasStatus(error, 404)) return false;
-    throw error;
-  }
 }

@@ -4,8 +4,10 @@ import { describe, it } from 'node:test';
 import { type Manifest, gatewayManifests, installManifests } from './manifests.ts';
 import { readInstallValues } from './read_values.ts';
 
+/** Kinds are large: they are rendered only where they are asked for. */
 function render(set: readonly string[], kubeVersion = 'v1.31.0', namespace = 'istio-system'): Manifest[] {
-  return installManifests({ namespace, kubeVersion, values: readInstallValues({ set }) });
+  const values = readInstallValues({ set: ['base.enableCRDTemplates=false', ...set] });
+  return installManifests({ namespace, kubeVersion, values });
 }
 
 function one(manifests: readonly Manifest[], kind: string, name: string): Manifest {
@@ -51,7 +53,11 @@ describe('the control plane', () => {
   });
 
   it('gives every object the labels that removal asks for, and every selector its revision', () => {
-    for (const { kind, metadata } of render(['revision=canary', 'revisionTags={a,b}'])) {
+    for (const { kind, metadata } of render([
+      'base.enableCRDTemplates=true',
+      'revision=canary',
+      'revisionTags={a,b}',
+    ])) {
       assert.equal(metadata.labels?.['app.kubernetes.io/managed-by'], 'trysail', `${kind} ${metadata.name}`);
       assert.equal(metadata.labels['install.trysail.io/namespace'], 'istio-system');
       if (kind !== 'Namespace' && kind !== 'CustomResourceDefinition')
