@@ -111,6 +111,15 @@ function agentPort(pod: Pod, { statusPort }: EffectiveProxyConfig): number {
   return own === 0 ? statusPort : own;
 }
 
+/** Whether the pod has an init container of the sidecar's name, and the sidecar comes as a container. */
+function isProxyTwice(pod: Pod, added: Pod): boolean {
+  return (
+    findContainer(pod, 'initContainers', 'istio-proxy') !== undefined &&
+    findContainer(added, 'containers', 'istio-proxy') !== undefined &&
+    findContainer(added, 'initContainers', 'istio-proxy') === undefined
+  );
+}
+
 /** Containers are told apart by their names. */
 function checkNames({ spec = {} }: Pod): string[] {
   return containerLists.flatMap((list) =>
@@ -135,6 +144,11 @@ export function injectPod(request: PodRequest, settings: InjectorSettings): Pod 
   const { mesh, choice, values } = settings;
   const { original, merged, added } = applyTemplates(pod, context, choice);
   const injectedBefore = readStatus(pod) !== undefined;
+  if (!injectedBefore && isProxyTwice(pod, added))
+    throw new InjectionError([
+      'spec.initContainers: istio-proxy: the sidecar has this name and is injected among the containers; ' +
+        'annotation sidecar.istio.io/nativeSidecar: "true" makes it the init container',
+    ]);
   const hasProxy = findProxy(merged) !== undefined;
   const prometheus = checkPrometheusAnnotations(annotations, hasProxy);
   if (prometheus.length > 0 && !injectedBefore) throw new InjectionError(prometheus);

@@ -121,6 +121,14 @@ describe('containers', () => {
     );
   });
 
+  test("the pod's own init container istio-proxy is the sidecar when that is native, else refused", () => {
+    const init = { initContainers: [{ name: 'istio-proxy', image: 'own:1' }] };
+    assert.throws(() => inject(pod({}, [app], init)), /spec\.initContainers: istio-proxy: .*nativeSidecar/);
+    assert.equal(proxy(inject(pod({}, [app], init), native)).image, 'own:1');
+    const annotations = { 'sidecar.istio.io/nativeSidecar': 'true' };
+    assert.equal(proxy(inject(pod({ annotations }, [app], init))).image, 'own:1');
+  });
+
   test('with the CNI plugin rules are only checked', () => {
     const { settings: cni } = readSettings({ values: 'pilot: {cni: {enabled: true}}' });
     const { spec, metadata } = read(inject(pod({}, [app], { initContainers: [{ name: 'setup' }] }), cni));

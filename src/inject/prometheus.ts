@@ -39,14 +39,21 @@ const securePortAnnotation = 'prometheus.istio.io/secure-port';
 /** Most targets of one pod. */
 const maxTargets = 50;
 
+const prefixLength = 'prometheus_io_'.length;
+
 /** Prometheus sees `prometheus.io/scrape`, `prometheus_io_scrape` and the like as one name. */
 function isField(annotation: string, field: string): boolean {
-  return annotation.replaceAll(/[^a-zA-Z0-9_]/g, '_') === `prometheus_io_${field}`;
+  return (
+    annotation.length === prefixLength + field.length &&
+    annotation.startsWith('prometheus') &&
+    annotation.replaceAll(/[^a-zA-Z0-9_]/g, '_') === `prometheus_io_${field}`
+  );
 }
 
 /** The first of the annotations that Prometheus sees as `prometheus.io/FIELD`. */
 export function prometheusAnnotation(annotations: Annotations, field: string): string | undefined {
-  return Object.entries(annotations).find(([name]) => isField(name, field))?.[1];
+  for (const name in annotations) if (isField(name, field)) return annotations[name];
+  return undefined;
 }
 
 /** Annotations without those of Prometheus. */

@@ -115,6 +115,15 @@ describe('review: bad requests', () => {
     ['no pod', undefined, /request\.object: expected a pod/],
     ['a wrong type', { spec: { containers: 'x' } }, /request\.object\.spec\.containers: expected a list/],
     ['a pod without end', JSON.parse(`${'{"a":'.repeat(3000)}1${'}'.repeat(3000)}`), /levels of nesting/],
+    [
+      'a pod of very many annotations',
+      {
+        metadata: {
+          annotations: Object.fromEntries(Array.from({ length: 20_001 }, (_, i) => [`a${i}`, ''])),
+        },
+      },
+      /at most 20000 values/,
+    ],
   ];
   for (const [name, object, reason] of objects)
     test(name, () => {

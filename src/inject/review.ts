@@ -11,7 +11,7 @@ import { ownerOf } from './owner.ts';
 import { canonical } from './pod/canonical.ts';
 import { checkShape } from './pod/check.ts';
 import { podShape } from './pod/pod_shape.ts';
-import { type Json, type JsonObject, isObject } from './pod/shape.ts';
+import { type Json, type JsonObject, isList, isObject } from './pod/shape.ts';
 import type { Pod } from './pod/types.ts';
 import { type Decision, type InjectionPolicy, decide } from './policy.ts';
 
@@ -53,9 +53,24 @@ function badRequest(reason: string): ReviewResult {
 /** Deepest pod that is read; Kubernetes' own types stay below 20 levels. */
 const maxDepth = 100;
 
-function isDeeper(value: Json, levels: number): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  return levels === 0 || Object.values(value).some((item: Json) => isDeeper(item, levels - 1));
+/**
+ * Most values of a pod, each field, entry of a map and item of a list: an application's has some hundreds. More would hold up
+ * all other reviews for longer than a fifth of a second.
+ */
+const maxValues = 20_000;
+
+/** Whether an object is too deep or has too many values. */
+function isTooLarge(object: JsonObject): string | undefined {
+  let left = maxValues;
+  const isDeeper = (value: Json, levels: number): boolean => {
+    if (typeof value !== 'object' || value === null) return false;
+    if (levels === 0) return true;
+    const values: readonly Json[] = isList(value) ? value : Object.values(value);
+    left -= values.length;
+    return left >= 0 && values.some((item) => isDeeper(item, levels - 1));
+  };
+  if (isDeeper(object, maxDepth)) return `expected at most ${maxDepth} levels of nesting`;
+  return left < 0 ? `expected at most ${maxValues} values` : undefined;
 }
 
 interface Question {
@@ -77,7 +92,8 @@ function readQuestion(review: unknown): Question | string {
   if (typeof uid !== 'string' || uid === '') return 'request.uid: expected text';
   if (typeof namespace !== 'string') return 'request.namespace: expected text';
   if (!isObject(object)) return 'request.object: expected a pod';
-  if (isDeeper(object, maxDepth)) return `request.object: expected at most ${maxDepth} levels of nesting`;
+  const tooLarge = isTooLarge(object);
+  if (tooLarge !== undefined) return `request.object: ${tooLarge}`;
   const wrong = checkShape(object, podShape, 'request.object');
   return wrong.length > 0 ? wrong.join('; ') : { apiVersion, uid, namespace, object };
 }
