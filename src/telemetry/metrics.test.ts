@@ -44,3 +44,13 @@ test('the number of series is bounded and removal frees a place', () => {
   registry.gauge('g', { a: '3' }).set(3);
   assert.equal(toPrometheusText(registry.snapshot()), '# TYPE g gauge\ng{a="3"} 3\n');
 });
+
+test('names of statistics with dots become names that Prometheus takes', () => {
+  const registry = new MetricsRegistry();
+  registry.gauge('envoy_overload_envoy.overload_actions.shrink_heap.active').set(1);
+  assert.equal(
+    toPrometheusText(registry.snapshot()),
+    '# TYPE envoy_overload_envoy_overload_actions_shrink_heap_active gauge\n' +
+      'envoy_overload_envoy_overload_actions_shrink_heap_active 1\n',
+  );
+});

@@ -11,6 +11,11 @@ function escapeValue(value: string): string {
     : value;
 }
 
+/** Names with other characters make Prometheus refuse the whole page; Envoy writes `_` in their place. */
+function metricName(name: string): string {
+  return /[^a-zA-Z0-9_:]/.test(name) ? name.replaceAll(/[^a-zA-Z0-9_:]/g, '_') : name;
+}
+
 function formatLabels(labels: Labels, extra = ''): string {
   let text = '';
   for (const name in labels) text += `${text === '' ? '' : ','}${name}="${escapeValue(labels[name] ?? '')}"`;
@@ -27,12 +32,13 @@ function* prometheusChunks(snapshot: MetricsSnapshot): Generator<string, void> {
   let series = 0;
   for (const family of snapshot) {
     if (family.series.length === 0) continue;
+    const name = metricName(family.name);
     if (family.help !== '')
-      text += `# HELP ${family.name} ${family.help.replace(/\\/g, '\\\\').replace(/\n/g, '\\n')}\n`;
-    text += `# TYPE ${family.name} ${family.type}\n`;
+      text += `# HELP ${name} ${family.help.replace(/\\/g, '\\\\').replace(/\n/g, '\\n')}\n`;
+    text += `# TYPE ${name} ${family.type}\n`;
     for (const { labels, value, buckets } of family.series) {
-      if (buckets === undefined) text += `${family.name}${formatLabels(labels)} ${value}\n`;
-      else text += formatHistogram(family.name, family.bounds ?? [], labels, value, buckets);
+      if (buckets === undefined) text += `${name}${formatLabels(labels)} ${value}\n`;
+      else text += formatHistogram(name, family.bounds ?? [], labels, value, buckets);
       if (++series % seriesPerChunk !== 0) continue;
       yield text;
       text = '';
