@@ -32,6 +32,7 @@ const proxyRanks: Record<string, number> = {
   network: 2,
   stream_info: 3,
   http: 4,
+  cel: 4.5,
   upstream: 5,
   load_balancing_policies: 6,
   router: 6,

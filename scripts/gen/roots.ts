@@ -116,6 +116,7 @@ const extensions: Roots = {
   'envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig': 'the same for TCP',
   'envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig': 'access log over OTLP',
   'envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter': 'Telemetry accessLogging.filter',
+  'envoy.extensions.rate_limit_descriptors.expr.v3.Descriptor': 'rate limit by a CEL expression',
   'envoy.extensions.formatter.cel.v3.Cel': '%CEL()%',
   'envoy.extensions.formatter.metadata.v3.Metadata': '%METADATA()%',
   'envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery': '%REQ_WITHOUT_QUERY()%',

@@ -36,6 +36,8 @@ const actions: readonly ActionCase[] = [
   ['/match?mode=fast', { 'x-beta': '1' }, [['header_match=beta', 'query_match=fast']]],
   ['/match?mode=slow', {}, [['k=no beta']]],
   ['/key', {}, [['named=value']]],
+  ['/cel', { 'x-user': 'abc', 'x-beta': '1' }, [['method=GET size=3', 'beta=true', 'generic_key=rest']]],
+  ['/cel', { 'x-beta': '2' }, [['beta=false', 'generic_key=rest']]],
   ['/metadata', {}, [['meta=gold', 'dynamic=none']]],
   ['/override', { 'x-user': 'u' }, [['user=u']]],
   ['/stage1', {}, []],

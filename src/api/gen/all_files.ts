@@ -141,6 +141,7 @@ import { file_envoy_extensions_network_dns_resolver_cares_v3_cares_dns_resolver 
 import { file_envoy_extensions_network_dns_resolver_getaddrinfo_v3_getaddrinfo_dns_resolver } from './envoy/extensions/network/dns_resolver/getaddrinfo/v3/getaddrinfo_dns_resolver_pb.ts';
 import { file_envoy_extensions_path_match_uri_template_v3_uri_template_match } from './envoy/extensions/path/match/uri_template/v3/uri_template_match_pb.ts';
 import { file_envoy_extensions_path_rewrite_uri_template_v3_uri_template_rewrite } from './envoy/extensions/path/rewrite/uri_template/v3/uri_template_rewrite_pb.ts';
+import { file_envoy_extensions_rate_limit_descriptors_expr_v3_expr } from './envoy/extensions/rate_limit_descriptors/expr/v3/expr_pb.ts';
 import { file_envoy_extensions_rbac_audit_loggers_stream_v3_stream } from './envoy/extensions/rbac/audit_loggers/stream/v3/stream_pb.ts';
 import { file_envoy_extensions_rbac_principals_mtls_authenticated_v3_mtls_authenticated } from './envoy/extensions/rbac/principals/mtls_authenticated/v3/mtls_authenticated_pb.ts';
 import { file_envoy_extensions_regex_engines_v3_google_re2 } from './envoy/extensions/regex_engines/v3/google_re2_pb.ts';
@@ -395,6 +396,7 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_extensions_network_dns_resolver_getaddrinfo_v3_getaddrinfo_dns_resolver,
   file_envoy_extensions_path_match_uri_template_v3_uri_template_match,
   file_envoy_extensions_path_rewrite_uri_template_v3_uri_template_rewrite,
+  file_envoy_extensions_rate_limit_descriptors_expr_v3_expr,
   file_envoy_extensions_rbac_audit_loggers_stream_v3_stream,
   file_envoy_extensions_rbac_principals_mtls_authenticated_v3_mtls_authenticated,
   file_envoy_extensions_regex_engines_v3_google_re2,

@@ -2,6 +2,7 @@
  * `envoy.config.route.v3.RateLimit`: which descriptors a request has. Routes and virtual hosts carry them compiled; the
  * rate limit filters, local and global, ask them.
  */
+import { fromBinary } from '@bufbuild/protobuf';
 import {
   type RateLimit,
   type RateLimit_Action,
@@ -9,8 +10,12 @@ import {
   type RateLimit_Action_MaskedRemoteAddress,
   RateLimit_XRateLimitOption as XRateLimitOption,
 } from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
+import type { TypedExtensionConfig } from '#api/gen/envoy/config/core/v3/extension_pb.ts';
+import { DescriptorSchema } from '#api/gen/envoy/extensions/rate_limit_descriptors/expr/v3/expr_pb.ts';
 import type { MetadataKey } from '#api/gen/envoy/type/metadata/v3/metadata_pb.ts';
 import { RateLimitUnit } from '#api/gen/envoy/type/v3/ratelimit_unit_pb.ts';
+import { typeUrlOf } from '#api/type_urls.ts';
+import { celText, compileCelExpression } from '../cel/expression.ts';
 import { compileHeaderFormat } from '../http/header_formatter.ts';
 import type { RequestHeaderMap } from '../http/header_map.ts';
 import { compileHeaderMatchers } from '../http/header_matcher.ts';
@@ -189,10 +194,26 @@ function compileAction({ actionSpecifier: specifier }: RateLimit_Action): Action
         );
     }
     case 'extension':
-      throw new Error(`rate limit action extension ${specifier.value.name} is not supported`);
+      return celAction(specifier.value);
     default:
       throw new Error('rate limit action without a specifier');
   }
+}
+
+/** `envoy.rate_limit_descriptors.expr`: the value of a CEL expression; the service limits by it. */
+function celAction({ name, typedConfig }: TypedExtensionConfig): Action {
+  if (typedConfig?.typeUrl !== typeUrlOf(DescriptorSchema))
+    throw new Error(`rate limit action extension ${name} is not supported`);
+  const { descriptorKey, skipIfError, exprSpecifier } = fromBinary(DescriptorSchema, typedConfig.value);
+  if (descriptorKey === '') throw new Error(`rate limit action ${name} without descriptor_key`);
+  if (exprSpecifier.case !== 'text')
+    throw new Error(`rate limit action ${name}: write the expression as text, parsed ones are not supported`);
+  const evaluate = compileCelExpression(exprSpecifier.value);
+  return ({ headers, info }) => {
+    const value = celText(evaluate({ info, request: headers, response: undefined, trailers: undefined }));
+    if (value !== undefined) return { key: descriptorKey, value };
+    return skipIfError ? 'omit' : 'none';
+  };
 }
 
 function metadataEntry(key: string, found: unknown, fallback: string, skip: boolean): ActionResult {

@@ -1,10 +1,18 @@
 /** What CEL expressions can ask of a request or a connection (Envoy docs: "Attributes"). Absent ones are errors, as in Envoy. */
 import { httpToGrpcStatus } from '../http/grpc.ts';
-import type { HeaderMap } from '../http/header_map.ts';
+import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from '../http/header_map.ts';
 import type { Address } from '../network/address.ts';
 import type { TlsInfo } from '../network/connection.ts';
 import { ResponseFlag } from '../stream_info/response_flags.ts';
-import { type LogEntry, grpcStatusOf } from './log_entry.ts';
+import type { StreamInfo } from '../stream_info/stream_info.ts';
+
+/** What an expression is asked about; a response is not there before it has come. */
+export interface CelSubject {
+  readonly info: StreamInfo;
+  readonly request: RequestHeaderMap | undefined;
+  readonly response: ResponseHeaderMap | undefined;
+  readonly trailers: HeaderMap | undefined;
+}
 
 /** Attributes below one name; a value that is undefined is taken for one that is absent. */
 type Attributes = Record<string, unknown>;
@@ -49,7 +57,7 @@ const tlsAttributes = (tls: TlsInfo | undefined): Attributes => ({
 });
 
 /** Builders by the first name of an expression. */
-const builders: Readonly<Record<string, (entry: LogEntry) => unknown>> = {
+const builders: Readonly<Record<string, (entry: CelSubject) => unknown>> = {
   request({ info, request }) {
     const path = request?.path ?? '';
     const question = path.indexOf('?');
@@ -75,7 +83,7 @@ const builders: Readonly<Record<string, (entry: LogEntry) => unknown>> = {
       code: entry.info.responseCode === 0 ? undefined : BigInt(entry.info.responseCode),
       code_details: entry.info.responseCodeDetails,
       flags: BigInt(entry.info.responseFlags & (ResponseFlag.downstreamRemoteReset - 1)),
-      grpc_status: BigInt(grpcStatusOf(entry) ?? httpToGrpcStatus(entry.info.responseCode)),
+      grpc_status: grpcStatus(entry),
       headers: headerMap(entry.response),
       trailers: headerMap(entry.trailers),
       size: BigInt(entry.info.bytesSent),
@@ -116,11 +124,18 @@ const builders: Readonly<Record<string, (entry: LogEntry) => unknown>> = {
   filter_state: ({ info }) => metadataOf(info.filterState),
 };
 
+/** The status of the call; without one, what the HTTP status stands for; undefined before there is either. */
+function grpcStatus({ info, response, trailers }: CelSubject): bigint | undefined {
+  const text = trailers?.getFirst('grpc-status') ?? response?.getFirst('grpc-status');
+  if (text !== undefined && /^\d{1,10}$/.test(text)) return BigInt(text);
+  return info.responseCode === 0 ? undefined : BigInt(httpToGrpcStatus(info.responseCode));
+}
+
 /** First names that expressions may begin with. */
 export const celRoots: ReadonlySet<string> = new Set(Object.keys(builders));
 
 /** The attributes below the given names. */
-export function celContext(entry: LogEntry, roots: readonly string[]): Record<string, unknown> {
+export function celContext(entry: CelSubject, roots: readonly string[]): Record<string, unknown> {
   const context: Record<string, unknown> = {};
   for (const root of roots) context[root] = builders[root]?.(entry);
   return context;
