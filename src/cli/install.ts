@@ -32,6 +32,9 @@ const readyTimeoutMs = 300_000;
 /** Longest wait for the server to serve a kind. */
 const kindTimeoutMs = 60_000;
 
+/** For command lines written for istioctl. */
+const confirmation = 'taken and without effect: nothing is asked';
+
 /** Runs with a client and closes it. */
 export async function withClient(
   flags: AccessFlags,
@@ -102,6 +105,7 @@ export function installCommand(env: Env): Command {
     ),
   )
     .option('--no-wait', 'end when all is applied')
+    .option('-y, --skip-confirmation', confirmation)
     .action((flags: InstallCommandFlags) => withClient(flags, env, (client) => install(client, flags)));
 }
 
@@ -116,6 +120,7 @@ export function uninstallCommand(env: Env): Command {
   return addAccess(new Command('uninstall').description('remove the control plane'))
     .option('-i, --istioNamespace <name>', 'namespace of the control plane', 'istio-system')
     .option('-r, --revision <name>', 'only this revision, with its tags')
+    .option('-y, --skip-confirmation', confirmation)
     .option(
       '--purge',
       'also the kinds with all their objects, what the control plane wrote, and the namespace if install made it',

@@ -236,10 +236,14 @@ test('the authority outlives a restart, and proxies come back', async (t) => {
   await until(() => updates.length === 2, 'first state');
   await first.discovery.close();
   // While it was free, somebody else may have been given the port for a moment.
-  let second = await start(t, { caDirectory, plaintext: { address: '127.0.0.1', port } }).catch(() => undefined);
+  let second = await start(t, { caDirectory, plaintext: { address: '127.0.0.1', port } }).catch(
+    () => undefined,
+  );
   for (let i = 0; second === undefined && i < 50; i++) {
     await sleep(100);
-    second = await start(t, { caDirectory, plaintext: { address: '127.0.0.1', port } }).catch(() => undefined);
+    second = await start(t, { caDirectory, plaintext: { address: '127.0.0.1', port } }).catch(
+      () => undefined,
+    );
   }
   assert.ok(second, 'the port came back');
   assert.equal(second.discovery.rootCertificatePem, root);
