@@ -165,6 +165,12 @@ const extensions: Roots = {
   'envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig': 'retry elsewhere',
   'envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig':
     'retry at another priority',
+  'envoy.extensions.internal_redirect.allow_listed_routes.v3.AllowListedRoutesConfig':
+    'internal redirects to named routes',
+  'envoy.extensions.internal_redirect.previous_routes.v3.PreviousRoutesConfig':
+    'internal redirects to new routes',
+  'envoy.extensions.internal_redirect.safe_cross_scheme.v3.SafeCrossSchemeConfig':
+    'internal redirects between schemes',
   'envoy.extensions.http.original_ip_detection.xff.v3.XffConfig': 'client address',
   'envoy.extensions.http.original_ip_detection.custom_header.v3.CustomHeaderConfig': 'client address',
   'envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig':

@@ -124,6 +124,9 @@ import { file_envoy_extensions_http_original_ip_detection_custom_header_v3_custo
 import { file_envoy_extensions_http_original_ip_detection_xff_v3_xff } from './envoy/extensions/http/original_ip_detection/xff/v3/xff_pb.ts';
 import { file_envoy_extensions_http_stateful_session_cookie_v3_cookie } from './envoy/extensions/http/stateful_session/cookie/v3/cookie_pb.ts';
 import { file_envoy_extensions_http_stateful_session_header_v3_header } from './envoy/extensions/http/stateful_session/header/v3/header_pb.ts';
+import { file_envoy_extensions_internal_redirect_allow_listed_routes_v3_allow_listed_routes_config } from './envoy/extensions/internal_redirect/allow_listed_routes/v3/allow_listed_routes_config_pb.ts';
+import { file_envoy_extensions_internal_redirect_previous_routes_v3_previous_routes_config } from './envoy/extensions/internal_redirect/previous_routes/v3/previous_routes_config_pb.ts';
+import { file_envoy_extensions_internal_redirect_safe_cross_scheme_v3_safe_cross_scheme_config } from './envoy/extensions/internal_redirect/safe_cross_scheme/v3/safe_cross_scheme_config_pb.ts';
 import { file_envoy_extensions_load_balancing_policies_cluster_provided_v3_cluster_provided } from './envoy/extensions/load_balancing_policies/cluster_provided/v3/cluster_provided_pb.ts';
 import { file_envoy_extensions_load_balancing_policies_common_v3_common } from './envoy/extensions/load_balancing_policies/common/v3/common_pb.ts';
 import { file_envoy_extensions_load_balancing_policies_least_request_v3_least_request } from './envoy/extensions/load_balancing_policies/least_request/v3/least_request_pb.ts';
@@ -379,6 +382,9 @@ export const allFiles: readonly DescFile[] = [
   file_envoy_extensions_http_original_ip_detection_xff_v3_xff,
   file_envoy_extensions_http_stateful_session_cookie_v3_cookie,
   file_envoy_extensions_http_stateful_session_header_v3_header,
+  file_envoy_extensions_internal_redirect_allow_listed_routes_v3_allow_listed_routes_config,
+  file_envoy_extensions_internal_redirect_previous_routes_v3_previous_routes_config,
+  file_envoy_extensions_internal_redirect_safe_cross_scheme_v3_safe_cross_scheme_config,
   file_envoy_extensions_load_balancing_policies_cluster_provided_v3_cluster_provided,
   file_envoy_extensions_load_balancing_policies_common_v3_common,
   file_envoy_extensions_load_balancing_policies_least_request_v3_least_request,

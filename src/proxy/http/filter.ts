@@ -89,6 +89,11 @@ export interface TerminalFilterCallbacks extends FilterCallbacks {
   encodeHeaders(headers: ResponseHeaderMap, endStream: boolean): void;
   encodeData(data: Buffer, endStream: boolean): void;
   encodeTrailers(trailers: HeaderMap): void;
+  /**
+   * Runs the request, whose headers were changed, through new filters by the route that it has now (envoy recreateStream).
+   * The caller is destroyed. @param body of the request, undefined for none; trailers follow it.
+   */
+  recreateStream(body: readonly Buffer[] | undefined): void;
   /** The response broke off after its headers were sent. */
   resetStream(reason: ResetReason): void;
   /** Stops (true) or goes on with (false) reading the request. Calls count. */

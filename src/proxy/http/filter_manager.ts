@@ -326,6 +326,53 @@ export abstract class FilterManager implements TerminalFilterCallbacks {
     if (this.#requestTrailers !== undefined) this.#decodeTrailers(next);
   }
 
+  // === another pass ===
+
+  abstract recreateStream(body: readonly Buffer[] | undefined): void;
+
+  /** Ends the filters and forgets how far they were: `startDecoding` and then `replayRequest` begin anew. */
+  protected forgetFilters(): void {
+    const hooks = this.#hooks;
+    const filters = this.#filters;
+    this.#hooks = undefined;
+    this.#filters = [];
+    this.#terminal = undefined;
+    this.#decodeStop = nowhere;
+    this.#decodeNext = 0;
+    this.#decodeHeld = undefined;
+    this.#decodeResumed = false;
+    this.#decodeReplaced = undefined;
+    this.#encodeStop = -1;
+    this.#encodeHeld = undefined;
+    this.#encodeEnd = false;
+    this.#encodeResumed = false;
+    this.#encodeReplaced = undefined;
+    this.#responseHeaders = undefined;
+    this.#responseTrailers = undefined;
+    if (this.#decodePaused) {
+      this.#decodePaused = false;
+      this.readDisable(false);
+    }
+    if (hooks === undefined) return;
+    const { onDestroy } = hooks;
+    for (let k = 0; k < onDestroy.length; k++)
+      (filters[onDestroy[k] as number] as Required<HttpFilter>).onDestroy();
+  }
+
+  /** Starts a complete request again: its end is known to come behind the body and the trailers. */
+  protected restartDecoding(
+    chain: FilterChain,
+    disabled: ((name: string) => boolean) | undefined,
+    body: readonly Buffer[] | undefined,
+  ): void {
+    const trailers = this.#requestTrailers;
+    this.#decodeEnd = body === undefined;
+    this.startDecoding(chain, disabled);
+    if (body !== undefined)
+      this.decodeBody(body.length === 1 ? (body[0] as Buffer) : Buffer.concat(body), trailers === undefined);
+    if (trailers !== undefined) this.decodeRequestTrailers(trailers);
+  }
+
   // === response ===
 
   encodeHeaders(headers: ResponseHeaderMap, endStream: boolean): void {

@@ -23,7 +23,7 @@ test('a field that is set is refused by its name', () => {
   for (const [message, error] of [
     [create(ListenerSchema, { drainType: 1 }), 'drain_type is not supported'],
     [create(ClusterSchema, { trackTimeoutBudgets: true }), 'track_timeout_budgets is not supported'],
-    [create(RouteActionSchema, { internalRedirectPolicy: {} }), 'internal_redirect_policy is not supported'],
+    [create(RouteActionSchema, { hedgePolicy: {} }), 'hedge_policy is not supported'],
     [create(SchemeHeaderTransformationSchema, { matchUpstream: true }), 'match_upstream is not supported'],
   ] as const)
     assert.throws(() => refuseFields(message), { message: error });

@@ -49,7 +49,6 @@ const refused: Readonly<Record<string, readonly string[]>> = {
   'envoy.config.route.v3.RouteAction': [
     'flushTimeout',
     'earlyDataPolicy',
-    'internalRedirectPolicy',
     'internalRedirectAction',
     'maxInternalRedirects',
     'hedgePolicy',

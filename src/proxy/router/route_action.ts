@@ -20,6 +20,7 @@ import { durationMs } from '../network/duration.ts';
 import type { RuntimeValues } from '../network/runtime.ts';
 import { compileShare } from '../network/runtime_fraction.ts';
 import { compileHashPolicies } from './hash_policy.ts';
+import { compileInternalRedirects } from './internal_redirect_policy.ts';
 import { compileRedirect } from './redirect.ts';
 import { compileRetryPolicy } from './retry_policy.ts';
 import type {
@@ -154,6 +155,7 @@ export function compileForward(
     mirrors: mirrors.map((policy) => compileMirror(policy, inherited.runtime)),
     upgrades: upgrades.length === 0 ? undefined : new Map(upgrades),
     connect: connectOf(action),
+    redirects: compileInternalRedirects(action.internalRedirectPolicy),
   };
 }
 

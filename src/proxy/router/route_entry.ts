@@ -6,6 +6,7 @@ import type { HeaderRules } from '../http/header_rules.ts';
 import type { ReplyBodyFormat } from '../http/local_reply.ts';
 import type { Share } from '../network/runtime_fraction.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
+import type { InternalRedirectPolicy } from './internal_redirect_policy.ts';
 import type { HashPolicy } from './hash_policy.ts';
 import type { RateLimitPolicy } from './rate_limit_policy.ts';
 import type { PrefixRewrite } from './route_match.ts';
@@ -72,6 +73,8 @@ export interface ForwardAction {
   readonly upgrades: ReadonlyMap<string, boolean> | undefined;
   /** CONNECT (and POST, when allowed) ends here, its payload goes to the upstream as plain TCP (connect_config). */
   readonly connect: { readonly allowPost: boolean } | undefined;
+  /** Redirects of the upstream that are followed here. */
+  readonly redirects: InternalRedirectPolicy | undefined;
 }
 
 /** `DirectResponseAction`. */

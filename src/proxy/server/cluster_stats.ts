@@ -40,6 +40,16 @@ const perWorker: readonly ClusterStat[] = [
   stat('upstream_rq_pending_failure_eject', 'counter', ({ stats }) => stats.upstreamRqPendingFailureEject),
   stat('upstream_rq_retry', 'counter', ({ stats }) => stats.upstreamRqRetry),
   stat('upstream_rq_retry_success', 'counter', ({ stats }) => stats.upstreamRqRetrySuccess),
+  stat(
+    'upstream_internal_redirect_succeeded_total',
+    'counter',
+    ({ stats }) => stats.upstreamInternalRedirectSucceeded,
+  ),
+  stat(
+    'upstream_internal_redirect_failed_total',
+    'counter',
+    ({ stats }) => stats.upstreamInternalRedirectFailed,
+  ),
   stat('upstream_rq_retry_limit_exceeded', 'counter', ({ stats }) => stats.upstreamRqRetryLimitExceeded),
   stat('upstream_rq_retry_overflow', 'counter', ({ stats }) => stats.upstreamRqRetryOverflow),
   stat('upstream_rq_timeout', 'counter', ({ stats }) => stats.upstreamRqTimeout),

@@ -75,6 +75,8 @@ export function newClusterStats(): ClusterStats {
     upstreamRqPendingFailureEject: 0,
     upstreamRqRetry: 0,
     upstreamRqRetrySuccess: 0,
+    upstreamInternalRedirectSucceeded: 0,
+    upstreamInternalRedirectFailed: 0,
     upstreamRqRetryOverflow: 0,
     upstreamRqRetryLimitExceeded: 0,
     upstreamRqTimeout: 0,

@@ -123,6 +123,8 @@ export interface ClusterStats {
   upstreamRqPendingFailureEject: number;
   upstreamRqRetry: number;
   upstreamRqRetrySuccess: number;
+  upstreamInternalRedirectSucceeded: number;
+  upstreamInternalRedirectFailed: number;
   upstreamRqRetryOverflow: number;
   upstreamRqRetryLimitExceeded: number;
   upstreamRqTimeout: number;

@@ -31,6 +31,7 @@ import { countCode } from '../../../upstream/response_codes.ts';
 import type { Cluster, ClusterManager, Host, LoadBalancerContext } from '../../../upstream/upstream.ts';
 import { directAnswer, passesStrictCheck } from './direct_answer.ts';
 import { flagOf, resetResult, resultOf, timeoutResult } from './outcome.ts';
+import { takesRedirect } from './internal_redirect.ts';
 import { finalizeRequestHeaders, setHost } from './request_headers.ts';
 import { flagRetry, RetryAnswer, RetryState } from './retry_state.ts';
 import { ShadowRequest } from './shadow.ts';
@@ -172,7 +173,7 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
       this.transportOptions = info.filterState.get(transportOptionsKey) as
         | UpstreamTransportOptions
         | undefined;
-    this.#keepBody = this.retryOn !== 0 && this.retriesLeft > 0;
+    this.#keepBody = (this.retryOn !== 0 && this.retriesLeft > 0) || action.redirects !== undefined;
     if (action.mirrors.length > 0) this.#startShadows(action, headers, endStream);
     if (endStream) this.#onRequestEnd(info.start);
     // An upgrade's request has no end before its answer.
@@ -385,6 +386,11 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
   onUpstreamHeaders(attempt: UpstreamRequest, headers: ResponseHeaderMap, endStream: boolean): void {
     const { status } = headers;
     attempt.host.report(resultOf(headers, endStream));
+    if (
+      (this.action as ForwardAction).redirects?.codes.has(status) === true &&
+      this.#redirects(attempt, headers)
+    )
+      return;
     if (this.retryOn !== 0) {
       if (retriesOnHeaders(this.retryOn, headers, this.statusCodes, this.retriableHeaders)) {
         const answer = this.mayRetry();
@@ -430,6 +436,30 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     }
     if (endStream) this.#onUpstreamEnd();
     this.#callbacks.encodeHeaders(headers, endStream);
+  }
+
+  /** True when the request goes on elsewhere: this router is done. */
+  #redirects(attempt: UpstreamRequest, response: ResponseHeaderMap): boolean {
+    const { stats } = this.cluster as Cluster;
+    const { redirects } = this.action as ForwardAction;
+    const method = this.#headers?.method;
+    const follows =
+      redirects !== undefined &&
+      this.#requestEnded &&
+      this.#keepBody &&
+      this.#headers?.protocol === '' &&
+      takesRedirect(redirects, this.#route as RouteEntry, this.#headers, response, this.#callbacks);
+    if (!follows) {
+      stats.upstreamInternalRedirectFailed++;
+      return false;
+    }
+    stats.upstreamInternalRedirectSucceeded++;
+    const body = this.#headers?.method === method ? this.#body : undefined;
+    this.#attempt = undefined;
+    attempt.abandon();
+    this.#responseEnded = true;
+    this.#callbacks.recreateStream(body);
+    return true;
   }
 
   onUpstreamData(_attempt: UpstreamRequest, data: Buffer, endStream: boolean): void {

@@ -142,6 +142,17 @@ export class ActiveStream extends FilterManager implements RequestDecoder {
     else this.startDecoding(chain, undefined);
   }
 
+  recreateStream(body: readonly Buffer[] | undefined): void {
+    const { chain } = this.config;
+    this.forgetFilters();
+    workerTimers.cancel(this.#durationTimer);
+    this.#durationTimer = undefined;
+    const route = this.route();
+    if (route !== undefined) this.#applyRouteLimits(route);
+    const choosy = chain.hasDisabled || this.#routes?.changesFilters === true;
+    this.restartDecoding(chain, choosy ? this.#disabledBy(chain) : undefined, body);
+  }
+
   #answerExpect(headers: RequestHeaderMap): void {
     if (headers.getFirst('expect')?.toLowerCase() !== '100-continue') return;
     headers.remove('expect');
