@@ -67,7 +67,8 @@ export class AcceptedConnection
     this.#owner = owner;
     this.#filters = owner.version.listenerFilters;
     socket.on('error', ignoreError);
-    socket.once('close', this.#onClose);
+    // Not `once`: it wraps the listener, and a second call changes nothing.
+    socket.on('close', this.#onClose);
   }
 
   get chain(): LiveChainHandle {
@@ -210,7 +211,7 @@ export class AcceptedConnection
       this.socket.off('close', this.#onClose);
       this.socket = socket;
       socket.on('error', ignoreError);
-      socket.once('close', this.#onClose);
+      socket.on('close', this.#onClose);
     }
     this.info.tls = tls;
     if (this.info.requestedServerName === '' && tls?.serverName !== undefined)

@@ -37,7 +37,14 @@ class PrefixMap<T> {
     return value;
   }
 
-  find(ip: IpBytes): T | undefined {
+  find(address: Address): T | undefined {
+    // The longest stands first: with nothing but "any address" there is no address to be read.
+    if (this.#tables[0]?.bits === 0 && !address.ip.startsWith('::ffff:')) {
+      const width = address.port >= 0 && address.ip.includes(':') ? 16 : 4;
+      for (const table of this.#tables) if (table.width === width) return table.map.get('');
+      return undefined;
+    }
+    const ip = ipOf(address);
     for (const table of this.#tables) {
       if (table.width !== ip.length) continue;
       const value = table.map.get(maskedKey(ip, table.bits));
@@ -161,14 +168,14 @@ export class FilterChainMatcher<T> {
     // A port that some chain names is never looked up among the chains for any port.
     const ips =
       (localAddress.port >= 0 ? this.#ports.get(localAddress.port) : undefined) ?? this.#ports.get(0);
-    const names = ips?.find(ipOf(localAddress));
+    const names = ips?.find(localAddress);
     const transports = names === undefined ? undefined : findServerName(names, info.requestedServerName);
     const applications = transports?.get(info.transportProtocol) ?? transports?.get('');
     const direct =
       applications === undefined ? undefined : findApplication(applications, info.applicationProtocols);
-    const types = direct?.find(ipOf(info.directRemoteAddress));
+    const types = direct?.find(info.directRemoteAddress);
     const sources = types === undefined ? undefined : findSourceType(types, info);
-    const ports = sources?.find(ipOf(info.remoteAddress));
+    const ports = sources?.find(info.remoteAddress);
     return ports?.get(info.remoteAddress.port) ?? ports?.get(0) ?? this.#default;
   }
 }

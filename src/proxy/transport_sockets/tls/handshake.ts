@@ -60,11 +60,12 @@ export class Handshake {
     this.#offered = offered;
     this.#callbacks = callbacks;
     socket.on('error', this.#onError);
-    socket.once('close', this.#onClose);
-    socket.once('secure', this.#onSecure);
+    // Not `once`, which wraps each listener: `#done` says that it was heard.
+    socket.on('close', this.#onClose);
+    socket.on('secure', this.#onSecure);
     // Half-open sockets do not close by themselves when the peer leaves in the middle.
-    socket.once('end', this.#onClose);
-    raw.once('close', this.#onClose);
+    socket.on('end', this.#onClose);
+    raw.on('close', this.#onClose);
     if (place !== '') onNewSession(socket, this.#onSession);
   }
 
@@ -124,6 +125,7 @@ export class Handshake {
       this.#material.sessions.put(this.#place, this.#offered);
     this.#early = undefined;
     this.#raw.off('close', this.#onClose);
+    socket.off('secure', this.#onSecure);
     socket.off('close', this.#onClose);
     socket.off('end', this.#onClose);
     // The error listener stays: an error between here and the next owner must not end the process.

@@ -105,8 +105,8 @@ export class Dial implements TransportSocketCallbacks {
         : connectFrom(source, address, options);
     this.#socket = socket;
     socket.on('error', this.#onError);
-    socket.once('close', this.#onClose);
-    socket.once('connect', this.#onConnect);
+    socket.on('close', this.#onClose);
+    socket.on('connect', this.#onConnect);
   }
 
   readonly #onConnect = (): void => {
@@ -166,6 +166,7 @@ export class Dial implements TransportSocketCallbacks {
     socket.on('error', ignoreError);
     socket.off('error', this.#onError);
     socket.off('close', this.#onClose);
+    socket.off('connect', this.#onConnect);
   }
 }
 
@@ -185,11 +186,13 @@ function connectFrom(source: UpstreamSource, address: Address, options: DialOpti
 }
 
 function connectOptions(address: Address, options: DialOptions): NetConnectOpts {
-  const base = { allowHalfOpen: options.allowHalfOpen, highWaterMark: options.highWaterMark };
-  if (address.port < 0) return { ...base, path: address.ip };
-  const family = address.ip.includes(':');
-  const source = options.sourceAddresses.find((candidate) => candidate.ip.includes(':') === family);
-  const tcp = { ...base, host: address.ip, port: address.port, noDelay: true, autoSelectFamily: false };
+  const { allowHalfOpen, highWaterMark, sourceAddresses } = options;
+  if (address.port < 0) return { allowHalfOpen, highWaterMark, path: address.ip } as NetConnectOpts;
+  const { ip: host, port } = address;
+  const tcp = { allowHalfOpen, highWaterMark, host, port, noDelay: true, autoSelectFamily: false };
+  if (sourceAddresses.length === 0) return tcp;
+  const family = host.includes(':');
+  const source = sourceAddresses.find((candidate) => candidate.ip.includes(':') === family);
   if (source === undefined) return tcp;
   return { ...tcp, localAddress: source.ip, ...(source.port > 0 ? { localPort: source.port } : {}) };
 }

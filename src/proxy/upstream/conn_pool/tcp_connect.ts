@@ -56,7 +56,7 @@ export class TcpConnect implements Cancellable, DialCallbacks {
     host.activeRequests++;
     stats.upstreamCxActive++;
     host.tcpSockets?.add(socket);
-    socket.once('close', () => {
+    socket.on('close', () => {
       host.tcpSockets?.delete(socket);
       host.stats.cxActive--;
       host.activeRequests--;
