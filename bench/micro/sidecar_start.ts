@@ -7,8 +7,8 @@
  *   node bench/micro/sidecar_start.ts [--rounds 10] [--log] [--launcher NAME] [NAME=PROGRAM ...]
  *
  * PROGRAM is `bin/trysail` of a checkout or the rootfs of an image (`node scripts/image/build.ts --rootfs DIR`). Default:
- * this checkout. --launcher: the entry point of this image is `pilot-agent` alone, as it was. RSS is read 2 s after the sidecar is ready. The CPU column counts until it is ready: where other work
- * shares the machine it says more than the time.
+ * this checkout. --launcher: the entry point of this image is `pilot-agent` alone, as it was. RSS is read 2 s after the
+ * sidecar is ready. CPU counts until it is ready: where other work shares the machine it says more than the time.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import {
