@@ -165,11 +165,10 @@ conformance(import.meta.filename, {
         );
         return performance.now() - start;
       };
-      assert.ok((await took('retry-after: 1')) >= 950);
-      assert.ok((await took('retry-after: 0')) < 900);
-      // Longer than allowed: the plain back-off.
-      assert.ok((await took('retry-after: 100')) < 900);
-      assert.ok((await took('retry-after: soon')) < 900);
+      const waited = await took('retry-after: 1');
+      assert.ok(waited >= 950, String(waited));
+      // Over at once, longer than allowed, no number: the plain back-off in the last two cases.
+      for (const text of ['0', '100', 'soon']) assert.ok((await took(`retry-after: ${text}`)) < waited, text);
     },
     'another host than before': async (run) => {
       for (let i = 0; i < 12; i++) {
