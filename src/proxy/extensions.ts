@@ -126,6 +126,26 @@ const lazy: readonly LazyExtension[] = [
     load: async () => (await import('./filters/http/compressor/config.ts')).compressor,
   },
   {
+    kind: 'access_logger',
+    name: 'envoy.access_loggers.open_telemetry',
+    typeUrls: [
+      'type.googleapis.com/envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig',
+    ],
+    load: async () => (await import('./access_loggers/open_telemetry/config.ts')).openTelemetryAccessLogger,
+  },
+  {
+    kind: 'access_logger',
+    name: 'envoy.access_loggers.http_grpc',
+    typeUrls: ['type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig'],
+    load: async () => (await import('./access_loggers/grpc/config.ts')).httpGrpcAccessLogger,
+  },
+  {
+    kind: 'access_logger',
+    name: 'envoy.access_loggers.tcp_grpc',
+    typeUrls: ['type.googleapis.com/envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig'],
+    load: async () => (await import('./access_loggers/grpc/config.ts')).tcpGrpcAccessLogger,
+  },
+  {
     kind: 'tracer',
     name: 'envoy.tracers.zipkin',
     typeUrls: ['type.googleapis.com/envoy.config.trace.v3.ZipkinConfig'],

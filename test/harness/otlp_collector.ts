@@ -1,7 +1,12 @@
 /** A collector of spans and log records: Zipkin's JSON, OTLP over HTTP and over gRPC, read without generated types. */
 import { once } from 'node:events';
 import { type Server, createServer } from 'node:http';
-import { type Http2Server, type ServerHttp2Stream, createServer as createHttp2Server } from 'node:http2';
+import {
+  type Http2Server,
+  type Http2Session,
+  type ServerHttp2Stream,
+  createServer as createHttp2Server,
+} from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 
@@ -74,6 +79,7 @@ export class Collector {
   readonly exports: Export[] = [];
   readonly #http: Server;
   readonly #grpc: Http2Server;
+  readonly #sessions = new Set<Http2Session>();
 
   private constructor() {
     this.#http = createServer((request, response) => {
@@ -87,16 +93,26 @@ export class Collector {
       });
     });
     this.#grpc = createHttp2Server();
+    this.#grpc.on('session', (session) => void this.#sessions.add(session));
     this.#grpc.on('stream', (stream: ServerHttp2Stream, headers) => {
-      const chunks: Buffer[] = [];
+      let waiting = Buffer.alloc(0);
       stream.on('error', () => {});
-      stream.on('data', (chunk: Buffer) => void chunks.push(chunk));
+      // A stream may stay open: each message counts when it is there.
+      stream.on('data', (chunk: Buffer) => {
+        waiting = Buffer.concat([waiting, chunk]);
+        while (waiting.length >= 5 && waiting.length >= 5 + waiting.readUInt32BE(1)) {
+          const end = 5 + waiting.readUInt32BE(1);
+          this.exports.push({ path: String(headers[':path']), headers, body: waiting.subarray(5, end) });
+          waiting = waiting.subarray(end);
+        }
+      });
       stream.on('end', () => {
-        // One message behind its prefix of five bytes.
-        const body = Buffer.concat(chunks).subarray(5);
-        this.exports.push({ path: String(headers[':path']), headers, body });
+        // The proxy was killed with its stream open.
+        if (stream.destroyed) return;
         stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
-        stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+        stream.on('wantTrailers', () => {
+          if (!stream.destroyed) stream.sendTrailers({ 'grpc-status': '0' });
+        });
         stream.end(Buffer.alloc(5));
       });
     });
@@ -131,6 +147,7 @@ export class Collector {
   stop(): void {
     this.#http.closeAllConnections();
     this.#http.close();
+    for (const session of this.#sessions) session.destroy();
     this.#grpc.close();
   }
 }

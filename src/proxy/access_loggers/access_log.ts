@@ -1,10 +1,13 @@
 /** `envoy.config.accesslog.v3.AccessLog`: a filter and a logger that is found by its typed_config. */
 import type { AccessLog } from '#api/gen/envoy/config/accesslog/v3/accesslog_pb.ts';
+import type { Node } from '#api/gen/envoy/config/core/v3/base_pb.ts';
+import type { MetricsRegistry } from '#telemetry/metrics.ts';
 import type { OperatorTable } from '#telemetry/access_log/format.ts';
 import { type AccessLogger, type TypedConfig, findExtension } from '../factory_context.ts';
 import type { HeaderMap, RequestHeaderMap, ResponseHeaderMap } from '../http/header_map.ts';
 import type { ExtensionFactory, ExtensionRegistry } from '../registry.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
+import type { ClusterManager } from '../upstream/upstream.ts';
 import type { LogEntry, LogPredicate } from './log_entry.ts';
 import { compileLogFilter } from './log_filter.ts';
 import type { LogSinks } from './log_sinks.ts';
@@ -14,6 +17,15 @@ export interface AccessLogContext {
   readonly registry: ExtensionRegistry;
   readonly operators: OperatorTable<LogEntry>;
   readonly sinks: LogSinks;
+  /** Undefined where there are no clusters to send logs to. */
+  readonly remote?: RemoteLogContext | undefined;
+}
+
+/** What loggers that send to a service know of the worker. */
+export interface RemoteLogContext {
+  readonly clusterManager: ClusterManager;
+  readonly metrics: MetricsRegistry;
+  readonly node: Node;
 }
 
 /** Takes the entries that pass the filter; must not keep them. */

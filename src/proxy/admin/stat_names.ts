@@ -32,6 +32,9 @@ export function dottedName(name: string, labels: Labels): string {
   for (const tracer of tracers)
     if (plain.startsWith(`tracing_${tracer}_`))
       return `tracing.${tracer}.${plain.slice(`tracing_${tracer}_`.length)}`;
+  for (const logger of logServices)
+    if (plain.startsWith(`access_logs_${logger}_`))
+      return `access_logs.${logger}.${plain.slice(`access_logs_${logger}_`.length)}`;
   for (const part of parts)
     if (plain.startsWith(`${part}_`)) return `${part}.${plain.slice(part.length + 1)}`;
   return plain.replace('_', '.');
@@ -107,6 +110,9 @@ function withFilter(rest: string, labels: Labels): string {
 
 /** Tracers with counters of their own. */
 const tracers = ['zipkin', 'opentelemetry'] as const;
+
+/** Access loggers that send to a service. */
+const logServices = ['grpc_access_log', 'open_telemetry_access_log'] as const;
 
 /** First parts of names that hold an underscore themselves. */
 const parts = ['cluster_manager', 'listener_manager'] as const;

@@ -12,6 +12,9 @@ const importPattern =
 /** Threads of their own, which end with their work: what they load is not part of the proxy. */
 const threadEntries = ['src/proxy/admin/config_dump.ts'];
 
+/** Extensions with types that no other part has: not followed where they are loaded when a configuration names them. */
+const lazyExtensions = ['src/proxy/access_loggers/open_telemetry/config.ts'];
+
 /** Files and packages that `entries` load, followed through imports of values; dynamic imports count. */
 function closure(entries: readonly string[]): { files: Set<string>; packages: Set<string> } {
   const files = new Set<string>();
@@ -23,7 +26,10 @@ function closure(entries: readonly string[]): { files: Set<string>; packages: Se
     for (const match of readFileSync(join(root, file), 'utf8').matchAll(importPattern)) {
       const specifier = match[1] ?? match[2] ?? match[3] ?? '';
       if (specifier.startsWith('#')) open.push(join('src', specifier.slice(1)));
-      else if (specifier.startsWith('.')) open.push(relative(root, join(root, dirname(file), specifier)));
+      else if (specifier.startsWith('.')) {
+        const target = relative(root, join(root, dirname(file), specifier));
+        if (match[2] === undefined || !lazyExtensions.includes(target)) open.push(target);
+      }
       // An import of node:http brings undici along: base/node_http.ts.
       else if (specifier === 'node:http') packages.add(specifier);
       else if (!specifier.startsWith('node:')) {

@@ -107,15 +107,17 @@ export class WorkerRuntime {
       overload,
       runtime: this.#runtime,
     });
+    const node = bootstrap.node ?? create(NodeSchema);
+    const remote = { clusterManager: clusters, metrics, node };
     const context: Omit<FactoryContext, 'routeConfig'> = {
       registry,
       clusterManager: clusters,
       metrics,
-      node: bootstrap.node ?? create(NodeSchema),
+      node,
       log,
       direction: 'unspecified',
       environment: init.environment,
-      accessLoggers: (configs) => createAccessLoggers(configs, { registry, operators, sinks }),
+      accessLoggers: (configs) => createAccessLoggers(configs, { registry, operators, sinks, remote }),
       replyBody: (format) => compileReplyBody(format, operators),
       counts,
       overload,

@@ -11,8 +11,8 @@ import type { RequestHeaderMap } from '../../http/header_map.ts';
 import type { StreamInfo } from '../../stream_info/stream_info.ts';
 import { SpanQueue } from '../span_queue.ts';
 import { randomHex, type Span, type SpanTags, type Tracer, type TracerExtension } from '../tracer.ts';
-import { grpcTarget, httpTarget, OtlpExporter } from './exporter.ts';
-import { type Attributes, encodeSpans, type OtlpSpan, type Scope } from './otlp.ts';
+import { grpcTarget, httpTarget, MessageExporter } from '../../upstream/async_client/message_exporter.ts';
+import { type Attributes, encodeSpans, type OtlpSpan, type Scope } from '../../upstream/async_client/otlp.ts';
 import { readTraceparent } from './traceparent.ts';
 
 const exportMethod = '/opentelemetry.proto.collector.trace.v1.TraceService/Export';
@@ -50,7 +50,7 @@ class OpenTelemetryTracer implements Tracer {
       proto.httpService === undefined
         ? grpcTarget(proto.grpcService, exportMethod)
         : httpTarget(proto.httpService);
-    const exporter = new OtlpExporter(target, context.clusterManager);
+    const exporter = new MessageExporter(target, context.clusterManager);
     const { runtime, metrics } = context;
     const sent = metrics.counter('envoy_tracing_opentelemetry_spans_sent');
     const dropped = metrics.counter('envoy_tracing_opentelemetry_spans_dropped');

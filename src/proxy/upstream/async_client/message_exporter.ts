@@ -1,12 +1,12 @@
-/** Sends OTLP messages to a collector, over gRPC or HTTP. */
+/** Sends messages that are encoded already to a collector, over gRPC or HTTP, and hears only whether they were taken. */
 import type { GrpcService } from '#api/gen/envoy/config/core/v3/grpc_service_pb.ts';
 import type { HttpService } from '#api/gen/envoy/config/core/v3/http_service_pb.ts';
 import type { HeaderMap, ResponseHeaderMap } from '../../http/header_map.ts';
 import { RequestHeaderMap } from '../../http/header_map.ts';
 import { durationMs } from '../../network/duration.ts';
-import { frameMessage, readGrpcService } from '../../upstream/async_client/grpc_call.ts';
-import { HttpCall } from '../../upstream/async_client/http_call.ts';
-import type { ClusterManager } from '../../upstream/upstream.ts';
+import { frameMessage, readGrpcService } from './grpc_call.ts';
+import { HttpCall } from './http_call.ts';
+import type { ClusterManager } from '../upstream.ts';
 
 /** Exports that wait for their answer; more are refused. */
 const maxExports = 16;
@@ -48,7 +48,7 @@ export function httpTarget({ httpUri, requestHeadersToAdd, formatters }: HttpSer
   };
 }
 
-export class OtlpExporter {
+export class MessageExporter {
   readonly #target: ExportTarget;
   readonly #clusters: ClusterManager;
   #exports = 0;
