@@ -91,12 +91,22 @@ for (const { name, frames, rounds, options, first } of floods) {
   });
 }
 
+/** The GOAWAY that the peer reads at last. */
+async function goaway(on: RecordingServer): Promise<string> {
+  for (let i = 0; i < 2000; i++) {
+    const line = on.peer.take().find((one) => one.startsWith('goaway'));
+    if (line !== undefined) return line;
+    await settle();
+  }
+  return '';
+}
+
 for (const [name, frames] of [
   ['PING', frame(FrameType.ping, 0, 0, '12345678')],
   ['SETTINGS', frame(FrameType.settings, 0, 0)],
 ] as const) {
   test(`flood: ${name} is answered while the peer reads, and ends the connection when it does not`, async () => {
-    const on = new RecordingServer({ maxOutboundControlFrames: 100 });
+    const on = new RecordingServer({ maxOutboundControlFrames: 100, delayedCloseMs: 5000 });
     await settle();
     for (let i = 0; i < 20; i++) {
       on.peer.send(frames.repeat(50));
@@ -110,8 +120,7 @@ for (const [name, frames] of [
     }
     for (let i = 0; i < 20; i++) await settle();
     on.peer.far.resume();
-    for (let i = 0; i < 20; i++) await settle();
-    assert.match(on.peer.take().at(-1) ?? '', /^goaway 0 11$/);
+    assert.match(await goaway(on), /^goaway 0 11$/);
   });
 }
 
@@ -150,7 +159,7 @@ test('an HPACK bomb costs its stream, not memory', async () => {
 });
 
 test('resets that answer frames of a closed stream are bounded too', async () => {
-  const on = new RecordingServer({ maxOutboundControlFrames: 50 }, undefined);
+  const on = new RecordingServer({ maxOutboundControlFrames: 50, delayedCloseMs: 5000 }, undefined);
   await settle();
   for (let id = 1; id < 200; id += 2) on.peer.send(headers(id, requestBlock(), true));
   await settle();
@@ -159,6 +168,5 @@ test('resets that answer frames of a closed stream are bounded too', async () =>
   on.peer.send(data(1, 'x').repeat(40_000));
   for (let i = 0; i < 60; i++) await settle();
   on.peer.far.resume();
-  for (let i = 0; i < 60; i++) await settle();
-  assert.match(on.peer.take().at(-1) ?? '', /^goaway 199 11$/);
+  assert.match(await goaway(on), /^goaway 199 11$/);
 });
