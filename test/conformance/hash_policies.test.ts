@@ -13,6 +13,24 @@ async function host(
 
 const users = Array.from({ length: 24 }, (_, i) => `user${i}`);
 
+const hosts: Readonly<Record<string, string>> = {
+  user0: 'three',
+  user1: 'two',
+  user2: 'app',
+  user3: 'three',
+  user4: 'four',
+  user5: 'app',
+  user6: 'four',
+  user7: 'four',
+  user8: 'four',
+  user9: 'app',
+  user10: 'two',
+  user11: 'four',
+  both: 'four',
+  'two values': 'three',
+  address: 'app',
+};
+
 /** Hosts of all users; the same user always meets the same. */
 async function spread(ask: (user: string) => Promise<string>): Promise<string> {
   const hosts: string[] = [];
@@ -34,6 +52,15 @@ conformance(import.meta.filename, {
       assert.equal(await spread((user) => host(run, '/rewritten', { 'x-user': `${user}-phone` })), plain);
       const one = await host(run, '/header', { 'x-user': ['b', 'a'] });
       assert.equal(await host(run, '/header', { 'x-user': ['a', 'b'] }), one);
+    },
+    // Keys of hosts, not ports, stand on the ring: it is the same in every run.
+    'the hosts of Envoy': async (run) => {
+      const found: Record<string, string> = {};
+      for (const user of users.slice(0, 12)) found[user] = await host(run, '/header', { 'x-user': user });
+      found['both'] = await host(run, '/both?user=x', { 'x-user': 'user1' });
+      found['two values'] = await host(run, '/header', { 'x-user': ['b', 'a'] });
+      found['address'] = await host(run, '/address', { 'x-forwarded-for': '10.9.8.7' });
+      assert.deepEqual(found, hosts);
     },
     'query parameter and cookie hash alike': async (run) => {
       const header = await spread((user) => host(run, '/header', { 'x-user': user }));

@@ -39,7 +39,8 @@ function hashValues(
   if (values.length === 0) return undefined;
   // The order of repeated headers must not matter.
   const texts = (rewrite === undefined ? values : values.map(rewrite)).toSorted();
-  return texts.length === 1 ? h64(texts[0] as string) : h64(texts.join(''));
+  // Each value is hashed with the hash before it as seed.
+  return texts.reduce((seed, text) => h64(text, seed), 0n);
 }
 
 function cookiePart(config: RouteAction_HashPolicy_Cookie): Part {
