@@ -28,7 +28,7 @@ function ask(run: Run, path: string, headers: Record<string, string>): Promise<v
   });
 }
 
-const linesPerRequest = 12;
+const linesPerRequest = 13;
 
 /** Lines of the nth request, by their first word. */
 async function logged(run: Run, n: number): Promise<Record<string, string>> {
@@ -45,7 +45,7 @@ conformance(import.meta.filename, {
   rows: ['8.8', '8.13', '8.14'],
   setUp(directory) {
     const authority = new TestAuthority('Logged');
-    const server = authority.issue('DNS:server');
+    const server = authority.issue('DNS:server,DNS:b.example,IP:1.2.3.4,IP:fd00::1');
     client = authority.issue(
       'URI:spiffe://td/ns/a/sa/b,DNS:example.com,IP:1.2.3.4,IP:fd00::1',
       '/O=Client/CN=me',
@@ -83,6 +83,10 @@ conformance(import.meta.filename, {
       assert.equal((await logged(run, 2))['query'], '- - /p');
       assert.equal(lines['chain'], '- DownstreamEnd 0');
       assert.equal(lines['bytes'], '0 2 -');
+    },
+    'names of our own certificate': async (run) => {
+      const { local } = await logged(run, 0);
+      assert.equal(local, 'server,b.example 1.2.3.4,fd00::1 -');
     },
   },
 });

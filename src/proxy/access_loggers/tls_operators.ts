@@ -80,6 +80,8 @@ const reads: Readonly<Record<string, Read>> = {
   PEER_FINGERPRINT_1: fingerprint('sha1'),
   PEER_CERT: peerCertificate,
   LOCAL_URI_SAN: (tls) => list(tls.localUriSans),
+  LOCAL_DNS_SAN: (tls) => list(tls.localDnsSans ?? []),
+  LOCAL_IP_SAN: (tls) => list(tls.localIpSans ?? []),
   LOCAL_SUBJECT: (tls) => tls.localSubject,
   TLS_VERSION: (tls) => tls.version,
   TLS_CIPHER: (tls) => tls.cipher,

@@ -20,6 +20,9 @@ export interface TlsInfo {
   /** URI SANs of our own certificate. */
   readonly localUriSans: readonly string[];
   readonly localSubject: string;
+  /** Other SANs of our own certificate, for logs. */
+  readonly localDnsSans?: readonly string[];
+  readonly localIpSans?: readonly string[];
   /** Peer certificate, DER; for x-forwarded-client-cert `Hash` and `Cert`. */
   readonly peerCertificateDer: Buffer | undefined;
   /** Server name of the client hello, lower case; empty or absent without. */

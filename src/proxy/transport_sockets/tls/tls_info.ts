@@ -38,11 +38,10 @@ export class ConnectionTlsInfo implements TlsInfo {
   readonly peerUriSans: readonly string[];
   readonly peerDnsSans: readonly string[];
   readonly peerSubject: string;
-  readonly localUriSans: readonly string[];
-  readonly localSubject: string;
   readonly serverName: string;
   readonly sessionReused: boolean;
   readonly #peer: CertificateNames | undefined;
+  readonly #local: CertificateNames | undefined;
 
   constructor(
     socket: TLSSocket,
@@ -62,8 +61,23 @@ export class ConnectionTlsInfo implements TlsInfo {
     this.peerUriSans = names?.alt.uris ?? noStrings;
     this.peerDnsSans = names?.alt.dns ?? noStrings;
     this.peerSubject = names?.subject ?? '';
-    this.localUriSans = local?.alt.uris ?? noStrings;
-    this.localSubject = local?.subject ?? '';
+    this.#local = local;
+  }
+
+  get localUriSans(): readonly string[] {
+    return this.#local?.alt.uris ?? noStrings;
+  }
+
+  get localDnsSans(): readonly string[] {
+    return this.#local?.alt.dns ?? noStrings;
+  }
+
+  get localIpSans(): readonly string[] {
+    return this.#local?.alt.ips ?? noStrings;
+  }
+
+  get localSubject(): string {
+    return this.#local?.subject ?? '';
   }
 
   get peerCertificateDer(): Buffer | undefined {
