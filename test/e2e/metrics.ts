@@ -1,6 +1,7 @@
 /** Prometheus in the cluster finds the pods by their annotations and ports. */
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
+import { stringify } from 'yaml';
 import { needs } from '../harness/optional_parts.ts';
 import { proves } from './diagnosis.ts';
 import { program, prometheusImage } from './images.ts';
@@ -42,7 +43,7 @@ async function discover(): Promise<Target[]> {
 
 /** The two jobs that Istio's documentation gives Prometheus: annotated pods, and ports named `*-envoy-prom`. */
 const configuration = `
-global: {scrape_interval: 2s, scrape_timeout: 2s}
+global: {scrape_interval: 5s, scrape_timeout: 5s}
 scrape_configs:
 - job_name: kubernetes-pods
   file_sd_configs: [{files: [/config/targets.json]}]
@@ -71,8 +72,7 @@ function prometheus(targets: readonly Target[]): string {
     data: { 'prometheus.yml': configuration, 'targets.json': JSON.stringify(targets) },
   };
   return `
-${JSON.stringify(config)}
----
+${stringify(config)}---
 apiVersion: v1
 kind: Service
 metadata: {name: prometheus}
@@ -142,8 +142,11 @@ describe('metrics', { skip: missing }, () => {
         await ask(mesh, 'http://app:8080/', 5);
         last = await jobsWith(expression);
         return last.join() === jobs.join() ? true : undefined;
-      }).catch((error: Error) => {
-        throw new Error(`${error.message}; found in ${last.join(', ') || 'none'}`, { cause: error });
+      }).catch(async (error: Error) => {
+        const [targets] = await ask(plain, 'http://prometheus:9090/api/v1/targets');
+        throw new Error(`${error.message}; found in ${last.join(', ') || 'none'}\n${targets!.body}`, {
+          cause: error,
+        });
       });
     }
     const ports = await query('count by (instance) (up{app="app"})');
