@@ -1,6 +1,7 @@
 /** Workers that die or stand still under load: the others serve without an error, a new one takes the place. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,6 +22,11 @@ after(() => {
   application.server.close();
   application.server.closeAllConnections();
 });
+
+/** Of this process, in which the workers run as threads. */
+function descriptors(): number {
+  return readdirSync('/proc/self/fd').length;
+}
 
 /** Status of one request on a new connection; the error's code when there is no answer. */
 async function ask(port: number): Promise<string> {
@@ -57,6 +63,7 @@ for (const fault of ['break', 'stall'] as const)
       const connections = async (): Promise<number[]> => server.pool.ask('connections');
       try {
         await until(() => proxy.ready(), 'ready');
+        const base = descriptors();
         for (let i = 0; i < 24; i++) clients.push(new KeepAliveClient(port));
         await until(async () => (await connections()).every((count) => count > 0), 'both workers serve');
         await until(
@@ -110,6 +117,15 @@ for (const fault of ['break', 'stall'] as const)
         await until(
           () => server.openConnections === open,
           () => `${server.openConnections} counted, ${open} open`,
+        );
+        // Neither the dead worker's sockets nor its loop are left.
+        await Promise.all(clients.map((client) => client.stop()));
+        await until(
+          () => {
+            application.server.closeIdleConnections();
+            return descriptors() <= base + 2;
+          },
+          () => `descriptors: ${descriptors()}, before: ${base}`,
         );
       } finally {
         // Those that still wait for an answer hear of the end by it.
