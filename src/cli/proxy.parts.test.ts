@@ -88,6 +88,24 @@ test('validate: a good bootstrap, a bad one, a wrong call', async () => {
   assert.equal((await run('-c', good, '--log-level', 'loud')).code, 2);
 });
 
+test(
+  'a bootstrap that turns out bad behind a listener that is open ends the process',
+  { timeout: 60_000 },
+  async () => {
+    const bad = `
+    - name: bad
+      address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+      filter_chains: [{ filters: [{ name: nobody.knows, typed_config: { '@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router } }] }]
+  clusters:
+`;
+    const text = yaml(0, 1).replace('\n  clusters:\n', bad);
+    for (const concurrency of ['1', '2']) {
+      const { code, stderr } = await run('-c', file('late.yaml', text), '--concurrency', concurrency);
+      assert.deepEqual([code, /listener bad: .*nobody\.knows/.test(stderr)], [1, true], stderr);
+    }
+  },
+);
+
 /** Waits until the port answers. */
 async function untilServed(port: number, child: ChildProcess): Promise<void> {
   for (let i = 0; i < 300; i++) {

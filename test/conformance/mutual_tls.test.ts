@@ -75,6 +75,20 @@ const certificate = (directory: string, name: string) => ({
   private_key: file(directory, `${name}.key`),
 });
 
+/** Connections that never reach the filter are logged, too. */
+const handshakeLog = {
+  name: 'file',
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog',
+    path: '${dir}/handshakes.log',
+    log_format: {
+      text_format_source: {
+        inline_string: '%RESPONSE_FLAGS% %BYTES_SENT% %DOWNSTREAM_TRANSPORT_FAILURE_REASON%\n',
+      },
+    },
+  },
+};
+
 function listener(name: string, context: object): object {
   const tcp = 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy';
   return {
@@ -85,7 +99,12 @@ function listener(name: string, context: object): object {
         filters: [
           {
             name: 'envoy.filters.network.tcp_proxy',
-            typed_config: { '@type': tcp, stat_prefix: name, cluster: 'app' },
+            typed_config: {
+              '@type': tcp,
+              stat_prefix: name,
+              cluster: 'app',
+              ...(name === 'revoking' ? { access_log: [handshakeLog] } : {}),
+            },
           },
         ],
         transport_socket: {
@@ -214,7 +233,7 @@ conformance(import.meta.filename, {
     write('crl.pem', mesh.revoke(revoked));
     write('crl_server.pem', mesh.revoke(server));
     const { listeners, clusters } = resources(directory);
-    return { listeners, clusters };
+    return { listeners: listeners.replaceAll('${dir}', directory), clusters };
   },
   cases: {
     'who may come, by every kind of matcher and pin': async (run) => {
@@ -232,6 +251,9 @@ conformance(import.meta.filename, {
     'revoked clients are turned away': async (run) => {
       assert.ok(served(await come(run.port('revoking'), client)));
       assert.ok(!served(await come(run.port('revoking'), revoked)));
+      const [first = '', second = ''] = await run.lines('handshakes.log', 2);
+      assert.match(first, /^- [1-9]\d* -$/);
+      assert.match(second, /^- 0 TLS_error:.*CERTIFICATE_VERIFY_FAILED/);
     },
     'x-forwarded-client-cert, every mode': async (run) => {
       const by = 'By=spiffe://cluster.local/ns/b/sa/server';

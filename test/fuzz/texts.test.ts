@@ -16,6 +16,7 @@ import { createOperators } from '#proxy/access_loggers/operators.ts';
 import type { CelSubject } from '#proxy/cel/attributes.ts';
 import { celText, compileCelExpression } from '#proxy/cel/expression.ts';
 import { parseMask } from '#proxy/admin/config_mask.ts';
+import { negotiate } from '#proxy/filters/http/compressor/negotiation.ts';
 import { WebTextDecoder, WebTextEncoder } from '#proxy/filters/http/grpc_web/text_codec.ts';
 import { Jwks } from '#proxy/filters/http/jwt_authn/jwks.ts';
 import { parseJwt } from '#proxy/filters/http/jwt_authn/token.ts';
@@ -399,6 +400,20 @@ test('gRPC-Web text, split anywhere', () => {
     if (found !== undefined && decoder.complete && !/=./.test(text))
       assert.deepEqual(Buffer.from(found), Buffer.from(text, 'base64'), text);
   });
+});
+
+test('accept-encoding: only what is offered and wanted is chosen', () => {
+  const offered = ['gzip', 'br'];
+  let chosen = 0;
+  each(14, ['gzip;q=0.5, br;q=0.8, *;q=0.1', 'identity, gzip', 'br ; q = 1', 'deflate, *'], 8000, (text) => {
+    const { encoding, choice } = negotiate(text, offered, new Set(['br']));
+    assert.ok([...offered, 'identity'].includes(encoding));
+    if (encoding === 'identity') return;
+    chosen++;
+    assert.ok(choice === 'header_wildcard' ? text.includes('*') : text.includes(encoding), text);
+    assert.ok(!new RegExp(`^\\s*${encoding}\\s*;\\s*q=0(\\.0*)?\\s*$`).test(text), text);
+  });
+  assert.ok(chosen > 1000, String(chosen));
 });
 
 test('iptables-save and masks', () => {

@@ -29,7 +29,13 @@ export class InlineWorker implements ProxyWorker {
       (message) => this.#onMessage(message),
       { counts },
     );
-    await runtime.start();
+    try {
+      await runtime.start();
+    } catch (error) {
+      // Listeners that were open before the bad one would keep the process alive.
+      await runtime.handle({ kind: 'close' });
+      throw error;
+    }
     return runtime;
   }
 
