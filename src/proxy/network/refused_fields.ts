@@ -106,7 +106,6 @@ const refused: Readonly<Record<string, readonly string[]>> = {
     'maxClientHelloSize',
   ],
   'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz': [
-    'validateMutations',
     'enforceResponseHeaderLimits',
     'chargeClusterResponseStats',
   ],
