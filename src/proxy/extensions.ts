@@ -163,6 +163,15 @@ const lazy: readonly LazyExtension[] = [
     typeUrls: ['type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy'],
     load: async () => (await import('./filters/http/csrf/csrf.ts')).csrf,
   },
+  {
+    kind: 'http_filter',
+    name: 'envoy.filters.http.stateful_session',
+    typeUrls: [
+      'type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSession',
+      'type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute',
+    ],
+    load: async () => (await import('./filters/http/stateful_session/config.ts')).statefulSession,
+  },
 ];
 
 /** The registry of one worker. */

@@ -35,6 +35,8 @@ export function dottedName(name: string, labels: Labels): string {
   for (const logger of logServices)
     if (plain.startsWith(`access_logs_${logger}_`))
       return `access_logs.${logger}.${plain.slice(`access_logs_${logger}_`.length)}`;
+  const session = withSession(plain);
+  if (session !== undefined) return session;
   for (const part of parts)
     if (plain.startsWith(`${part}_`)) return `${part}.${plain.slice(part.length + 1)}`;
   return plain.replace('_', '.');
@@ -98,6 +100,8 @@ function withFilter(rest: string, labels: Labels): string {
     const own = rest.slice('compressor_'.length).replace(/^response_/, 'response.');
     return `compressor.${labels['envoy_compressor_library'] ?? ''}.${own}`;
   }
+  const session = withSession(rest);
+  if (session !== undefined) return session;
   for (const filter of filterNames) {
     if (!rest.startsWith(`${filter}_`)) continue;
     const own = labels[`envoy_${filter}_prefix`];
@@ -106,6 +110,16 @@ function withFilter(rest: string, labels: Labels): string {
   for (const [part, level] of clusterLevels)
     if (rest.startsWith(part)) return `${level}${rest.slice(part.length)}`;
   return rest;
+}
+
+const sessionCounters = ['routed', 'failed_open', 'failed_closed', 'no_session'] as const;
+
+/** Counters of sticky sessions: `stateful_session.PREFIX.routed`. Undefined for other names. */
+function withSession(rest: string): string | undefined {
+  if (!rest.startsWith('stateful_session_')) return undefined;
+  const counter = sessionCounters.find((name) => rest.endsWith(`_${name}`));
+  if (counter === undefined) return undefined;
+  return `stateful_session.${rest.slice('stateful_session_'.length, -counter.length - 1)}.${counter}`;
 }
 
 /** Tracers with counters of their own. */

@@ -5,6 +5,7 @@ import type {
   RouteAction_HashPolicy_Cookie,
 } from '#api/gen/envoy/config/route/v3/route_components_pb.ts';
 import type { HeaderMap, RequestHeaderMap } from '../http/header_map.ts';
+import { cookieSuffix } from '../http/set_cookie.ts';
 import { compileSubstitution } from '../http/regex.ts';
 import { durationMs } from '../network/duration.ts';
 import type { StreamInfo } from '../stream_info/stream_info.ts';
@@ -46,9 +47,7 @@ function hashValues(
 function cookiePart(config: RouteAction_HashPolicy_Cookie): Part {
   const { name, path } = config;
   const ttl = durationMs(config.ttl);
-  const attributes = config.attributes
-    .map((a) => (a.value === '' ? `; ${a.name}` : `; ${a.name}=${a.value}`))
-    .join('');
+  const suffix = cookieSuffix(ttl ?? 0, path, config.attributes);
   return (headers, info, out) => {
     const value = cookieValue(headers, name);
     if (value !== undefined) return h64(value);
@@ -56,8 +55,7 @@ function cookiePart(config: RouteAction_HashPolicy_Cookie): Part {
     const { localAddress, remoteAddress } = info.connection;
     const seed = `${remoteAddress.ip}${remoteAddress.port}${localAddress.ip}${localAddress.port}`;
     const made = h64(seed).toString(16);
-    const maxAge = ttl > 0 ? `; Max-Age=${Math.floor(ttl / 1000)}` : '';
-    out.setCookie = `${name}="${made}"${maxAge}${path === '' ? '' : `; Path=${path}`}${attributes}; HttpOnly`;
+    out.setCookie = `${name}="${made}"${suffix}`;
     return h64(made);
   };
 }

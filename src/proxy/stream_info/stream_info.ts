@@ -26,6 +26,16 @@ export interface UpstreamInfo {
   connectionId: number;
 }
 
+/** A host that a filter asks for, before any balancing (envoy LoadBalancerContext::overrideHostToSelect). */
+export interface OverrideHost {
+  /** `ip:port`, `[ip]:port` or the path of a Unix socket. */
+  readonly address: string;
+  /** No other host will do. */
+  readonly strict: boolean;
+  /** Status of the answer when it is strict and the host may not be used. */
+  readonly missingStatus: number;
+}
+
 export class StreamInfo {
   readonly connection: ConnectionInfo;
   /** The client as the request tells it (x-forwarded-for), else the connection's remote address. */
@@ -75,6 +85,8 @@ export class StreamInfo {
   dynamicMetadata: Map<string, Record<string, unknown>> | undefined = undefined;
   /** `%FILTER_STATE%`; peers' workload metadata lives here. */
   filterState: Map<string, unknown> | undefined = undefined;
+  /** For the first attempt; retries go where the balancer says. */
+  overrideHost: OverrideHost | undefined = undefined;
 
   /** @param start `performance.now()` of the first byte; a caller that has just read the clock passes it. */
   constructor(connection: ConnectionInfo, protocol: string, start: number = performance.now()) {

@@ -10,6 +10,7 @@ import {
   noTransportOptions,
 } from '../network/transport_socket.ts';
 import type { ExtensionRegistry } from '../registry.ts';
+import type { OverrideHost } from '../stream_info/stream_info.ts';
 import { type ClusterOptions, readClusterOptions } from './cluster_options.ts';
 import { clientCodecs, type CodecChooser, type PoolProtocol } from './conn_pool/client_codecs.ts';
 import type { Counts } from '../network/shared_counts.ts';
@@ -19,7 +20,7 @@ import { TcpConnect } from './conn_pool/tcp_connect.ts';
 import { DnsEndpoints, type ResolveName, readDnsOptions } from './dns.ts';
 import { HealthChecks, readClusterHealthChecks } from './health_checks.ts';
 import { HealthFlag } from './health_flags.ts';
-import type { UpstreamHost } from './host.ts';
+import { hostKey, hostKeyOfText, type UpstreamHost } from './host.ts';
 import { type Assignment, HostTable, readAssignment } from './host_sets.ts';
 import { createLoadBalancer } from './lb_policy.ts';
 import type { HostSet, LoadBalancer, LocalSide } from './load_balancer.ts';
@@ -386,12 +387,31 @@ export class LiveCluster implements Cluster {
   }
 
   chooseHost(context: LoadBalancerContext): Host | undefined {
-    const host =
-      this.#originalDst === undefined
-        ? this.#balancer?.chooseHost(context)
-        : this.#originalDst.choose(context);
+    const asked = context.overrideHost;
+    const host = asked === undefined ? this.#balance(context) : this.#overrideHost(asked, context);
     if (host === undefined) this.stats.upstreamCxNoneHealthy++;
     return host;
+  }
+
+  #balance(context: LoadBalancerContext): Host | undefined {
+    return this.#originalDst === undefined
+      ? this.#balancer?.chooseHost(context)
+      : this.#originalDst.choose(context);
+  }
+
+  /** The host that a request asks for, where its health allows it; else, unless it is strict, any. */
+  #overrideHost(asked: OverrideHost, context: LoadBalancerContext): Host | undefined {
+    const host = this.#find(asked.address);
+    if (host !== undefined && (this.options.overrideHostStatuses & (1 << host.healthStatus)) !== 0)
+      return host;
+    return asked.strict ? undefined : this.#balance(context);
+  }
+
+  #find(address: string): UpstreamHost | undefined {
+    const key = hostKeyOfText(address);
+    if (this.options.discovery !== 'logical_dns') return (this.#originalDst ?? this.#table).get(key);
+    for (const host of this.#table.hosts()) if (hostKey(host.address) === key) return host;
+    return undefined;
   }
 
   upstreamProtocol(downstreamProtocol: string): 'HTTP/1.1' | 'HTTP/2' {

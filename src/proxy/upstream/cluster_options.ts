@@ -6,6 +6,7 @@ import {
   Cluster_DiscoveryType as DiscoveryType,
 } from '#api/gen/envoy/config/cluster/v3/cluster_pb.ts';
 import type { SocketAddress } from '#api/gen/envoy/config/core/v3/address_pb.ts';
+import { HealthStatus } from '#api/gen/envoy/config/core/v3/health_check_pb.ts';
 import type {
   Http1ProtocolOptions,
   Http2ProtocolOptions,
@@ -55,6 +56,8 @@ export interface ClusterOptions {
   readonly renewOnHostSetChange: boolean;
   /** New hosts count for nothing until a health check has answered. */
   readonly ignoreNewHosts: boolean;
+  /** Hosts that a request may ask for by address: bit `n` for `HealthStatus` `n` (`override_host_status`). */
+  readonly overrideHostStatuses: number;
   /** SNI follows the request's authority. */
   readonly autoSni: boolean;
   readonly autoSanValidation: boolean;
@@ -139,6 +142,18 @@ function preconnectOf(cluster: Cluster): number {
   return ratio;
 }
 
+const usableStatuses: readonly HealthStatus[] = [
+  HealthStatus.UNKNOWN,
+  HealthStatus.HEALTHY,
+  HealthStatus.DEGRADED,
+];
+
+function statusBits(statuses: readonly HealthStatus[] = usableStatuses): number {
+  let bits = 0;
+  for (const status of statuses) bits |= 1 << status;
+  return bits;
+}
+
 /** @throws Error when the cluster asks for what is not there. */
 export function readClusterOptions(cluster: Cluster): ClusterOptions {
   refuseFields(cluster);
@@ -189,6 +204,7 @@ export function readClusterOptions(cluster: Cluster): ClusterOptions {
     removeWhileHealthy: cluster.ignoreHealthOnHostRemoval,
     renewOnHostSetChange: cluster.commonLbConfig?.closeConnectionsOnHostSetChange ?? false,
     ignoreNewHosts: cluster.commonLbConfig?.ignoreNewHostsUntilFirstHc ?? false,
+    overrideHostStatuses: statusBits(cluster.commonLbConfig?.overrideHostStatus?.statuses),
     autoSni: upstream?.autoSni ?? false,
     autoSanValidation: upstream?.autoSanValidation ?? false,
     autoSniHeader: upstream?.overrideAutoSniHeader.toLowerCase() ?? '',

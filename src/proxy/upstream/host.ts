@@ -1,5 +1,6 @@
 /** A host of a cluster with all that lives as long as it does: pools, counters, ejection. */
 import type { Socket } from 'node:net';
+import { HealthStatus } from '#api/gen/envoy/config/core/v3/health_check_pb.ts';
 import type { Address } from '../network/address.ts';
 import type {
   UpstreamTransportOptions,
@@ -46,6 +47,8 @@ export class UpstreamHost implements Host {
   weight: number;
   /** Bits of `HealthFlag`; 0 is a healthy host. */
   flags = 0;
+  /** What the assignment says, as it is. */
+  assignedStatus: HealthStatus = HealthStatus.UNKNOWN;
   healthy = true;
   degraded = false;
   /** Bits of the last look at `flags` that decide about the host's place in its sets. */
@@ -105,6 +108,13 @@ export class UpstreamHost implements Host {
   /** EDS says the host may be used (HEALTHY, UNKNOWN, DEGRADED). */
   get edsHealthy(): boolean {
     return !this.has(HealthFlag.failedEdsHealth | HealthFlag.edsStatusDraining);
+  }
+
+  /** Its health as one word (envoy Host::healthStatus): what `override_host_status` is compared with. */
+  get healthStatus(): HealthStatus {
+    if (this.has(HealthFlag.failedActiveHc | HealthFlag.failedOutlierCheck)) return HealthStatus.UNHEALTHY;
+    if (!this.edsHealthy) return this.assignedStatus;
+    return this.has(HealthFlag.degradedActiveHc) ? HealthStatus.DEGRADED : this.assignedStatus;
   }
 
   has(flag: number): boolean {
@@ -168,4 +178,12 @@ export class UpstreamHost implements Host {
 /** Text that tells hosts apart: equal addresses are one host. */
 export function hostKey(address: Address): string {
   return address.port < 0 ? address.ip : `${address.ip} ${address.port}`;
+}
+
+/** `hostKey` of an address that is text: `10.0.0.1:80`, `[::1]:80` or a path. Nothing is checked. */
+export function hostKeyOfText(text: string): string {
+  const colon = text.lastIndexOf(':');
+  if (text.startsWith('/') || colon < 0) return text;
+  const ip = text.startsWith('[') ? text.slice(1, colon - 1) : text.slice(0, colon);
+  return `${ip} ${text.slice(colon + 1)}`;
 }

@@ -29,6 +29,8 @@ export interface EndpointSpec {
   readonly metadata: MetadataMap | undefined;
   /** Bits of `HealthFlag` that the assignment sets. */
   readonly flags: number;
+  /** `health_status` of the endpoint. */
+  readonly status: HealthStatus;
   readonly weight: number;
   readonly healthCheck: HealthCheckTarget | undefined;
 }
@@ -77,6 +79,7 @@ function readEndpoint(
     hostname: endpoint.hostname,
     metadata: (lb.metadata?.filterMetadata as MetadataMap | undefined) ?? noMetadata,
     flags: flagsOf(lb.healthStatus),
+    status: lb.healthStatus,
     weight: lb.loadBalancingWeight ?? 1,
     healthCheck: healthCheckOf(endpoint.healthCheckConfig, where),
   };
@@ -256,6 +259,7 @@ export class HostTable {
           host.weight = endpoint.weight;
         }
         host.flags = (host.flags & ~(assignedFlags | HealthFlag.pendingDynamicRemoval)) | endpoint.flags;
+        host.assignedStatus = endpoint.status;
         host.healthCheck = endpoint.healthCheck;
         host.refreshHealth();
         hosts.set(key, host);

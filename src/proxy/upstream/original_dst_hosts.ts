@@ -51,6 +51,11 @@ export class OriginalDstHosts {
     return this.#hosts.values();
   }
 
+  /** By `hostKey`. */
+  get(key: string): UpstreamHost | undefined {
+    return this.#hosts.get(key);
+  }
+
   get size(): number {
     return this.#hosts.size;
   }

@@ -6,6 +6,7 @@ import type { LoadBalancerStats } from './load_balancer_stats.ts';
 import type { ResponseCodes } from './response_codes.ts';
 import type { Address } from '../network/address.ts';
 import type { ConnectionInfo, TlsInfo } from '../network/connection.ts';
+import type { OverrideHost } from '../stream_info/stream_info.ts';
 import type { TlsStats, UpstreamTransportOptions } from '../network/transport_socket.ts';
 
 export type MetadataMap = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
@@ -52,6 +53,8 @@ export interface LoadBalancerContext {
   readonly triedPriorities?: number;
   /** Every priority that can take requests had its turn: they start anew. */
   forgetTriedPriorities?(): void;
+  /** Asked for before any balancing; absent or undefined for most. */
+  readonly overrideHost?: OverrideHost | undefined;
   /** Overrides of SNI, ALPN and expected names for this request's connection (Istio's `istio.alpn` filter, auto_sni). */
   readonly transportOptions?: UpstreamTransportOptions | undefined;
 }

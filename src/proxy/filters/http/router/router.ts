@@ -26,7 +26,7 @@ import {
   retriesOnHeaders,
   retriesOnReset,
 } from '../../../router/retry_policy.ts';
-import { newUpstreamInfo, type StreamInfo } from '../../../stream_info/stream_info.ts';
+import { newUpstreamInfo, type OverrideHost, type StreamInfo } from '../../../stream_info/stream_info.ts';
 import { countCode } from '../../../upstream/response_codes.ts';
 import type { Cluster, ClusterManager, Host, LoadBalancerContext } from '../../../upstream/upstream.ts';
 import { directAnswer, passesStrictCheck } from './direct_answer.ts';
@@ -113,6 +113,10 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
 
   get requestHeaders(): RequestHeaderMap | undefined {
     return this.#headers;
+  }
+
+  get overrideHost(): OverrideHost | undefined {
+    return this.retries > 0 ? undefined : this.#info.overrideHost;
   }
 
   // === request ===
@@ -291,7 +295,9 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
     const info = this.#info;
     const host = cluster.chooseHost(this);
     if (host === undefined) {
-      this.#failWith(localReplies.noHealthyUpstream);
+      const status = this.overrideHost?.missingStatus ?? 503;
+      const reply = localReplies.noHealthyUpstream;
+      this.#failWith(status === 503 ? reply : { ...reply, status });
       return;
     }
     const upstream = newUpstreamInfo();
