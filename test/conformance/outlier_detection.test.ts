@@ -161,5 +161,40 @@ conformance(import.meta.filename, {
         'host_success_rate',
       ]);
     },
+    'a host that says it is degraded is taken last for a while': async (run) => {
+      const health = async (): Promise<string[]> =>
+        (await run.admin('/clusters')).body
+          .split('\n')
+          .filter((line) => line.startsWith('degraded::') && line.includes('::health_flags::'))
+          .map((line) => line.slice(line.lastIndexOf('::') + 2))
+          .toSorted();
+      const says = { cluster: 'degraded', 'x-want-header': 'x-envoy-degraded: false' };
+      assert.equal((await run.get('/', { headers: { ...says, 'x-want-status': '404' } })).status, 404);
+      assert.deepEqual(await health(), ['/degraded_outlier_detection', 'healthy']);
+      assert.equal(await ejections(run, 'degraded', 'detected_degradation'), 1);
+      assert.equal(await run.stat('cluster.degraded.membership_degraded'), 1);
+      // Three in ten go to the degraded host: half of the hosts are enough for seven.
+      for (let i = 0; i < 30 && (await ejections(run, 'degraded', 'detected_degradation')) < 2; i++)
+        await run.get('/', { headers: says });
+      // The bound on ejections does not hold for what stays in use.
+      assert.deepEqual(await health(), ['/degraded_outlier_detection', '/degraded_outlier_detection']);
+      assert.equal(await ask(run, 'degraded'), 200);
+      await reaches(() => run.stat('cluster.degraded.membership_degraded'), 0, 'both are back');
+      assert.equal(await ejections(run, 'degraded', 'detected_degradation'), 2);
+      assert.equal(await ejections(run, 'degraded', 'active'), 0);
+      const [first, second, back] = await events(run, 'degraded', 4);
+      const expected = { cluster_name: 'degraded', num_ejections: 0, eject_consecutive_event: {} };
+      for (const event of [first, second])
+        assert.deepEqual(plain(event), { type: 'DEGRADED', action: 'EJECT', enforced: true, ...expected });
+      assert.deepEqual(plain(back), {
+        type: 'CONSECUTIVE_5XX',
+        cluster_name: 'degraded',
+        action: 'UNEJECT',
+        num_ejections: 0,
+        enforced: false,
+      });
+      await run.get('/', { headers: { ...says, 'x-want-status': '500' } });
+      assert.deepEqual(await health(), ['/failed_outlier_check', 'healthy'], 'a failure is a failure');
+    },
   },
 });

@@ -171,6 +171,11 @@ const outlierStats: readonly ClusterStat[] = [
     'counter',
     ({ detector }) => detector?.stats.ejectionsSuccessRate,
   ),
+  stat(
+    'outlier_detection_ejections_detected_degradation',
+    'counter',
+    ({ detector }) => detector?.stats.detectedDegradation,
+  ),
   ...(Object.entries(ejectionNames) as [EjectionType, string][]).flatMap(([type, name]) => [
     stat(
       `outlier_detection_ejections_detected_${name}`,

@@ -20,6 +20,8 @@ export const HealthFlag = {
   activeHcTimeout: 256,
   /** EDS says DRAINING. */
   edsStatusDraining: 512,
+  /** An answer to a request said so (`x-envoy-degraded`). */
+  degradedOutlierDetection: 1024,
 } as const;
 
 /** With one of them a host is unhealthy. */
@@ -30,7 +32,8 @@ export const unhealthyFlags =
   HealthFlag.edsStatusDraining;
 
 /** With one of them, and none of the above, a host is used when healthy ones cannot take the load. */
-export const degradedFlags = HealthFlag.degradedActiveHc | HealthFlag.degradedEdsHealth;
+export const degradedFlags =
+  HealthFlag.degradedActiveHc | HealthFlag.degradedEdsHealth | HealthFlag.degradedOutlierDetection;
 
 /** With one of them a host counts for nothing. */
 export const excludedFlags = HealthFlag.pendingActiveHc | HealthFlag.excludedViaImmediateHcFail;
@@ -47,6 +50,7 @@ const flagNames: readonly (readonly [number, string])[] = [
   [HealthFlag.excludedViaImmediateHcFail, '/excluded_via_immediate_hc_fail'],
   [HealthFlag.activeHcTimeout, '/active_hc_timeout'],
   [HealthFlag.edsStatusDraining, '/eds_status_draining'],
+  [HealthFlag.degradedOutlierDetection, '/degraded_outlier_detection'],
 ];
 
 /** `healthy`, or the names of the flags one after the other (`health_flags` of `/clusters`). */

@@ -68,6 +68,7 @@ export class UpstreamHost implements Host {
   /** Transport socket that its metadata chose. */
   readonly transport: UpstreamTransportSocketFactory;
   monitor: OutlierMonitor | undefined = undefined;
+  onDegraded: (() => void) | undefined = undefined;
   /** Pools without overrides, by slot: `LiveCluster.httpPool` tells which. */
   readonly pools: (HttpConnPool | undefined)[] = [undefined, undefined, undefined, undefined];
   /** Pools with overrides of SNI, ALPN or protocol. */
@@ -114,7 +115,8 @@ export class UpstreamHost implements Host {
   get healthStatus(): HealthStatus {
     if (this.has(HealthFlag.failedActiveHc | HealthFlag.failedOutlierCheck)) return HealthStatus.UNHEALTHY;
     if (!this.edsHealthy) return this.assignedStatus;
-    return this.has(HealthFlag.degradedActiveHc) ? HealthStatus.DEGRADED : this.assignedStatus;
+    const degraded = this.has(HealthFlag.degradedActiveHc | HealthFlag.degradedOutlierDetection);
+    return degraded ? HealthStatus.DEGRADED : this.assignedStatus;
   }
 
   has(flag: number): boolean {

@@ -5,6 +5,7 @@ import {
   type OutlierDetection,
   OutlierDetectionSchema,
 } from '#api/gen/envoy/config/cluster/v3/outlier_detection_pb.ts';
+import { HealthStatus } from '#api/gen/envoy/config/core/v3/health_check_pb.ts';
 import { rawBufferUpstream } from '../network/raw_buffer.ts';
 import { type Counts, SharedCounts } from '../network/shared_counts.ts';
 import { UpstreamHost } from './host.ts';
@@ -133,6 +134,33 @@ test('connections alone count for TCP, not for HTTP', (t) => {
   assert.equal(hosts[0]?.healthy, false);
 });
 
+test('answers can degrade a host: once at a time, and not while it is out', (t) => {
+  const { detector, hosts, changes, lines } = setUp(
+    { detectDegradedHosts: true, consecutive5xx: 1, maxEjectionPercent: 100 },
+    2,
+  );
+  t.after(() => detector.close());
+  const [first, second] = hosts;
+  first?.onDegraded?.();
+  first?.onDegraded?.();
+  assert.equal(first?.degraded, true);
+  assert.equal(first?.healthStatus, HealthStatus.DEGRADED);
+  answers(second, 500, 1);
+  second?.onDegraded?.();
+  assert.equal(second?.degraded, false);
+  assert.equal(detector.stats.detectedDegradation, 1);
+  assert.equal(lines.filter((line) => line.includes('"DEGRADED"')).length, 1);
+  assert.deepEqual(changes, [first, second]);
+  answers(first, 500, 1);
+  assert.equal(first?.degraded, false, 'a host that is out is out');
+});
+
+test('only those who ask hear of degraded answers', (t) => {
+  const { detector, hosts } = setUp({}, 1);
+  t.after(() => detector.close());
+  assert.equal(hosts[0]?.onDegraded, undefined);
+});
+
 test('what is not implemented is refused by name', () => {
-  assert.throws(() => setUp({ detectDegradedHosts: true }, 0), /detect_degraded_hosts/);
+  assert.throws(() => setUp({ monitors: [{}] } as never, 0), /outlier_detection.monitors/);
 });

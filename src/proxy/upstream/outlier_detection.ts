@@ -44,6 +44,10 @@ export class OutlierMonitor {
   /** Factor of the base time: grows with each ejection, shrinks with each quiet interval. */
   backOff = 0;
   jitterMs = 0;
+  /** As above, for answers that say the host is degraded. */
+  degradedAt = 0;
+  degradedBackOff = 0;
+  degradedJitterMs = 0;
   /** Taken out by this worker, not by another. */
   own = false;
   readonly external: RateBucket = { total: 0, success: 0 };
@@ -196,6 +200,7 @@ export class OutlierDetector {
     const block = shared?.open(`outlier ${clusterName} ${formatAddress(host.address)}`);
     const monitor = new OutlierMonitor(this, host, block);
     host.monitor = monitor;
+    if (this.options.detectDegraded) host.onDegraded = () => this.#degrade(monitor);
     this.#monitors.add(monitor);
   }
 
@@ -203,6 +208,7 @@ export class OutlierDetector {
     const { monitor } = host;
     if (monitor === undefined) return;
     host.monitor = undefined;
+    host.onDegraded = undefined;
     this.#monitors.delete(monitor);
     monitor.close();
     if (!host.has(HealthFlag.failedOutlierCheck)) return;
@@ -258,13 +264,50 @@ export class OutlierDetector {
     this.wake();
   }
 
+  /** Takes the host last for a while. There is no bound: the host stays in use. */
+  #degrade(monitor: OutlierMonitor): void {
+    const { baseEjectionMs, maxEjectionMs, jitterMs } = this.options;
+    const { host } = monitor;
+    if (host.has(HealthFlag.failedOutlierCheck | HealthFlag.degradedOutlierDetection)) return;
+    this.stats.detectedDegradation++;
+    monitor.degradedAt = workerTimers.now();
+    monitor.degradedJitterMs = this.#random() * jitterMs;
+    if (monitor.degradedBackOff * baseEjectionMs < maxEjectionMs + baseEjectionMs) monitor.degradedBackOff++;
+    host.setFlag(HealthFlag.degradedOutlierDetection, true);
+    if (host.refreshHealth()) this.#context.onChange(host);
+    this.#log(monitor, 'DEGRADED', true, this.#since(monitor));
+    this.wake();
+  }
+
+  /** True while there is something to wait for. */
+  #sweepDegraded(monitor: OutlierMonitor, now: number): boolean {
+    const { host } = monitor;
+    if (!host.has(HealthFlag.degradedOutlierDetection)) {
+      if (monitor.degradedBackOff > 0) monitor.degradedBackOff--;
+      return monitor.degradedBackOff > 0;
+    }
+    if (!this.#isOver(now - monitor.degradedAt, monitor.degradedBackOff, monitor.degradedJitterMs))
+      return true;
+    host.setFlag(HealthFlag.degradedOutlierDetection, false);
+    this.#log(monitor, undefined, false, this.#since(monitor));
+    if (host.refreshHealth()) this.#context.onChange(host);
+    return true;
+  }
+
+  #isOver(tookMs: number, backOff: number, jitterMs: number): boolean {
+    const { baseEjectionMs, maxEjectionMs, intervalMs } = this.options;
+    const wait = Math.min(baseEjectionMs * backOff, maxEjectionMs) + jitterMs;
+    // The wheel fires a little late: half an interval of slack keeps whole intervals whole.
+    return tookMs + Math.min(intervalMs, 20) / 2 >= wait;
+  }
+
   #since(monitor: OutlierMonitor): number | undefined {
     return monitor.lastActionAt === undefined ? undefined : workerTimers.now() - monitor.lastActionAt;
   }
 
   #log(
     monitor: OutlierMonitor,
-    type: EjectionType | undefined,
+    type: EjectionType | 'DEGRADED' | undefined,
     enforced: boolean,
     sinceMs: number | undefined,
     rate?: RateDetails,
@@ -294,18 +337,17 @@ export class OutlierDetector {
   sweep(): void {
     this.#timer = undefined;
     const now = workerTimers.now();
-    const { baseEjectionMs, maxEjectionMs, intervalMs, split } = this.options;
+    const { split, detectDegraded } = this.options;
     let open = false;
     for (const monitor of this.#monitors) {
+      if (detectDegraded && this.#sweepDegraded(monitor, now)) open = true;
       if (!monitor.host.has(HealthFlag.failedOutlierCheck)) {
         if (monitor.backOff > 0) monitor.backOff--;
         open ||= monitor.backOff > 0;
         continue;
       }
       open = true;
-      const wait = Math.min(baseEjectionMs * monitor.backOff, maxEjectionMs) + monitor.jitterMs;
-      // The wheel fires a little late: half an interval of slack keeps whole intervals whole.
-      if (now - monitor.ejectedAt + Math.min(intervalMs, 20) / 2 >= wait) this.unejectHost(monitor);
+      if (this.#isOver(now - monitor.ejectedAt, monitor.backOff, monitor.jitterMs)) this.unejectHost(monitor);
     }
     if (split) this.#compareRates(true);
     this.#compareRates(false);
@@ -352,6 +394,7 @@ export class OutlierDetector {
     this.#timer = undefined;
     for (const monitor of this.#monitors) {
       monitor.host.monitor = undefined;
+      monitor.host.onDegraded = undefined;
       monitor.close();
     }
     this.#monitors.clear();

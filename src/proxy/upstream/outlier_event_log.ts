@@ -13,7 +13,7 @@ export interface RateDetails {
   readonly threshold: number;
 }
 
-function details(type: EjectionType, rate: RateDetails | undefined): object {
+function details(type: EjectionType | 'DEGRADED', rate: RateDetails | undefined): object {
   if (type.startsWith('SUCCESS_RATE'))
     return {
       eject_success_rate_event: {
@@ -34,7 +34,7 @@ function details(type: EjectionType, rate: RateDetails | undefined): object {
 export function eventLine(
   cluster: string,
   host: UpstreamHost,
-  type: EjectionType | undefined,
+  type: EjectionType | 'DEGRADED' | undefined,
   event: {
     readonly ejections: number;
     readonly enforced: boolean;

@@ -23,6 +23,8 @@ export interface OutlierOptions {
   readonly consecutiveLocal: number;
   readonly split: boolean;
   readonly alwaysEjectOne: boolean;
+  /** Hosts whose answers carry `x-envoy-degraded` are taken last for a while. */
+  readonly detectDegraded: boolean;
   /** A health check that passes brings a host back at once. */
   readonly unejectOnHealthCheck: boolean;
   readonly successRateHosts: number;
@@ -39,8 +41,6 @@ export interface OutlierOptions {
 /** @throws Error that names what is not implemented. */
 export function readOutlierOptions(proto: OutlierProto): OutlierOptions {
   if (proto.monitors.length > 0) throw new Error('outlier_detection.monitors is not implemented');
-  if (proto.detectDegradedHosts === true)
-    throw new Error('outlier_detection.detect_degraded_hosts is not implemented');
   const baseEjectionMs = durationMs(proto.baseEjectionTime) ?? 30_000;
   return {
     intervalMs: durationMs(proto.interval) ?? 10_000,
@@ -52,6 +52,7 @@ export function readOutlierOptions(proto: OutlierProto): OutlierOptions {
     consecutiveGateway: proto.consecutiveGatewayFailure ?? 5,
     consecutiveLocal: proto.consecutiveLocalOriginFailure ?? 5,
     split: proto.splitExternalLocalOriginErrors,
+    detectDegraded: proto.detectDegradedHosts ?? false,
     alwaysEjectOne: proto.alwaysEjectOneHost ?? false,
     unejectOnHealthCheck: proto.successfulActiveHealthCheckUnejectHost ?? true,
     successRateHosts: proto.successRateMinimumHosts ?? 5,
@@ -82,6 +83,7 @@ export interface OutlierStats {
   ejectionsTotal: number;
   ejectionsConsecutive5xx: number;
   ejectionsSuccessRate: number;
+  detectedDegradation: number;
   readonly detected: Record<EjectionType, number>;
   readonly enforced: Record<EjectionType, number>;
 }
@@ -106,6 +108,7 @@ export function newOutlierStats(): OutlierStats {
     ejectionsTotal: 0,
     ejectionsConsecutive5xx: 0,
     ejectionsSuccessRate: 0,
+    detectedDegradation: 0,
     detected: noEjections(),
     enforced: noEjections(),
   };

@@ -36,6 +36,8 @@ export interface Host {
   activeRequests: number;
   /** Reports an outcome to outlier detection. */
   report(result: HostResult): void;
+  /** Wants to hear of good answers with `x-envoy-degraded`; absent or undefined for most. */
+  readonly onDegraded?: (() => void) | undefined;
 }
 
 /** What a balancer may look at for one request or connection. */

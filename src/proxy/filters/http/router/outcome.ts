@@ -23,6 +23,11 @@ export function resultOf(headers: ResponseHeaderMap, endStream: boolean): HostRe
   return httpResult(headers.status);
 }
 
+/** The answer is no failure, and its host takes requests only when others cannot (whatever the header's value is). */
+export function saysDegraded(headers: ResponseHeaderMap, result: HostResult): boolean {
+  return result.kind === 'http' && result.status < 500 && headers.getFirst('x-envoy-degraded') !== undefined;
+}
+
 export function flagOf(reason: ResetReason): number {
   switch (reason) {
     case ResetReason.localConnectionFailure:

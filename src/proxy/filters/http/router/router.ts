@@ -30,7 +30,7 @@ import { newUpstreamInfo, type OverrideHost, type StreamInfo } from '../../../st
 import { countCode } from '../../../upstream/response_codes.ts';
 import type { Cluster, ClusterManager, Host, LoadBalancerContext } from '../../../upstream/upstream.ts';
 import { directAnswer, passesStrictCheck } from './direct_answer.ts';
-import { flagOf, resetResult, resultOf, timeoutResult } from './outcome.ts';
+import { flagOf, resetResult, resultOf, saysDegraded, timeoutResult } from './outcome.ts';
 import { takesRedirect } from './internal_redirect.ts';
 import { finalizeRequestHeaders, setHost } from './request_headers.ts';
 import { flagRetry, RetryAnswer, RetryState } from './retry_state.ts';
@@ -391,7 +391,10 @@ export class RouterFilter extends RetryState implements TerminalHttpFilter, Load
 
   onUpstreamHeaders(attempt: UpstreamRequest, headers: ResponseHeaderMap, endStream: boolean): void {
     const { status } = headers;
-    attempt.host.report(resultOf(headers, endStream));
+    const { host } = attempt;
+    const result = resultOf(headers, endStream);
+    host.report(result);
+    if (host.onDegraded !== undefined && saysDegraded(headers, result)) host.onDegraded();
     if (
       (this.action as ForwardAction).redirects?.codes.has(status) === true &&
       this.#redirects(attempt, headers)
