@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { Http1ClientConnection } from '#proxy/http/http1/client_connection.ts';
 import { AcceptedConnectionInfo } from '#proxy/network/connection_info.ts';
 import { TestProxy } from '#proxy/filters/network/http_connection_manager/testing.ts';
+import { newClusterStats } from '#proxy/upstream/cluster.ts';
 import type { Cluster, Host } from '#proxy/upstream/upstream.ts';
 
 const { values: flags } = parseArgs({ options: { requests: { type: 'string', default: '1000000' } } });
@@ -84,7 +85,7 @@ const cluster = {
   name: 'a',
   statName: 'a',
   metadata: undefined,
-  stats: {},
+  stats: newClusterStats(),
   maintenanceMode: false,
   resources: () => ({ tryRetry: () => true, releaseRetry() {} }),
   chooseHost: () => host,

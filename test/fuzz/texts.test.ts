@@ -21,6 +21,7 @@ import { WebTextDecoder, WebTextEncoder } from '#proxy/filters/http/grpc_web/tex
 import { Jwks } from '#proxy/filters/http/jwt_authn/jwks.ts';
 import { parseJwt } from '#proxy/filters/http/jwt_authn/token.ts';
 import { addressFromForwardedFor } from '#proxy/filters/network/http_connection_manager/forwarded_for.ts';
+import { decodeCookie, encodeCookie } from '#proxy/filters/http/stateful_session/session_state.ts';
 import { compileUriTemplate } from '#proxy/filters/rbac/uri_template.ts';
 import { parseGrpcTimeout } from '#proxy/http/grpc.ts';
 import { compileHeaderFormat } from '#proxy/http/header_formatter.ts';
@@ -33,6 +34,7 @@ import { formatGrpcTimeout } from '#proxy/router/grpc_timeout.ts';
 import { cookieValue, queryParameter } from '#proxy/router/route_match.ts';
 import { stripPort } from '#proxy/router/virtual_host_match.ts';
 import { StreamInfo } from '#proxy/stream_info/stream_info.ts';
+import { hostKeyOfText } from '#proxy/upstream/host.ts';
 import { formatSpiffe, parseSpiffe } from '#security/spiffe.ts';
 import { compileTextFormat, FormatError } from '#telemetry/access_log/format.ts';
 import { mutate, pick, randomFrom } from './mutate.ts';
@@ -199,6 +201,22 @@ test('cookies and query parameters agree with a plain reading', () => {
     ),
     runs,
   );
+});
+
+test('cookies of sticky sessions: what is written is read back, other bytes are an address or none', () => {
+  fc.assert(
+    fc.property(fc.string({ minLength: 1 }), fc.nat(), fc.nat(), (address, expires, now) => {
+      const read = decodeCookie(Buffer.from(encodeCookie(address, expires)), now);
+      assert.equal(read, expires !== 0 && now > expires ? undefined : address.toWellFormed());
+    }),
+    runs,
+  );
+  const samples = ['10.0.0.1:80', '[2001:db8::1]:8080', '/run/app.sock'];
+  const messages = samples.map((address) => Buffer.from(encodeCookie(address, 1e10)).toString('latin1'));
+  each(11, [...samples, ...messages], 5000, (text) => {
+    const address = decodeCookie(Buffer.from(text, 'latin1'), 1);
+    assert.ok(address === undefined || typeof hostKeyOfText(address) === 'string');
+  });
 });
 
 test('normalized paths stay as they are', () => {

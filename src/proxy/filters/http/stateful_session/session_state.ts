@@ -25,8 +25,12 @@ export interface SessionState {
   write(address: string, headers: ResponseHeaderMap): void;
 }
 
+/** Longest value that is looked at: addresses have about a hundred bytes at most. */
+const maxValueLength = 1024;
+
 /** Base64 with its padding; undefined for all that is not exactly that. */
 function decode(text: string): Buffer | undefined {
+  if (text.length > maxValueLength) return undefined;
   const bytes = Buffer.from(text, 'base64');
   return bytes.length > 0 && bytes.toString('base64') === text ? bytes : undefined;
 }
