@@ -220,13 +220,13 @@ async function come(run: Run, name: string, who: Comer): Promise<string> {
   return reply.text.slice(9, 12);
 }
 
-/** `RESPONSE_CODE FLAGS DETAILS METADATA` of the last request with the path. */
-async function logged(run: Run, target: string, method = 'GET'): Promise<string> {
-  const before = (await run.lines('access.log', 0)).length;
+let loggedRequests = 0;
+
+/** `RESPONSE_CODE FLAGS DETAILS METADATA` of a request with the path. */
+async function logged(run: Run, path: string, method = 'GET'): Promise<string> {
+  const target = `${path}?request=${++loggedRequests}`;
   await run.get(target, { method });
-  const lines = await run.lines('access.log', before + 1);
-  const line = lines.find((text, at) => at >= before && text.startsWith(`${target} `));
-  return line?.slice(target.length + 1) ?? '';
+  return (await run.lineWith('access.log', `${target} `)).slice(target.length + 1);
 }
 
 conformance(import.meta.filename, {

@@ -36,6 +36,8 @@ export interface Run {
   stat(name: string): Promise<number>;
   /** Lines of a file in the directory that were written so far; waits (5 s) until there are at least `count`. */
   lines(file: string, count: number): Promise<string[]>;
+  /** The first line of a file with this text in it; waits for it up to 5 s, then ''. */
+  lineWith(file: string, text: string): Promise<string>;
 }
 
 export interface Feature {
@@ -162,6 +164,15 @@ class ProxyRun implements StartedRun {
       if (lines.length >= count || i === 250) return lines;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
+  }
+
+  async lineWith(file: string, text: string): Promise<string> {
+    for (let i = 0; i < 250; i++) {
+      const line = (await this.lines(file, 0)).find((one) => one.includes(text));
+      if (line !== undefined) return line;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return '';
   }
 }
 
